@@ -1,0 +1,8 @@
+"""`python -m acestep_like` is the command `acestep-like`."""
+
+import sys
+
+from acestep_like.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main())
