@@ -1,0 +1,1 @@
+"""The 5 Hz language model: prompts, grammar, sampling, backends."""

@@ -1,0 +1,95 @@
+"""What callers ask of the 5 Hz LM, and what they get. Standard library only."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+NO_USER_INPUT = "NO USER INPUT"
+"""The literal prompt of the unconditional branch, and the default negative prompt."""
+
+Metadata = dict[str, int | str]
+"""Any of bpm (int), caption, duration (int, seconds), genres, keyscale, language, timesignature (`2`, `3`, `4`, `6`)."""
+
+LMObserver = Callable[[str, int, int], None]
+"""Called as `(phase, tokens_done, tokens_at_most)` after every token; phase is `metadata`, `codes` or `describe`."""
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How tokens are drawn. `temperature` 0 means the most probable; `top_k` 0 and `top_p` 1 mean off."""
+
+    temperature: float = 0.85
+    top_k: int = 0
+    top_p: float = 0.9
+    repetition_penalty: float = 1.0
+    cfg_scale: float = 1.0
+
+
+@dataclass(frozen=True)
+class ThinkRequest:
+    """One song to plan, for `len(seeds)` items that share all but the seed.
+
+    Fields that the user gave are kept as they are and shown to the model; the others are the model's to decide.
+    `use_metadata`, `make_codes` are the answer of `lm.decide.decide`. `duration_s` None leaves the length to the
+    model (then items may differ in length).
+    """
+
+    caption: str
+    lyrics: str
+    seeds: tuple[int, ...]
+    bpm: int | None = None
+    keyscale: str = ""
+    timesignature: str = ""
+    duration_s: float | None = None
+    use_metadata: bool = True
+    make_codes: bool = True
+    use_cot_caption: bool = True
+    use_cot_language: bool = True
+    sampling: Sampling = Sampling(cfg_scale=2.0)
+    negative_prompt: str = NO_USER_INPUT
+    constrained: bool = True
+    debug: bool = False
+    allow_batch: bool = False
+    chunk_size: int = 8
+
+
+@dataclass(frozen=True)
+class Thought:
+    """What the model decided for one item.
+
+    `metadata` holds the user's values and the model's together; `decided` names the fields that are the model's.
+    `codes` is `<|audio_code_N|>` repeated, five a second, or empty. The times are seconds of wall clock of the
+    batch the item ran in divided by its size, so that they add up. `notes` says in sentences what could not be read.
+    """
+
+    seed: int
+    metadata: Metadata
+    decided: tuple[str, ...] = ()
+    codes: str = ""
+    phase1_s: float = 0.0
+    phase2_s: float = 0.0
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Description:
+    """Metadata and lyrics that the model wrote (understand, inspire, format).
+
+    Missing values are None or empty. `fields` are the keys the model answered, in order.
+    """
+
+    caption: str = ""
+    lyrics: str = ""
+    bpm: int | None = None
+    duration: float | None = None
+    keyscale: str = ""
+    language: str = ""
+    timesignature: str = ""
+    genres: str = ""
+    instrumental: bool = False
+    seed: int = 0
+    metadata: Metadata = field(default_factory=dict)
+    fields: tuple[str, ...] = ()
+    status: str = ""
+    notes: tuple[str, ...] = ()
