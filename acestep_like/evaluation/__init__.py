@@ -1,0 +1,1 @@
+"""Measures of recordings, and the reports that judge the embedded model by them."""
