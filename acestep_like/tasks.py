@@ -165,6 +165,7 @@ def _names_a_track(text: str) -> bool:
 
 def _instruction_hint(spec: TaskSpec) -> str:
     example = "drums, bass" if spec.tracks == "many" else "guitar"
-    return f"a sentence that names the track, such as '{spec.instruction.format(tracks=example)}'; tracks: " + ", ".join(
-        TRACK_NAMES
+    return (
+        f"a sentence that names the track, such as '{spec.instruction.format(tracks=example)}'; tracks: "
+        + ", ".join(TRACK_NAMES)
     )
