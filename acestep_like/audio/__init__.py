@@ -1,0 +1,1 @@
+"""Waveforms in and out: reading any source, levels, file formats and embedded recipes."""

@@ -1,0 +1,74 @@
+"""Levels: peak and loudness normalisation, fades, and how loud a waveform is."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+
+SILENT_PEAK = 1e-6
+"""Below this peak a waveform is left alone: it holds nothing worth raising."""
+
+
+def to_db(ratio: float) -> float:
+    """Amplitude ratio in dB; -inf for zero."""
+    return 20 * math.log10(ratio) if ratio > 0 else -math.inf
+
+
+def from_db(db: float) -> float:
+    """Amplitude ratio of a level in dB."""
+    return 10 ** (db / 20)
+
+
+def peak_dbfs(audio: torch.Tensor) -> float:
+    """Largest magnitude in dB relative to full scale; -inf for silence."""
+    return to_db(float(audio.abs().max())) if audio.numel() else -math.inf
+
+
+def rms_dbfs(audio: torch.Tensor) -> float:
+    """Root mean square over all samples and channels in dB relative to full scale; -inf for silence."""
+    return to_db(float(audio.double().square().mean().sqrt())) if audio.numel() else -math.inf
+
+
+def peak_normalize(audio: torch.Tensor, target_dbfs: float = -1.0) -> torch.Tensor:
+    """Scale one item [2, N] so that its peak is `target_dbfs`; a peak below 1e-6 is left as it is."""
+    peak = float(audio.abs().max()) if audio.numel() else 0.0
+    return audio if peak < SILENT_PEAK else audio * (from_db(target_dbfs) / peak)
+
+
+def fade(audio: torch.Tensor, sample_rate: int, fade_in_s: float = 0.0, fade_out_s: float = 0.0) -> torch.Tensor:
+    """Linear fades of one item [2, N]; a fade longer than the audio takes the whole of it."""
+    length = audio.shape[-1]
+    gain = torch.ones(length, dtype=audio.dtype)
+    n_in = min(length, round(fade_in_s * sample_rate))
+    n_out = min(length, round(fade_out_s * sample_rate))
+    if n_in > 0:
+        gain[:n_in] *= torch.arange(n_in, dtype=audio.dtype) / n_in
+    if n_out > 0:
+        gain[length - n_out :] *= torch.arange(n_out - 1, -1, -1, dtype=audio.dtype) / n_out
+    return audio if n_in <= 0 and n_out <= 0 else audio * gain.to(audio.device)
+
+
+def loudness_lufs(audio: torch.Tensor, sample_rate: int) -> float:
+    """Integrated loudness in LUFS (ITU-R BS.1770-4, through pyloudnorm) of one item [2, N]; -inf for silence.
+
+    Audio shorter than the standard's 0.4 s gating block is measured in one block of its own length.
+    """
+    import pyloudnorm
+
+    samples = audio.detach().cpu().double().numpy().T
+    if samples.shape[0] == 0 or abs(samples).max() < SILENT_PEAK:
+        return -math.inf
+    block_s = min(0.4, samples.shape[0] / sample_rate)
+    return float(pyloudnorm.Meter(sample_rate, block_size=block_s).integrated_loudness(samples))
+
+
+def loudness_normalize(
+    audio: torch.Tensor, sample_rate: int, target_lufs: float = -14.0, ceiling_dbfs: float = -1.0
+) -> torch.Tensor:
+    """Scale one item [2, N] to `target_lufs`, less where its peak would pass `ceiling_dbfs`; silence is left alone."""
+    loudness = loudness_lufs(audio, sample_rate)
+    if not math.isfinite(loudness):
+        return audio
+    gain_db = min(target_lufs - loudness, ceiling_dbfs - peak_dbfs(audio))
+    return audio * from_db(gain_db)

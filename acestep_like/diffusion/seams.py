@@ -1,0 +1,383 @@
+"""Keeping audio outside a window: step injection, latent blending, waveform splicing, and a measure of the seams.
+
+Source of the three layers: upstream ACE-Step 1.5 (`acestep/core/generation/handler/generate_music.py`,
+`_resolve_repaint_config`). The waveform crossfade is ours: equal-power instead of linear, of the length that disturbs
+the track least, with every sample beyond it bit-identical to the source.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+
+from acestep_like.errors import InputError
+
+Window = tuple[float, float]
+"""Start and end in seconds."""
+
+MIN_CROSSFADE_S = 0.01
+"""Shortest room for a waveform crossfade: a hard cut clicks."""
+
+REPAINT_MODES = ("conservative", "balanced", "aggressive")
+
+
+@dataclass(frozen=True)
+class RepaintSettings:
+    """How much of the source is held while sampling, and how wide the borders are.
+
+    Attributes:
+        injection_ratio: share of the steps, from the first on, that set the outside back to the noised source.
+        latent_crossfade_frames: width of the latent ramp outside each border; 0 = no latent blend.
+        wav_crossfade_s: longest waveform crossfade outside each border.
+    """
+
+    injection_ratio: float
+    latent_crossfade_frames: int
+    wav_crossfade_s: float
+
+
+def repaint_settings(mode: str = "balanced", strength: float = 0.5) -> RepaintSettings:
+    """The settings of a `repaint_mode` and, for `balanced`, of `repaint_strength` (0..1, higher keeps less).
+
+    Unlike upstream, `aggressive` still splices the waveform, so that samples outside stay exactly the source's.
+
+    Raises:
+        InputError: an unknown mode or a strength outside 0..1.
+    """
+    if mode not in REPAINT_MODES:
+        raise InputError("repaint_mode", mode, "one of " + ", ".join(REPAINT_MODES))
+    if isinstance(strength, bool) or not isinstance(strength, (int, float)) or not 0 <= strength <= 1:
+        raise InputError("repaint_strength", strength, "a number from 0 to 1")
+    if mode == "conservative":
+        return RepaintSettings(1.0, 25, 0.05)
+    if mode == "aggressive":
+        return RepaintSettings(0.0, 0, 0.05)
+    kept = 1.0 - strength
+    return RepaintSettings(kept, round(25 * kept), max(0.05 * kept, MIN_CROSSFADE_S))
+
+
+def window_frames(
+    start_s: float, end_s: float | None, length_s: float, latent_rate: float, sample_rate: int = 48000
+) -> tuple[int, int]:
+    """A window as latent frames `[start, end)` of a track of `length_s` seconds (upstream's rounding: down).
+
+    The end is the track's end when it is None or negative; start is clamped to [0, T-1], end to [start+1, T].
+    """
+    hop = round(sample_rate / latent_rate)
+    frames = max(1, int(length_s * sample_rate + 0.5) // hop)
+    start = min(max(int(start_s * sample_rate // hop), 0), frames - 1)
+    end = frames if end_s is None or end_s < 0 else int(end_s * sample_rate // hop)
+    return start, min(max(end, start + 1), frames)
+
+
+def injected_steps(settings: RepaintSettings, steps: int) -> int:
+    """Number of first steps after which the outside is set back to the noised source."""
+    return round(settings.injection_ratio * steps)
+
+
+def inject_source(
+    x: torch.Tensor, source: torch.Tensor, noise: torch.Tensor, mask: torch.Tensor, t_next: float
+) -> torch.Tensor:
+    """After a step: outside the window x becomes `t_next*noise + (1-t_next)*source` with the initial noise.
+
+    Args:
+        x, source, noise: [B, T, C]. mask: [B, T, 1] or [T, 1], 1 = generated.
+    """
+    return torch.where(mask > 0.5, x, t_next * noise + (1 - t_next) * source)
+
+
+def blend_latents(generated: torch.Tensor, source: torch.Tensor, mask: torch.Tensor, frames: int) -> torch.Tensor:
+    """Blend generated and source latents [B, T, C] with linear ramps of `frames` frames outside each window.
+
+    Args:
+        mask: [T], [T, 1] or [B, T, 1], 1 inside the windows; 0 frames: generated everywhere (no blend).
+    """
+    if frames <= 0:
+        return generated
+    weight = ramp_mask(mask, frames).to(generated)
+    return weight * generated + (1 - weight) * source
+
+
+def ramp_mask(mask: torch.Tensor, frames: int) -> torch.Tensor:
+    """A 0/1 mask with linear ramps reaching `frames` frames outward; same shape, at least [T, 1]."""
+    mask = mask[:, None] if mask.ndim == 1 else mask
+    inside = mask > 0.5
+    length = inside.shape[-2]
+    index = torch.arange(length, device=mask.device, dtype=torch.float32)[:, None]
+    far = torch.full_like(index, math.inf)
+    last = torch.where(inside, index, -far).cummax(dim=-2).values
+    following = torch.where(inside, index, far).flip(-2).cummin(dim=-2).values.flip(-2)
+    distance = torch.minimum(index - last, following - index)
+    return (1 - distance / (frames + 1)).clamp(0, 1)
+
+
+def pad_for_windows(
+    source: torch.Tensor, windows: Sequence[Window], sample_rate: int = 48000
+) -> tuple[torch.Tensor, tuple[Window, ...], float]:
+    """Room for windows that reach beyond the source (outpainting): zeros before and after.
+
+    Args:
+        source: [2, N]. windows: seconds of the unpadded source; an end below zero means its end.
+
+    Returns:
+        The padded source, the windows moved to it, and the padding on the left in seconds.
+    """
+    length_s = source.shape[-1] / sample_rate
+    closed = [(start, length_s if end < 0 else end) for start, end in windows]
+    left_s = max(0.0, -min(start for start, _ in closed))
+    right_s = max(0.0, max(end for _, end in closed) - length_s)
+    pad = (round(left_s * sample_rate), round(right_s * sample_rate))
+    return torch.nn.functional.pad(source, pad), tuple((s + left_s, e + left_s) for s, e in closed), left_s
+
+
+@dataclass(frozen=True)
+class Edge:
+    """One border of a window after splicing, beside the 99th percentile of the track's own frame-to-frame change.
+
+    Attributes:
+        time_s: where the border lies. opens: whether the window begins here.
+        crossfade_s: the crossfade that was chosen.
+        level_step_db, track_level_step_db: RMS change over the border.
+        spectral_distance, track_spectral_distance: mean absolute change of the log-band spectrum, in dB.
+        beat_offset_ms: how far the beat inside lies from the beat outside (positive = late); None without a clear beat.
+    """
+
+    time_s: float
+    opens: bool
+    crossfade_s: float
+    level_step_db: float
+    track_level_step_db: float
+    spectral_distance: float
+    track_spectral_distance: float
+    beat_offset_ms: float | None = None
+
+    @property
+    def smooth(self) -> bool:
+        """Whether the border changes no more than the track does by itself."""
+        return (
+            abs(self.level_step_db) <= self.track_level_step_db
+            and self.spectral_distance <= self.track_spectral_distance
+        )
+
+
+@dataclass(frozen=True)
+class SeamReport:
+    """What a splice changed and how its borders measure.
+
+    Attributes:
+        changed: sample ranges `[start, end)` that may differ from the source: windows with their crossfades.
+        untouched_exact: whether every other sample equals the source's bit for bit (compared, not assumed).
+        untouched_samples: how many those are.
+    """
+
+    edges: tuple[Edge, ...]
+    changed: tuple[tuple[int, int], ...]
+    untouched_exact: bool
+    untouched_samples: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON values."""
+        return {**asdict(self), "edges": [{**asdict(edge), "smooth": edge.smooth} for edge in self.edges]}
+
+
+def splice(
+    source: torch.Tensor,
+    generated: torch.Tensor,
+    windows: Sequence[Window],
+    crossfade_s: float,
+    *,
+    sample_rate: int = 48000,
+    bpm: float | None = None,
+) -> tuple[torch.Tensor, SeamReport]:
+    """Put the windows of `generated` into `source`; everything beyond windows and crossfades stays as it is.
+
+    At each border the length and place of an equal-power crossfade, within `crossfade_s` outside the window, are
+    chosen so that the change over the border is least. Where the two signals are alike the gains are lowered by their
+    correlation, so that the power stays level.
+
+    Args:
+        source, generated: [2, N] float32; a shorter `generated` is continued by silence, a longer one cut.
+        windows: seconds, an end below zero means the end; overlapping ones are joined.
+        bpm: the tempo at which the beat inside is compared with the beat outside; None leaves that out.
+    """
+    length = source.shape[-1]
+    generated = torch.nn.functional.pad(generated, (0, max(0, length - generated.shape[-1])))[..., :length]
+    spans = _spans(windows, length, sample_rate)
+    own = _TrackChange(source, spans, sample_rate)
+    reach = round(max(crossfade_s, MIN_CROSSFADE_S) * sample_rate)
+    audio = source.clone()
+    for start, end in spans:
+        audio[:, start:end] = generated[:, start:end]
+    changed, edges = [], []
+    for index, (start, end) in enumerate(spans):
+        before = (start - spans[index - 1][1]) // 2 if index else start
+        after = (spans[index + 1][0] - end) // 2 if index + 1 < len(spans) else length - end
+        widths = (
+            _join(audio, source, generated, start, -min(reach, before), own),
+            _join(audio, source, generated, end, min(reach, after), own),
+        )
+        changed.append((start - widths[0], end + widths[1]))
+        offset = None if bpm is None else beat_offset_ms(audio, (start, end), sample_rate, bpm)
+        edges += [own.edge(audio, start, True, widths[0], offset)] if start > 0 else []
+        edges += [own.edge(audio, end, False, widths[1], offset)] if end < length else []
+    touched = torch.zeros(length, dtype=torch.bool)
+    for start, end in changed:
+        touched[start:end] = True
+    exact = torch.equal(audio[:, ~touched], source[:, ~touched])
+    return audio, SeamReport(tuple(edges), tuple(changed), exact, int((~touched).sum()))
+
+
+def _spans(windows: Sequence[Window], length: int, sample_rate: int) -> list[tuple[int, int]]:
+    """Windows as sorted, disjoint sample ranges within the track."""
+    spans: list[tuple[int, int]] = []
+    for start_s, end_s in sorted((s, math.inf if e < 0 else e) for s, e in windows):
+        start = min(max(round(start_s * sample_rate), 0), length)
+        end = length if end_s * sample_rate >= length else round(end_s * sample_rate)
+        if end <= start:
+            continue
+        if spans and start <= spans[-1][1]:
+            spans[-1] = (spans[-1][0], max(spans[-1][1], end))
+        else:
+            spans.append((start, end))
+    return spans
+
+
+_CROSSFADE_SHARES = (1.0, 0.6, 0.35, 0.2)
+"""Crossfade lengths that are tried, as shares of the room."""
+_PLACES = (0.0, 0.5, 1.0)
+"""Places that are tried, as shares of the room left: 0 = against the window."""
+
+
+def _join(
+    audio: torch.Tensor, source: torch.Tensor, generated: torch.Tensor, border: int, room: int, own: _TrackChange
+) -> int:
+    """Write the least disturbing crossfade outside a border into `audio`; answer how many samples it changed.
+
+    Args:
+        room: samples available outside the window; negative before the window, positive after it.
+    """
+    size = abs(room)
+    if size == 0:
+        return 0
+    best: tuple[float, int, torch.Tensor] | None = None
+    low, high = max(0, border - size - own.reach), min(audio.shape[-1], border + size + own.reach)
+    for share in _CROSSFADE_SHARES:
+        width = max(1, round(share * size))
+        for place in _PLACES if share < 1 else (0.0,):
+            gap = round(place * (size - width))
+            near, far = (border + gap, border + gap + width) if room > 0 else (border - gap - width, border - gap)
+            trial = audio[:, low:high].clone()
+            kept = slice(border - low, near - low) if room > 0 else slice(far - low, border - low)
+            trial[:, kept] = generated[:, kept.start + low : kept.stop + low]
+            mixed = crossfade(source[:, near:far], generated[:, near:far], rising=room < 0)
+            trial[:, near - low : far - low] = mixed
+            points = [border - low, near - low, (near + far) // 2 - low, far - low]
+            score = max(own.change(trial, point)[2] for point in points)
+            if best is None or score < best[0]:
+                best = (score, gap + width, trial)
+    assert best is not None
+    audio[:, low:high] = best[2]
+    return best[1]
+
+
+def crossfade(source: torch.Tensor, generated: torch.Tensor, *, rising: bool) -> torch.Tensor:
+    """Equal-power crossfade [2, n] from source to generated (`rising`) or back.
+
+    The gains are cos and sin, divided by sqrt(1 + 2*rho*sin*cos) with rho the correlation of the two signals (0..1):
+    equal power for unrelated signals, equal gain for equal ones.
+    """
+    count = source.shape[-1]
+    angle = (torch.arange(count, dtype=torch.float32) + 0.5) / count * (math.pi / 2)
+    angle = angle if rising else angle.flip(0)
+    power = float(source.double().square().sum() * generated.double().square().sum()) ** 0.5
+    alike = min(max(float((source.double() * generated.double()).sum()) / power, 0.0), 1.0) if power > 0 else 0.0
+    scale = (1 + 2 * alike * angle.sin() * angle.cos()).rsqrt()
+    return (angle.sin() * generated + angle.cos() * source) * scale
+
+
+class _TrackChange:
+    """How much a track changes from one 50 ms frame to the next, by level and by the spectrum in 24 log bands."""
+
+    _BANDS = 24
+    _FLOOR_DB = 60.0
+
+    def __init__(self, source: torch.Tensor, spans: Sequence[tuple[int, int]], sample_rate: int) -> None:
+        self.sample_rate = sample_rate
+        self.reach = max(2, round(0.05 * sample_rate))
+        bins = torch.fft.rfftfreq(self.reach, 1 / sample_rate)
+        edges = torch.logspace(math.log10(60), math.log10(min(16000, sample_rate / 2)), self._BANDS + 1)
+        band = torch.bucketize(bins, edges) - 1
+        self._bands = torch.stack([(band == k).float() for k in range(self._BANDS) if bool((band == k).any())])
+        self._window = torch.hann_window(self.reach)
+        self._floor = -math.inf
+        usable = source.shape[-1] // self.reach
+        levels, spectra = self._measure(source[:, : usable * self.reach].unflatten(1, (usable, self.reach)))
+        self._floor = float(spectra.max()) - self._FLOOR_DB if usable else -math.inf
+        levels, spectra = levels.clamp(min=self._floor), spectra.clamp(min=self._floor)
+        steps, distances = levels.diff().abs(), spectra.diff(dim=0).abs().mean(dim=1)
+        keep = torch.ones(len(steps), dtype=torch.bool)
+        for start, end in spans:
+            keep[max(0, start // self.reach - 1) : end // self.reach + 1] = False
+        keep = keep if keep.any() else torch.ones_like(keep)
+        self.level_step_db = float(steps[keep].quantile(0.99)) if keep.any() else 0.0
+        self.spectral_distance = float(distances[keep].quantile(0.99)) if keep.any() else 0.0
+
+    def _measure(self, frames: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Frames [2, F, n] as level [F] and bands [F, K], both in dB above the floor."""
+        level = 10 * torch.log10(frames.square().mean(dim=(0, 2)) + 1e-12)
+        power = torch.fft.rfft(frames * self._window, dim=-1).abs().square().mean(dim=0) / self._window.sum() ** 2
+        return level.clamp(min=self._floor), 10 * torch.log10(power @ self._bands.T + 1e-12).clamp(min=self._floor / 10)
+
+    def change(self, audio: torch.Tensor, point: int) -> tuple[float, float, float]:
+        """Level step in dB, spectral distance in dB, and the worse of both relative to the track's own, at a sample."""
+        point = min(max(point, 1), audio.shape[-1] - 1)
+        pad = torch.nn.functional.pad(audio, (self.reach, self.reach))
+        around = pad[:, point : point + 2 * self.reach].unflatten(1, (2, self.reach))
+        level, spectrum = self._measure(around)
+        step, distance = float(level[1] - level[0]), float((spectrum[1] - spectrum[0]).abs().mean())
+        relative = max(abs(step) / max(self.level_step_db, 0.1), distance / max(self.spectral_distance, 0.1))
+        return step, distance, relative
+
+    def edge(self, audio: torch.Tensor, border: int, opens: bool, width: int, beat: float | None) -> Edge:
+        """The border measured where it changes most: at either end of the crossfade or in its middle."""
+        low, high = (border - width, border) if opens else (border, border + width)
+        margin = self.reach + abs(high - low)
+        start = max(0, low - margin)
+        near = audio[:, start : high + margin]
+        step, distance, _ = max(
+            (self.change(near, point - start) for point in (low, (low + high) // 2, high)), key=lambda item: item[2]
+        )
+        return Edge(
+            border / self.sample_rate, opens, width / self.sample_rate, step, self.level_step_db, distance,
+            self.spectral_distance, beat,
+        )  # fmt: skip
+
+
+def beat_offset_ms(audio: torch.Tensor, span: tuple[int, int], sample_rate: int, bpm: float) -> float | None:
+    """How far the beat inside a span of samples lies from the beat outside, in ms within half a beat.
+
+    The onset strength (rise of the band spectrum) is correlated with a complex wave of the beat's period; the answer
+    is the difference of the two phases, or None where either part has no beat at that tempo.
+    """
+    hop = sample_rate // 100
+    spectrum = torch.stft(
+        audio.mean(0), 4 * hop, hop, window=torch.hann_window(4 * hop), center=True, return_complex=True
+    ).abs()
+    onset = torch.log1p(100 * spectrum).diff(dim=1, prepend=spectrum[:, :1]).clamp(min=0).sum(0)
+    onset[:4] = onset[-4:] = 0  # frames that reach over the ends of the track
+    time = torch.arange(len(onset), dtype=torch.float64) * hop / sample_rate
+    wave = torch.polar(onset.double(), -2 * math.pi * time * bpm / 60)
+    inside = (time >= span[0] / sample_rate) & (time < span[1] / sample_rate)
+    sums = []
+    for part in (inside, ~inside):
+        total = float(onset[part].sum())
+        # Fewer than four beats, or onsets spread evenly over the beat, say nothing about its phase.
+        if int(part.sum()) * hop / sample_rate < 240 / bpm or total <= 0 or abs(wave[part].sum()) / total < 0.1:
+            return None
+        sums.append(wave[part].sum())
+    phase = float(torch.angle(sums[0] * sums[1].conj()))
+    return -phase / (2 * math.pi) * 60000 / bpm

@@ -1,0 +1,60 @@
+"""Promises of `audio/level.py`: levels land where asked, silence stays silence."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from acestep_like.audio.level import (
+    fade,
+    loudness_lufs,
+    loudness_normalize,
+    peak_dbfs,
+    peak_normalize,
+    rms_dbfs,
+)
+
+RATE = 48000
+
+
+def sine(level: float = 0.5, seconds: float = 3.0) -> torch.Tensor:
+    return (level * torch.sin(2 * torch.pi * 997 * torch.arange(round(seconds * RATE)) / RATE)).repeat(2, 1)
+
+
+@pytest.mark.parametrize("target", [-1.0, -6.0, 0.0])
+@pytest.mark.parametrize("level", [0.001, 0.5, 4.0])
+def test_the_peak_lands_on_target(target: float, level: float) -> None:
+    assert peak_dbfs(peak_normalize(sine(level), target)) == pytest.approx(target, abs=1e-3)
+
+
+def test_silence_is_never_raised() -> None:
+    silence = torch.full((2, RATE), 1e-7)
+    assert torch.equal(peak_normalize(silence), silence)
+    assert torch.equal(loudness_normalize(silence, RATE), silence)
+    assert loudness_lufs(torch.zeros(2, RATE), RATE) == -math.inf == peak_dbfs(torch.zeros(2, 4))
+
+
+def test_a_full_scale_stereo_sine_measures_minus_3_lufs_per_channel_sum() -> None:
+    # BS.1770: a 997 Hz sine of 0 dBFS in one channel is -3.01 LUFS, in both channels 0 LUFS.
+    assert loudness_lufs(sine(1.0), RATE) == pytest.approx(0.0, abs=0.1)
+    assert rms_dbfs(sine(1.0)) == pytest.approx(-3.01, abs=0.01)
+    assert loudness_lufs(sine(1.0, 0.2), RATE) == pytest.approx(0.0, abs=0.3)
+
+
+def test_loudness_is_met_unless_the_peak_forbids_it() -> None:
+    assert loudness_lufs(loudness_normalize(sine(0.01), RATE, -14), RATE) == pytest.approx(-14, abs=0.1)
+    spiky = sine(0.01)
+    spiky[:, 1000] = 1.0
+    assert peak_dbfs(loudness_normalize(spiky, RATE, -14, ceiling_dbfs=-1)) == pytest.approx(-1, abs=0.01)
+
+
+def test_fades_are_linear_and_touch_nothing_else() -> None:
+    ones = torch.ones(2, RATE)
+    faded = fade(ones, RATE, 0.25, 0.5)
+    assert float(faded[0, 0]) == 0 and float(faded[0, -1]) == 0
+    assert float(faded[0, RATE // 8]) == pytest.approx(0.5, abs=1e-4)
+    assert torch.equal(faded[:, RATE // 4 : RATE // 2], ones[:, RATE // 4 : RATE // 2])
+    assert torch.equal(fade(ones, RATE), ones)
+    assert fade(ones, RATE, 100.0, 100.0).shape == ones.shape

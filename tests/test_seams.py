@@ -1,0 +1,151 @@
+"""Promises of `diffusion/seams.py`: what lies outside a window stays, and the border changes no more than the track."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from acestep_like.diffusion.seams import (
+    beat_offset_ms,
+    blend_latents,
+    crossfade,
+    inject_source,
+    injected_steps,
+    pad_for_windows,
+    ramp_mask,
+    repaint_settings,
+    splice,
+    window_frames,
+)
+from acestep_like.errors import InputError
+
+RATE = 48000
+
+
+def track(seed: int, seconds: float = 12.0, bpm: float = 120.0, late_s: float = 0.0) -> torch.Tensor:
+    """Decaying noise on every beat over a steady chord."""
+    generator = torch.Generator().manual_seed(seed)
+    time = torch.arange(round(seconds * RATE)) / RATE
+    beat = ((time - late_s) * bpm / 60) % 1
+    drums = 0.2 * torch.randn(2, len(time), generator=generator) * torch.exp(-beat * 12)
+    return drums + 0.1 * sum(torch.sin(2 * torch.pi * hz * time + seed) for hz in (220, 277, 330))
+
+
+def test_windows_become_frames_as_upstream_rounds_them() -> None:
+    assert window_frames(2.0, 4.0, 10.0, 25) == (50, 100)
+    assert window_frames(2.039, 4.079, 10.0, 25) == (50, 101)
+    assert window_frames(0.0, -1, 10.0, 25) == (0, 250) == window_frames(0, None, 10.0, 25)
+    assert window_frames(9.999, 20, 10.0, 25) == (249, 250)
+    assert window_frames(5.0, 5.0, 10.0, 25) == (125, 126)
+    assert window_frames(-3.0, 1.0, 10.0, 25) == (0, 25)
+
+
+def test_settings_follow_mode_and_strength() -> None:
+    assert repaint_settings("aggressive").injection_ratio == 0
+    assert repaint_settings("conservative").latent_crossfade_frames == 25
+    shares = [repaint_settings("balanced", s).injection_ratio for s in (0, 0.25, 0.5, 1)]
+    assert shares == [1, 0.75, 0.5, 0]
+    assert injected_steps(repaint_settings("balanced", 0.5), 8) == 4
+    for mode, strength in (("loud", 0.5), ("balanced", 1.1), ("balanced", math.nan), ("balanced", True)):
+        with pytest.raises(InputError):
+            repaint_settings(mode, strength)
+
+
+def test_injection_holds_the_noised_source_outside_only() -> None:
+    x, source, noise = (torch.randn(2, 10, 4, generator=torch.Generator().manual_seed(k)) for k in range(3))
+    mask = torch.zeros(10, 1)
+    mask[3:6] = 1
+    held = inject_source(x, source, noise, mask, 0.25)
+    assert torch.equal(held[:, 3:6], x[:, 3:6])
+    assert torch.equal(held[:, :3], 0.25 * noise[:, :3] + 0.75 * source[:, :3])
+    assert torch.equal(inject_source(x, source, noise, mask, 0.0)[:, 6:], source[:, 6:])
+
+
+def test_latent_ramps_reach_outward() -> None:
+    mask = torch.zeros(12)
+    mask[5:7] = 1
+    ramp = ramp_mask(mask, 3)[:, 0]
+    assert ramp.tolist() == [0, 0, 0.25, 0.5, 0.75, 1, 1, 0.75, 0.5, 0.25, 0, 0]
+    generated, source = torch.ones(2, 12, 4), torch.zeros(2, 12, 4)
+    assert torch.equal(blend_latents(generated, source, mask, 3)[1, :, 2], ramp)
+    assert torch.equal(blend_latents(generated, source, mask, 0), generated)
+    per_item = torch.stack([mask, torch.zeros(12)])[..., None]
+    assert float(blend_latents(generated, source, per_item, 3)[1].abs().max()) == 0
+
+
+@pytest.mark.parametrize("windows", [[(3.0, 6.0)], [(8.0, 9.0), (1.0, 2.0)], [(0.0, 2.0)], [(7.0, -1)], [(0.0, -1)]])
+@pytest.mark.parametrize("crossfade_s", [0.0, 0.05])
+def test_every_sample_beyond_window_and_crossfade_is_bit_identical(
+    windows: list[tuple[float, float]], crossfade_s: float
+) -> None:
+    source, generated = track(0), track(1)
+    audio, report = splice(source, generated, windows, crossfade_s)
+    assert report.untouched_exact
+    outside = torch.ones(source.shape[1], dtype=torch.bool)
+    for start, end in windows:
+        end = 12.0 if end < 0 else end
+        margin = max(crossfade_s, 0.01)
+        outside[max(0, round((start - margin) * RATE)) : round((end + margin) * RATE)] = False
+        inside = slice(round(start * RATE), round(end * RATE))
+        assert torch.equal(audio[:, inside], generated[:, inside])
+    assert torch.equal(audio[:, outside], source[:, outside])
+    assert report.untouched_samples >= int(outside.sum())
+    at_track_ends = sum((start <= 0) + (end < 0) for start, end in windows)
+    assert len(report.edges) == 2 * len(windows) - at_track_ends
+
+
+def test_overlapping_and_adjacent_windows_have_no_seam_between() -> None:
+    _, report = splice(track(0), track(1), [(2.0, 4.0), (3.0, 5.0), (5.0, 6.0)], 0.05)
+    assert [edge.time_s for edge in report.edges] == [2.0, 6.0]
+    _, close = splice(track(0), track(1), [(2.0, 4.0), (4.02, 5.0)], 0.05)
+    assert close.untouched_exact and len(close.edges) == 4
+
+
+def test_a_seam_between_like_tracks_is_within_the_tracks_own_change() -> None:
+    _, report = splice(track(0), track(1), [(3.1, 6.3)], 0.05, bpm=120)
+    assert all(edge.smooth for edge in report.edges)
+    assert all(abs(edge.beat_offset_ms or 0) < 10 for edge in report.edges)
+
+
+def test_a_level_jump_is_reported_as_no_smooth_seam() -> None:
+    _, report = splice(track(0), track(1) * 0.02, [(3.1, 6.3)], 0.05)
+    assert not any(edge.smooth for edge in report.edges)
+    assert report.edges[0].level_step_db < -10 < 10 < report.edges[1].level_step_db
+    assert report.to_dict()["edges"][0]["smooth"] is False
+
+
+def test_replacing_a_track_by_itself_changes_nothing_audible() -> None:
+    audio, report = splice(track(0), track(0), [(3.1, 6.3)], 0.05)
+    assert torch.allclose(audio, track(0), atol=1e-6) and all(edge.smooth for edge in report.edges)
+
+
+@pytest.mark.parametrize("rising", [True, False])
+def test_the_crossfade_keeps_power_for_unrelated_and_for_equal_signals(rising: bool) -> None:
+    one, two = (0.3 * torch.randn(2, 48000, generator=torch.Generator().manual_seed(k)) for k in (1, 2))
+    blocks = crossfade(one, two, rising=rising).unflatten(1, (10, -1)).square().mean(dim=(0, 2))
+    assert torch.allclose(blocks, torch.full((10,), 0.09), rtol=0.08)
+    assert torch.allclose(crossfade(one, one, rising=rising), one, atol=1e-6)
+    start, end = (one, two) if rising else (two, one)
+    mixed = crossfade(one, two, rising=rising)
+    assert float((mixed[:, 0] - start[:, 0]).abs().max()) < 1e-3 > float((mixed[:, -1] - end[:, -1]).abs().max())
+
+
+@pytest.mark.parametrize("late_ms", [-120, -40, 0, 60])
+def test_a_displaced_beat_is_measured(late_ms: float) -> None:
+    half = 6 * RATE
+    joined = torch.cat([track(0)[:, :half], track(1, late_s=late_ms / 1000)[:, half:]], dim=1)
+    assert beat_offset_ms(joined, (half, 2 * half), RATE, 120) == pytest.approx(late_ms, abs=12)
+    steady = 0.1 * torch.sin(2 * torch.pi * 220 * torch.arange(2 * half) / RATE).repeat(2, 1)
+    assert beat_offset_ms(steady, (half, 2 * half), RATE, 120) is None
+
+
+def test_windows_beyond_the_ends_pad_the_source() -> None:
+    source = track(0, 4.0)
+    padded, windows, left_s = pad_for_windows(source, [(-1.5, 0.0), (4.0, 6.0)])
+    assert left_s == 1.5 and windows == ((0.0, 1.5), (5.5, 7.5))
+    assert padded.shape[1] == round(7.5 * RATE)
+    assert torch.equal(padded[:, round(1.5 * RATE) : round(5.5 * RATE)], source)
+    same, untouched, none = pad_for_windows(source, [(1.0, -1)])
+    assert torch.equal(same, source) and untouched == ((1.0, 4.0),) and none == 0
