@@ -1,0 +1,45 @@
+"""Seeded noise, item by item, so that an item of a batch equals the same item alone.
+
+Noise is drawn in float32 on the CPU whatever the device, so that a seed means the same song everywhere.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+
+_MASK_64 = (1 << 64) - 1
+STREAMS = {"noise": 0, "sde": 1, "reference": 2, "posterior": 3}
+"""Independent streams of one seed. Stream 0 is the plain seed, as in the published implementation."""
+
+
+def generator(seed: int, stream: str = "noise") -> torch.Generator:
+    """A CPU generator of one stream of a seed."""
+    mixed = seed + STREAMS[stream] * 0x9E3779B97F4A7C15
+    return torch.Generator("cpu").manual_seed(mixed & _MASK_64)
+
+
+def initial_noise(seeds: Sequence[int], frames: int, channels: int) -> torch.Tensor:
+    """Noise [B, T, C] of one generator an item."""
+    return torch.cat([torch.randn(1, frames, channels, generator=generator(seed)) for seed in seeds])
+
+
+def retake(noise: torch.Tensor, other: torch.Tensor, variance: float) -> torch.Tensor:
+    """`cos(v * pi / 2) * noise + sin(v * pi / 2) * other`: 0 keeps the noise, 1 replaces it."""
+    angle = variance * math.pi / 2
+    return math.cos(angle) * noise + math.sin(angle) * other
+
+
+class StepNoise:
+    """Fresh noise of the stochastic sampler, one generator an item; steps are drawn in order."""
+
+    def __init__(self, seeds: Sequence[int], frames: int, channels: int, device: torch.device) -> None:
+        self._generators = [generator(seed, "sde") for seed in seeds]
+        self._shape = (1, frames, channels)
+        self._device = device
+
+    def __call__(self, step: int) -> torch.Tensor:
+        drawn = [torch.randn(self._shape, generator=source) for source in self._generators]
+        return torch.cat(drawn).to(self._device)

@@ -1,0 +1,84 @@
+"""At which times t the sampler evaluates the model: 1-D tensors from 1 (noise) to the final 0 (music)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+
+TURBO_STEPS = 8
+TURBO_SHIFTS = (1.0, 2.0, 3.0)
+MAX_TURBO_TIMESTEPS = 20
+
+
+def shifted(t: torch.Tensor, shift: float) -> torch.Tensor:
+    """Move times towards noise: `s * t / (1 + (s - 1) * t)` (shift 1 changes nothing)."""
+    return t if shift == 1.0 else shift * t / (1 + (shift - 1) * t)
+
+
+def flow_schedule(steps: int, shift: float) -> torch.Tensor:
+    """The continuous schedule of base and sft checkpoints: float32 [steps + 1], from 1 to 0."""
+    return shifted(torch.linspace(1.0, 0.0, steps + 1), shift)
+
+
+def _turbo_values() -> list[float]:
+    grid = [1 - i / TURBO_STEPS for i in range(TURBO_STEPS)]
+    values = {s * t / (1 + (s - 1) * t) for s in TURBO_SHIFTS for t in grid}
+    return sorted({round(value, 12) for value in values}, reverse=True)
+
+
+TURBO_VALUES: tuple[float, ...] = tuple(_turbo_values())
+"""The 20 times that turbo checkpoints were distilled at: the union of their three tables."""
+
+
+def snap_timesteps(timesteps: Sequence[float]) -> list[float]:
+    """Custom times as turbo takes them: trailing zeros dropped, at most 20, each moved to the nearest valid one."""
+    kept = list(timesteps)
+    while kept and kept[-1] == 0:
+        kept.pop()
+    return [min(TURBO_VALUES, key=lambda value: abs(value - t)) for t in kept[:MAX_TURBO_TIMESTEPS]]
+
+
+def nearest_turbo_shift(shift: float) -> float:
+    """Turbo's eight-step tables exist for the shifts 1, 2 and 3; others are rounded to the nearest."""
+    return min(TURBO_SHIFTS, key=lambda valid: abs(valid - shift))
+
+
+def turbo_schedule(steps: int, shift: float, timesteps: Sequence[float] | None = None) -> torch.Tensor:
+    """The schedule of turbo checkpoints: float32 [S + 1] with the final 0.
+
+    Eight steps use the table of the nearest shift; other counts the continuous schedule. `timesteps` overrides both
+    and is snapped; it falls back to the table when nothing but zeros was given.
+    """
+    custom = snap_timesteps(timesteps) if timesteps is not None else []
+    if custom:
+        return torch.tensor([*custom, 0.0])
+    if steps == TURBO_STEPS or timesteps is not None:
+        return flow_schedule(TURBO_STEPS, nearest_turbo_shift(shift))
+    return flow_schedule(steps, shift)
+
+
+def make_schedule(
+    *, is_turbo: bool, steps: int, shift: float, timesteps: Sequence[float] | None = None
+) -> torch.Tensor:
+    """The times of a run, float32 [S + 1], strictly falling to 0.
+
+    Args:
+        is_turbo: snap custom times and use turbo's tables; otherwise custom times are used verbatim.
+        steps: number of steps S where `timesteps` is None.
+        shift: see `shifted`; not applied to custom times.
+        timesteps: custom times in (0, 1], falling; a final 0 is added when missing.
+    """
+    if is_turbo:
+        return turbo_schedule(steps, shift, timesteps)
+    if timesteps is None:
+        return flow_schedule(steps, shift)
+    values = list(timesteps)
+    return torch.tensor(values if values[-1] == 0 else [*values, 0.0], dtype=torch.float32)
+
+
+def start_near_source(schedule: torch.Tensor, noise_strength: float) -> torch.Tensor:
+    """Drop the times before the one nearest to `1 - noise_strength`: the run starts there, from a noised source."""
+    times = schedule[:-1]
+    first = int((times - (1.0 - noise_strength)).abs().argmin())
+    return schedule[first:]
