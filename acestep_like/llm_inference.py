@@ -8,6 +8,7 @@ from typing import Any
 from acestep_like.errors import NotLoadedError
 from acestep_like.lm.base import LMBackend
 from acestep_like.lm.requests import (
+    DEFAULT_SAMPLING,
     NO_USER_INPUT,
     Description,
     LMObserver,
@@ -65,7 +66,7 @@ class LLMHandler:
         audio_codes: str,
         *,
         seed: int = 0,
-        sampling: Sampling = Sampling(),
+        sampling: Sampling = DEFAULT_SAMPLING,
         constrained: bool = True,
         debug: bool = False,
         cancel: CancelToken | None = None,
@@ -81,7 +82,7 @@ class LLMHandler:
         instrumental: bool = False,
         vocal_language: str | None = None,
         seed: int = 0,
-        sampling: Sampling = Sampling(),
+        sampling: Sampling = DEFAULT_SAMPLING,
         constrained: bool = True,
         debug: bool = False,
         cancel: CancelToken | None = None,
@@ -97,7 +98,7 @@ class LLMHandler:
         *,
         user_metadata: Metadata | None = None,
         seed: int = 0,
-        sampling: Sampling = Sampling(),
+        sampling: Sampling = DEFAULT_SAMPLING,
         constrained: bool = True,
         debug: bool = False,
         cancel: CancelToken | None = None,

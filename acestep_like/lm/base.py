@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from acestep_like.lm.requests import Sampling
+from acestep_like.lm.requests import DEFAULT_SAMPLING, Sampling
 from acestep_like.progress import CancelToken
 
 
@@ -36,7 +36,7 @@ class LMRequest:
     cond_ids: tuple[int, ...]
     max_tokens: int
     seed: int
-    sampling: Sampling = Sampling()
+    sampling: Sampling = DEFAULT_SAMPLING
     uncond_ids: tuple[int, ...] | None = None
     constraint: Grammar | CodeRange | None = None
     exact_tokens: bool = False

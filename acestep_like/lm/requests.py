@@ -9,7 +9,7 @@ NO_USER_INPUT = "NO USER INPUT"
 """The literal prompt of the unconditional branch, and the default negative prompt."""
 
 Metadata = dict[str, int | str]
-"""Any of bpm (int), caption, duration (int, seconds), genres, keyscale, language, timesignature (`2`, `3`, `4`, `6`)."""
+"""Any of bpm (int), caption, duration (int, seconds), genres, keyscale, language, timesignature (`2` `3` `4` `6`)."""
 
 LMObserver = Callable[[str, int, int], None]
 """Called as `(phase, tokens_done, tokens_at_most)` after every token; phase is `metadata`, `codes` or `describe`."""
@@ -24,6 +24,11 @@ class Sampling:
     top_p: float = 0.9
     repetition_penalty: float = 1.0
     cfg_scale: float = 1.0
+
+
+DEFAULT_SAMPLING = Sampling()
+GUIDED_SAMPLING = Sampling(cfg_scale=2.0)
+"""Of phases 1 and 2."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +51,7 @@ class ThinkRequest:
     make_codes: bool = True
     use_cot_caption: bool = True
     use_cot_language: bool = True
-    sampling: Sampling = Sampling(cfg_scale=2.0)
+    sampling: Sampling = GUIDED_SAMPLING
     negative_prompt: str = NO_USER_INPUT
     constrained: bool = True
     debug: bool = False
