@@ -36,7 +36,7 @@ class TaskSpec:
         tracks: how many track names the instruction carries: "none", "one" or "many".
         uses_window: `repainting_start` and `repainting_end` choose a part of the source.
         base_only: the published turbo and sft checkpoints were not trained for it.
-        lm_codes: the language model may write audio codes; with a source they would pre-empt it.
+        keeps_level: the output is not normalised, so that it still fits the source.
     """
 
     name: str
@@ -47,25 +47,25 @@ class TaskSpec:
     tracks: str = "none"
     uses_window: bool = False
     base_only: bool = False
-    lm_codes: bool = False
+    keeps_level: bool = False
 
 
 _ROWS = (
     TaskSpec(
-        "text2music", "music from a description and lyrics", DEFAULT_INSTRUCTION, needs_source=False, lm_codes=True
+        "text2music", "music from a description and lyrics", DEFAULT_INSTRUCTION, needs_source=False
     ),
     TaskSpec("cover", "another style, the same structure", CODES_INSTRUCTION, needs_caption=True),
     TaskSpec(
         "repaint", "a new passage in a window of the source", "Repaint the mask area based on the given conditions:",
-        needs_caption=True, uses_window=True,
+        needs_caption=True, uses_window=True, keeps_level=True,
     ),
     TaskSpec(
         "lego", "a new track that fits the source", "Generate the {tracks} track based on the audio context:",
-        needs_caption=True, tracks="one", uses_window=True, base_only=True,
+        needs_caption=True, tracks="one", uses_window=True, base_only=True, keeps_level=True,
     ),
     TaskSpec(
         "extract", "one track taken out of the source", "Extract the {tracks} track from the audio:",
-        tracks="one", base_only=True,
+        tracks="one", base_only=True, keeps_level=True,
     ),
     TaskSpec(
         "complete", "the named tracks added to the source", "Complete the input track with {tracks}:",

@@ -1,0 +1,103 @@
+"""The common part of `understand_music`, `create_sample` and `format_sample`: checks, sampling settings, answers."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from acestep_like.errors import AceStepError, InputError
+from acestep_like.fields import FieldSpec
+from acestep_like.music import parse_keyscale, parse_timesignature
+from acestep_like.params import MAX_SEED, all_specs
+from acestep_like.results import CreateSampleResult, UnderstandResult
+
+if TYPE_CHECKING:
+    from acestep_like.llm_inference import LLMHandler
+    from acestep_like.lm.requests import Description, Sampling
+
+NO_LM = ("5Hz LM not initialized. Please initialize it first.", "LLM not initialized")
+"""Status and error when no language model is loaded."""
+_NOTHING_READ = "Empty metadata returned"
+
+_ARGUMENTS = {
+    spec.name: spec
+    for spec in (
+        FieldSpec("str", "Audio codes.", "", "audio_codes"),
+        FieldSpec("str", "A description in plain words.", "", "query", max_length=4096),
+        FieldSpec("bool", "Without a voice.", "", "instrumental"),
+        FieldSpec("float", "Sampling temperature.", "", "temperature", low=0, high=2),
+        FieldSpec("int", "Top-k.", "", "top_k", low=0, high=100_000, optional=True, none_means="off"),
+        FieldSpec("float", "Top-p.", "", "top_p", low=0, high=1, optional=True, none_means="off"),
+        FieldSpec("float", "Repetition penalty.", "", "repetition_penalty", above=0, high=10),
+        FieldSpec("bool", "Grammar.", "", "use_constrained_decoding"),
+        FieldSpec("bool", "Logging.", "", "constrained_decoding_debug"),
+        FieldSpec("int", "Seed.", "", "seed", low=0, high=MAX_SEED, also={-1: "random"}),
+    )
+}
+
+
+def check_argument(name: str, value: Any) -> Any:
+    """Check an argument of the three helpers by the declaration of the parameter of the same name."""
+    spec = _ARGUMENTS.get(name) or all_specs()[name]
+    return replace(spec, optional=True).check(value) if name == "vocal_language" else spec.check(value)
+
+
+def checked_metadata(metadata: dict[str, Any] | None) -> dict[str, Any] | None:
+    """Given metadata in the language model's vocabulary; values that mean "not given" are left out."""
+    if metadata is None:
+        return None
+    if not isinstance(metadata, dict):
+        raise InputError("user_metadata", metadata, "a dict, or None")
+    known = {"bpm": "bpm", "duration": "duration", "keyscale": "keyscale", "timesignature": "timesignature",
+             "language": "vocal_language"}  # fmt: skip
+    kept: dict[str, Any] = {}
+    for name, value in metadata.items():
+        if name not in known:
+            raise InputError("user_metadata", name, "the keys " + ", ".join(known))
+        if value is None or value == "" or value == "unknown" or value == "N/A":
+            continue
+        kept[name] = check_argument(known[name], str(value) if name == "timesignature" else value)
+    if "keyscale" in kept:
+        kept["keyscale"] = parse_keyscale(kept["keyscale"]).ace_name
+    if "timesignature" in kept:
+        kept["timesignature"] = parse_timesignature(kept["timesignature"])
+    if "duration" in kept:
+        kept["duration"] = int(kept["duration"])
+    return kept
+
+
+def describe(
+    llm_handler: LLMHandler | None,
+    result: UnderstandResult | CreateSampleResult,
+    run: Callable[[Sampling, int], Description],
+    options: tuple[Any, ...],
+    failure: str,
+) -> Description | None:
+    """Run one of the three helpers and fill `result`; None when it failed, with the reason in `result.error`."""
+    from acestep_like.lm.requests import Sampling
+
+    result.success = False
+    if llm_handler is None or not llm_handler.llm_initialized:
+        result.status_message, result.error = NO_LM
+        return None
+    try:
+        names = ("temperature", "top_k", "top_p", "repetition_penalty", "use_constrained_decoding",
+                 "constrained_decoding_debug", "seed")  # fmt: skip
+        temperature, top_k, top_p, penalty, _, _, seed = (
+            check_argument(name, value) for name, value in zip(names, options, strict=True)
+        )
+        sampling = Sampling(temperature, top_k or 0, 1.0 if top_p is None else top_p, penalty)
+        answer = run(sampling, secrets.randbits(32) if seed < 0 else seed)
+    except AceStepError as error:
+        result.status_message, result.error = f"Error: {error}", str(error)
+        return None
+    if not answer.fields:
+        result.status_message, result.error = failure, _NOTHING_READ
+        return None
+    for name in ("caption", "lyrics", "bpm", "duration", "keyscale", "language", "timesignature"):
+        value = getattr(answer, name)
+        setattr(result, name, "" if value == "N/A" else value)
+    result.success, result.status_message = True, "\n".join([answer.status, *answer.notes])
+    return answer
