@@ -94,6 +94,9 @@ class AngleGuidance(PlainGuidance):
         if t <= 0:  # only a corrector at the end of the run: no angle without noise
             return super().__call__(cond, uncond, x, t, corrector=corrector)
         weight = max(self.scale - 1, 0) + _ADG_EPSILON
+        # Angles close to 0 lose their digits in float32, and the loss adds up over the steps.
+        wide = torch.float32 if x.device.type == "mps" else torch.float64
+        dtype, x, cond, uncond = cond.dtype, x.to(wide), cond.to(wide), uncond.to(wide)
         clean_cond, clean_uncond = x - t * cond, x - t * uncond
         cosine = torch.nn.functional.cosine_similarity(clean_cond, clean_uncond, dim=-1, eps=1e-8).unsqueeze(-1)
         angle = torch.acos(cosine.clamp(-1 + 1e-6, 1 - 1e-6))
@@ -106,7 +109,7 @@ class AngleGuidance(PlainGuidance):
         sine = torch.sin(angle)
         ratio = torch.where(sine > _ADG_EPSILON, torch.sin(turned) / sine.clamp(min=_ADG_EPSILON), weight)
         clean = torch.cos(turned) * clean_cond + perpendicular * ratio
-        return (x - clean) / t
+        return ((x - clean) / t).to(dtype)
 
 
 def make_guidance(mode: str, scale: float) -> Guidance:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import torch
 
 _MASK_64 = (1 << 64) - 1
-STREAMS = {"noise": 0, "sde": 1, "reference": 2, "posterior": 3}
+STREAMS = {"noise": 0, "sde": 1, "reference": 2, "retake": 3}
 """Independent streams of one seed. Stream 0 is the plain seed, as in the published implementation."""
 
 
