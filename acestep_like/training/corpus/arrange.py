@@ -1,0 +1,175 @@
+"""Which instruments a song has and when they play: from a style row to tracks. Standard library only."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+
+from acestep_like.training.corpus.bass import bass_part
+from acestep_like.training.corpus.comping import Voicer, comp_part
+from acestep_like.training.corpus.context import Context, SectionContext
+from acestep_like.training.corpus.drums import drum_part, percussion_part
+from acestep_like.training.corpus.melody import make_motif, melody_part, vary
+from acestep_like.training.corpus.song import DRUM_BANK, PROGRAM_NAMES, Note, Track, class_of
+from acestep_like.training.corpus.styles import ALL, Part
+from acestep_like.training.corpus.theory import lead_voices
+
+Stream = Callable[[str], random.Random]
+_BASS_CLASS_ROLES = ("bass",)
+
+
+def arrange(context: Context, sections: list[SectionContext], has_vocals: bool, stream: Stream) -> list[Track]:
+    """All tracks of a song."""
+    style = context.style
+    tracks: list[Track] = []
+    if style.drums and stream("has drums").random() < style.drum_chance:
+        tracks.append(_drums(context, sections, stream))
+    if style.percussion and stream("has percussion").random() < style.percussion_chance:
+        tracks.append(_percussion(context, sections, stream))
+    if style.bass is not None and stream("has bass").random() < style.bass.chance:
+        tracks.append(_bass(context, sections, style.bass, stream))
+    for index, part in enumerate(style.comps):
+        if stream(f"has comp {index}").random() < part.chance:
+            tracks.append(_comp(context, sections, part, index, stream))
+    tracks += _melodies(context, sections, has_vocals, stream)
+    if style.fx and stream("has fx").random() < style.fx_chance:
+        tracks.append(_fx(context, sections, stream))
+    return tracks
+
+
+def _plays(section: SectionContext, allowed: str) -> bool:
+    return section.name[0] in allowed
+
+
+def _melodic(part: Part, program: int, role: str, notes: list[Note], rng: random.Random) -> Track:
+    track_class = "bass" if role == "bass" else "backing_vocals" if role == "backing_vocals" else class_of(program)
+    pan = part.pan * rng.choice((1, 1, -1)) + rng.uniform(-0.08, 0.08)
+    name = "synth bass" if role == "bass" and program >= 80 else PROGRAM_NAMES[program]
+    return Track(name, track_class, role, 0, program, tuple(notes), round(max(-0.9, min(0.9, pan)), 3),
+                 round(part.level_db + rng.uniform(-1.2, 1.2), 2), part.reverb)  # fmt: skip
+
+
+def _drums(context: Context, sections: list[SectionContext], stream: Stream) -> Track:
+    style = context.style
+    feel, kit = stream("feel").choice(style.drums), stream("kit").choice(style.kits)
+    late = stream("late drums").random() < 0.4
+    notes: list[Note] = []
+    for section in sections:
+        if section.name == "intro" and late:
+            continue
+        notes += drum_part(context, section, feel, stream(f"drums {section.name} {section.variant}"))
+    return Track("drum kit", "drums", "drums", DRUM_BANK, kit, tuple(notes), 0.0,
+                 style.drum_level_db + stream("drum level").uniform(-1, 1), style.reverb * 0.5)  # fmt: skip
+
+
+def _percussion(context: Context, sections: list[SectionContext], stream: Stream) -> Track:
+    rng = stream("percussion")
+    kind = rng.choice(context.style.percussion)
+    parts = "vcso" if rng.random() < 0.5 else "icsb" if rng.random() < 0.5 else ALL
+    notes: list[Note] = []
+    for section in sections:
+        if _plays(section, parts):
+            notes += percussion_part(context, section, kind, stream(f"percussion {section.name}"))
+    bank, program = {"timpani": (0, 47), "taiko": (0, 116)}.get(kind, (DRUM_BANK, 0))
+    return Track(kind, "percussion", "percussion", bank, program, tuple(notes), round(rng.uniform(-0.5, 0.5), 3),
+                 rng.uniform(-1, 1), context.style.reverb * 0.8)  # fmt: skip
+
+
+def _bass(context: Context, sections: list[SectionContext], part: Part, stream: Stream) -> Track:
+    notes: list[Note] = []
+    late = stream("late bass").random() < 0.6
+    for section in sections:
+        if (section.name == "intro" and late) or not _plays(section, part.sections):
+            continue
+        notes += bass_part(context, section, part, stream(f"bass {section.name}"))
+    program = stream("bass program").choice(part.programs)
+    return _melodic(part, program, "bass", notes, stream("bass mix"))
+
+
+def _comp(context: Context, sections: list[SectionContext], part: Part, index: int, stream: Stream) -> Track:
+    rng = stream(f"comp {index}")
+    program = rng.choice(part.programs)
+    voicer = Voicer(part.low, part.size)
+    notes: list[Note] = []
+    for section in sections:
+        if _plays(section, part.sections):
+            notes += comp_part(context, section, part, voicer, stream(f"comp {index} {section.name}"))
+    return _melodic(part, program, part.role, notes, rng)
+
+
+def _melodies(context: Context, sections: list[SectionContext], has_vocals: bool, stream: Stream) -> list[Track]:
+    """Lead, voices, backing voices and counter-line: one motif by kind of section, varied when it returns."""
+    style, rng = context.style, stream("melody")
+    lead_program = rng.choice(style.lead.programs)
+    lead, voice, backing, counter = [], [], [], []  # type: ignore[var-annotated]
+    has_counter = style.counter is not None and rng.random() < style.counter.chance
+    plays_intro, plays_bridge = rng.random() < 0.3, rng.random() < 0.6
+    density = {"verse": 0.85, "chorus": 1.15, "solo": 1.5, "bridge": 0.7, "intro": 0.6, "outro": 0.5}
+    for section in sections:
+        own = stream(f"motif {section.name}")
+        motif = make_motif(own, context, min(style.density * density[section.name], 1.0))
+        if section.variant:
+            motif = vary(motif, stream(f"vary {section.name} {section.variant}"))
+        play = stream(f"melody {section.name} {section.variant}")
+        centre = style.lead.low + 6 + {"chorus": 4, "solo": 6, "bridge": -2}.get(section.name, 0)
+        sung = has_vocals and section.name in ("verse", "chorus", "bridge")
+        if sung:
+            voice += melody_part(context, section, motif, centre=65 + (4 if section.name == "chorus" else 0), gate=0.97,
+                                 velocity=88, rng=play)  # fmt: skip
+            if section.name == "chorus":
+                backing += _backing(context, section, play)
+        elif section.name in ("verse", "chorus", "solo") or (section.name == "bridge" and plays_bridge) or (
+            section.name in ("intro", "outro") and plays_intro and not has_vocals
+        ):  # fmt: skip
+            lead += melody_part(context, section, motif, centre=centre, gate=style.lead.gate,
+                                velocity=style.lead.velocity, rng=play)  # fmt: skip
+        if has_counter and style.counter is not None and _plays(section, style.counter.sections):
+            answer = make_motif(stream(f"answer {section.name}"), context, style.density * 0.6)
+            counter += melody_part(context, section, answer, centre=style.counter.low + 5, gate=style.counter.gate,
+                                   velocity=style.counter.velocity, rng=play, answer=True)  # fmt: skip
+    mix = stream("melody mix")
+    tracks = []
+    if lead:
+        tracks.append(_melodic(style.lead, lead_program, "lead", lead, mix))
+    if counter and style.counter is not None:
+        tracks.append(_melodic(style.counter, mix.choice(style.counter.programs), "counter", counter, mix))
+    if voice:
+        tracks.append(_melodic(Part("vocals", (), reverb=style.reverb + 0.08), mix.choice(style.vocal_programs), "vocals",
+                               voice, mix))  # fmt: skip
+    if backing and mix.random() < 0.75:
+        tracks.append(_melodic(Part("backing_vocals", (), pan=0.35, reverb=style.reverb + 0.12), mix.choice((53, 52, 53, 54)),
+                               "backing_vocals", backing, mix))  # fmt: skip
+    return tracks
+
+
+def _backing(context: Context, section: SectionContext, rng: random.Random) -> list[Note]:
+    """Held three-part vowels on each chord of a chorus."""
+    notes: list[Note] = []
+    previous: list[int] | None = None
+    end = section.bar_beat(section.bars)
+    for span in section.chords:
+        start = max(span.start_beat, section.bar_beat(0))
+        previous = lead_voices(span.chord, 60, 3, previous)
+        length = (min(span.start_beat + span.beats, end) - start) * 0.95
+        notes += [context.hit(start, pitch, length, 74, rng) for pitch in previous]
+    return notes
+
+
+def _fx(context: Context, sections: list[SectionContext], stream: Stream) -> Track:
+    """Transitions: a reverse cymbal into a section, impacts on its start, or a bed of noise."""
+    rng = stream("fx")
+    program = rng.choice(context.style.fx)
+    beat_s = 60 / context.bpm
+    notes: list[Note] = []
+    for section in sections:
+        start = section.bar_beat(0)
+        if program == 122:
+            if section.name in ("intro", "bridge", "outro", "verse"):
+                notes.append(context.hit(start, 60, section.bars * context.beats_per_bar, 70, rng))
+        elif program in (119, 120, 121, 123):
+            lead_in = min(2.0 / beat_s, context.beats_per_bar)
+            if start >= lead_in:
+                notes.append(context.hit(start - lead_in, 60, lead_in, 88, rng))
+        elif section.name in ("chorus", "solo", "bridge"):
+            notes.append(context.hit(start, rng.choice((48, 55, 60)), 1.5, 84, rng))
+    return Track(PROGRAM_NAMES[program], "fx", "fx", 0, program, tuple(notes), 0.0, 0.0, 0.3)
