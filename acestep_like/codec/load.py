@@ -1,0 +1,64 @@
+"""From a folder or a loaded autoencoder to the codec contract."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from acestep_like.codec.base import DiffusersCodec
+from acestep_like.codec.oobleck import oobleck_codec
+from acestep_like.errors import CheckpointError
+
+CODEC_CLASSES = ("AutoencoderOobleck", "SpectralAutoencoder")
+"""Class names a checkpoint's codec may have in its `config.json`."""
+
+
+def as_codec(model: nn.Module) -> DiffusersCodec:
+    """The codec contract over a loaded autoencoder of one of `CODEC_CLASSES`.
+
+    Raises:
+        CheckpointError: another class.
+    """
+    name = type(model).__name__
+    if name == "AutoencoderOobleck":
+        return oobleck_codec(model)
+    if name == "SpectralAutoencoder":
+        # It tiles by itself: its phases continue from block to block.
+        return DiffusersCodec(model, channels=model.config.latent_channels)
+    raise CheckpointError(f"No codec is known for {name}; known: {', '.join(CODEC_CLASSES)}.")
+
+
+def load_codec(
+    path: str, *, class_name: str | None = None, dtype: torch.dtype = torch.float32, device: str | torch.device = "cpu"
+) -> DiffusersCodec:
+    """Load the autoencoder in folder `path` (`config.json` and safetensors), in evaluation mode.
+
+    Args:
+        path: the folder.
+        class_name: one of `CODEC_CLASSES`; default: the `_class_name` of its config, else `AutoencoderOobleck`.
+
+    Raises:
+        CheckpointError: no config there, or a class that is not known.
+    """
+    config = _read_config(path)
+    name = class_name or config.get("_class_name", "AutoencoderOobleck")
+    if name == "AutoencoderOobleck":
+        from diffusers import AutoencoderOobleck as cls
+    elif name == "SpectralAutoencoder":
+        from acestep_like.codec.spectral import SpectralAutoencoder as cls
+    else:
+        raise CheckpointError(f"{path}: no codec is known for {name}; known: {', '.join(CODEC_CLASSES)}.")
+    model = cls.from_pretrained(path, torch_dtype=dtype, low_cpu_mem_usage=False, local_files_only=True)
+    return as_codec(model.to(device).eval())
+
+
+def _read_config(path: str) -> dict[str, Any]:
+    file = Path(path) / "config.json"
+    if not file.is_file():
+        found = sorted(p.name for p in Path(path).iterdir()) if Path(path).is_dir() else []
+        raise CheckpointError(f"No codec in {path}: config.json is missing; found: {', '.join(found) or 'nothing'}.")
+    return json.loads(file.read_text(encoding="utf-8"))

@@ -1,0 +1,136 @@
+"""Phase for magnitudes: a stream that rebuilds complex spectra block by block, each continuing from the one before.
+
+Phases start from Single Pass Spectrogram Inversion (Beauregard, Harish, Wyse 2015): every bin follows the sinusoid of
+its nearest peak. Fast Griffin-Lim iterations (Perraudin, Balazs, Sondergaard 2013) then make neighbouring frames agree.
+As in iterative inversion with look-ahead (Zhu, Beauregard, Wyse 2007), frames already given out stay fixed and a few
+frames to come are looked at, so blocks join without a seam and early output does not depend on how long the signal is.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from acestep_like.codec.dsp import overlap_add
+
+
+def _nearest_peak(magnitude: Tensor) -> tuple[Tensor, Tensor]:
+    """Index of the peak nearest to each bin, and every bin's interpolated offset if it is a peak: `[J, F]` each."""
+    bins = magnitude.shape[-1]
+    log = torch.log(magnitude + 1e-9)
+    left, mid, right = log[:, :-2], log[:, 1:-1], log[:, 2:]
+    peak = torch.zeros_like(magnitude, dtype=torch.bool)
+    peak[:, 1:-1] = (mid > left) & (mid >= right)
+    offset = torch.zeros_like(magnitude)
+    offset[:, 1:-1] = (0.5 * (left - right) / (left - 2.0 * mid + right - 1e-9)).clamp(-0.5, 0.5)
+    index = torch.arange(bins, device=magnitude.device).expand_as(magnitude)
+    below = torch.where(peak, index, -bins).cummax(dim=1).values
+    above = torch.where(peak, index, 2 * bins).flip(1).cummin(dim=1).values.flip(1)
+    nearest = torch.where(index - below <= above - index, below, above)
+    return torch.where(nearest.clamp(0, bins - 1) == nearest, nearest, index), offset
+
+
+def propagate(magnitude: Tensor, start: Tensor, n_fft: int, hop: int) -> Tensor:
+    """Phases by Single Pass Spectrogram Inversion.
+
+    Args:
+        magnitude: `[J, F]`.
+        start: `[F]` phases of the frame before the first, radians, relative to the frame's centre.
+
+    Returns:
+        `[J, F]` phases relative to each frame's centre.
+    """
+    nearest, offset = _nearest_peak(magnitude)
+    index = torch.arange(magnitude.shape[1], device=magnitude.device)
+    advance = (2.0 * math.pi * hop / n_fft) * torch.gather(index + offset, 1, nearest)
+    phases = torch.empty_like(magnitude)
+    current = start
+    for frame in range(magnitude.shape[0]):
+        current = torch.remainder(current[nearest[frame]] + advance[frame], 2.0 * math.pi)
+        phases[frame] = current
+    return phases
+
+
+class PhaseStream:
+    """Turns blocks of magnitudes into blocks of complex spectra. One signal per stream; state is the last frames.
+
+    Args:
+        window: `[n_fft]` analysis and synthesis window.
+        hop: samples between frames; divides `n_fft`.
+        iterations: Griffin-Lim iterations per block.
+        momentum: of fast Griffin-Lim, 0 = plain.
+    """
+
+    def __init__(self, window: Tensor, hop: int, iterations: int, momentum: float = 0.99) -> None:
+        self.window, self.hop = window, hop
+        self.n_fft = window.shape[0]
+        self.iterations, self.momentum = iterations, momentum
+        self.context = self.n_fft // hop - 1  # earlier frames that overlap the first frame of a block
+        self.bins = self.n_fft // 2 + 1
+        self.past = torch.zeros(0, self.bins, dtype=torch.complex64, device=window.device)
+        # Centre-relative phase of bin k is its frame-relative phase plus pi * k.
+        self.sign = 1.0 - 2.0 * (torch.arange(self.bins, device=window.device) % 2)
+
+    def push(self, magnitude: Tensor, lookahead: int) -> Tensor:
+        """Spectra of a block.
+
+        Args:
+            magnitude: `[J + lookahead, F]`; the last `lookahead` frames come again at the start of the next block.
+
+        Returns:
+            complex `[J, F]`.
+        """
+        if len(self.past):
+            start = torch.angle(self.past[-1] * self.sign)
+        else:
+            start = torch.zeros(self.bins, device=magnitude.device)
+        phases = propagate(magnitude, start, self.n_fft, self.hop)
+        spectra = torch.polar(magnitude, phases) * self.sign
+        spectra = self._griffin_lim(spectra, magnitude)
+        given = spectra[: len(spectra) - lookahead]
+        self.past = torch.cat([self.past, given])[-self.context :].clone()
+        return given
+
+    def _griffin_lim(self, spectra: Tensor, magnitude: Tensor) -> Tensor:
+        fixed = len(self.past)
+        whole = torch.cat([self.past, spectra])
+        envelope = overlap_add((self.window**2).expand(len(whole), -1), self.hop).clamp(min=1e-3)
+        first = fixed * self.hop
+        trust = self.momentum / (1.0 + self.momentum)
+        before: Tensor | None = None
+        for _ in range(self.iterations):
+            frames = torch.fft.irfft(whole, n=self.n_fft) * self.window
+            signal = (overlap_add(frames, self.hop) / envelope)[first:]
+            found = torch.fft.rfft(signal.unfold(-1, self.n_fft, self.hop) * self.window)
+            aim = found if before is None else found - trust * before
+            before = found
+            whole[fixed:] = aim * (magnitude / (aim.abs() + 1e-9))
+        return whole[fixed:]
+
+
+def blocks(frames: int, size: int, lookahead: int) -> Iterator[tuple[int, int, int]]:
+    """Fixed grid of blocks over `frames`: yields first frame, end frame, and frames of look-ahead that exist."""
+    for first in range(0, frames, size):
+        end = min(first + size, frames)
+        yield first, end, min(lookahead, frames - end)
+
+
+def rebuild(
+    magnitude: Tensor, window: Tensor, hop: int, iterations: int, block: int = 256, lookahead: int = 16
+) -> Tensor:
+    """Complex spectra `[J, F]` of magnitudes `[J, F]`, streamed over the fixed grid."""
+    stream = PhaseStream(window, hop, iterations)
+    parts = [stream.push(magnitude[a : b + ahead], ahead) for a, b, ahead in blocks(len(magnitude), block, lookahead)]
+    return torch.cat(parts)
+
+
+def istft(spectra: Tensor, window: Tensor, hop: int) -> Tensor:
+    """Least-squares inverse of `dsp.stft`: `[..., J, F]` to `[..., hop * J]`."""
+    n_fft = window.shape[0]
+    margin = (n_fft - hop) // 2
+    signal = overlap_add(torch.fft.irfft(spectra, n=n_fft) * window, hop)
+    envelope = overlap_add((window**2).expand(spectra.shape[-2], -1), hop).clamp(min=1e-3)
+    return (signal / envelope)[..., margin : signal.shape[-1] - margin]

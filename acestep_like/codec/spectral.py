@@ -1,0 +1,234 @@
+"""The spectral codec: 48 kHz stereo to 25 Hz x 64 latents by a linear projection of log spectra, and back.
+
+Encoder: log-mel bands of mid and side, semitone-fine log bands and panning at 100 Hz, four frames stacked, projected by
+the principal components of a corpus. Decoder: a linear read-out plus a ConvNeXt residual (Liu et al. 2022) give the
+log magnitude and, per band, what parametric stereo needs (level difference and coherence; Breebaart et al. 2005).
+Phase is not in the latents: `phase.py` rebuilds it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import torch
+import torch.nn.functional as F
+from diffusers import ConfigMixin, ModelMixin
+from diffusers.configuration_utils import register_to_config
+from diffusers.models.autoencoders.autoencoder_oobleck import AutoencoderOobleckOutput, OobleckDecoderOutput
+from diffusers.utils.accelerate_utils import apply_forward_hook
+from diffusers.utils.torch_utils import randn_tensor
+from torch import Tensor, nn
+
+from acestep_like.codec import dsp, phase
+from acestep_like.codec.features import SpectralFeatures
+from acestep_like.codec.stereo import StereoBands
+from acestep_like.codec.tiling import overlap_discard, tile_spans
+
+
+class LatentDistribution:
+    """Gaussian with one small declared standard deviation, in the shape diffusers pipelines expect."""
+
+    def __init__(self, mean: Tensor, std: float) -> None:
+        self.mean, self.std = mean, std
+
+    def mode(self) -> Tensor:
+        """The mean, `[B, C, T]`."""
+        return self.mean
+
+    def sample(self, generator: torch.Generator | list[torch.Generator] | None = None) -> Tensor:
+        """Mean plus noise of the declared standard deviation, `[B, C, T]`."""
+        noise = randn_tensor(self.mean.shape, generator=generator, device=self.mean.device, dtype=self.mean.dtype)
+        return self.mean + self.std * noise
+
+
+class ConvNeXtBlock(nn.Module):
+    """Depthwise convolution over time, then a pointwise two-layer net, added to the input `[B, C, T]`."""
+
+    def __init__(self, width: int, expansion: int = 3, kernel: int = 7) -> None:
+        super().__init__()
+        self.reach = kernel // 2
+        self.depthwise = nn.Conv1d(width, width, kernel, padding=self.reach, groups=width)
+        self.norm = nn.LayerNorm(width)
+        self.widen = nn.Linear(width, expansion * width)
+        self.narrow = nn.Linear(expansion * width, width)
+        self.gain = nn.Parameter(torch.full((width,), 0.2))
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.norm(self.depthwise(x).transpose(1, 2))
+        y = self.narrow(F.gelu(self.widen(y), approximate="tanh")) * self.gain
+        return x + y.transpose(1, 2)
+
+
+class ResidualDecoder(nn.Module):
+    """What the linear read-out misses: latents `[B, C, T]` to corrections `[B, T * frames, outputs]`."""
+
+    def __init__(self, channels: int, width: int, low_blocks: int, high_blocks: int, frames: int, outputs: int) -> None:
+        super().__init__()
+        self.frames, self.width = frames, width
+        self.stem = nn.Conv1d(channels, width, 3, padding=1)
+        self.low = nn.Sequential(*(ConvNeXtBlock(width) for _ in range(low_blocks)))
+        self.split = nn.Conv1d(width, frames * width, 1)
+        self.high = nn.Sequential(*(ConvNeXtBlock(width) for _ in range(high_blocks)))
+        self.norm = nn.LayerNorm(width)
+        self.head = nn.Linear(width, outputs)
+        nn.init.zeros_(self.head.weight)
+        nn.init.zeros_(self.head.bias)
+
+    @property
+    def reach(self) -> int:
+        """Receptive field to either side, in latent frames."""
+        high = sum(block.reach for block in self.high)
+        return 1 + sum(block.reach for block in self.low) + math.ceil(high / self.frames)
+
+    def forward(self, latents: Tensor) -> Tensor:
+        x = self.low(self.stem(latents))
+        batch, _, length = x.shape
+        x = self.split(x).reshape(batch, self.width, self.frames, length)
+        x = x.transpose(2, 3).reshape(batch, self.width, length * self.frames)
+        return self.head(self.norm(self.high(x).transpose(1, 2)))
+
+
+class SpectralAutoencoder(ModelMixin, ConfigMixin):
+    """Autoencoder with the interface of diffusers' `AutoencoderOobleck`: 48 kHz stereo, 25 Hz x 64 latents.
+
+    `encode(audio [B, 2, N]).latent_dist` over `[B, 64, floor(N / 1920)]`; `decode(latents [B, 64, T]).sample` is
+    `[B, 2, 1920 * T]` float32. Every item of a batch is decoded by itself on a fixed grid of tiles: the result of an
+    item does not depend on its neighbours, and early samples do not depend on the length.
+
+    Args:
+        sampling_rate: Hz.
+        downsampling_ratios: their product is the hop of a latent in samples.
+        latent_channels: principal components kept.
+        frames_per_latent: spectral frames that are stacked into a latent.
+        n_fft: of the decoded spectra; a multiple of the spectral hop, `n_fft / hop` even.
+        pan_bands: mel bands of the stereo image.
+        decoder_width, low_blocks, high_blocks: of the residual decoder; low blocks run at the latent rate.
+        griffin_lim_iterations: phase iterations in `decode`.
+        latent_std: declared standard deviation of the posterior.
+    """
+
+    _supports_gradient_checkpointing = False
+
+    @register_to_config
+    def __init__(
+        self,
+        sampling_rate: int = 48000,
+        downsampling_ratios: tuple[int, ...] = (2, 4, 4, 6, 10),
+        latent_channels: int = 64,
+        frames_per_latent: int = 4,
+        n_fft: int = 3840,
+        pan_bands: int = 64,
+        decoder_width: int = 240,
+        low_blocks: int = 4,
+        high_blocks: int = 6,
+        griffin_lim_iterations: int = 16,
+        latent_std: float = 0.05,
+    ) -> None:
+        super().__init__()
+        self.hop = math.prod(downsampling_ratios)
+        self.frame_hop = self.hop // frames_per_latent
+        self.features = SpectralFeatures(sampling_rate, self.frame_hop)
+        self.stereo = StereoBands(sampling_rate, n_fft, pan_bands)
+        bins = n_fft // 2 + 1
+        self.outputs = bins + 2 * pan_bands
+        self.encoder = nn.Linear(frames_per_latent * self.features.width, latent_channels)
+        self.readout = nn.Linear(latent_channels, frames_per_latent * self.outputs)
+        self.residual = ResidualDecoder(
+            latent_channels, decoder_width, low_blocks, high_blocks, frames_per_latent, self.outputs
+        )
+        self.register_buffer("window", dsp.hann(n_fft), persistent=False)
+
+    @apply_forward_hook
+    def encode(self, x: Tensor, return_dict: bool = True) -> AutoencoderOobleckOutput | tuple[LatentDistribution]:
+        """Audio `[B, 2, N]` in [-1, 1] to the posterior over latents `[B, 64, floor(N / hop)]`, float32."""
+        audio = x[..., : x.shape[-1] // self.hop * self.hop].float()
+        mean = overlap_discard(
+            self._project,
+            audio,
+            tile=_ENCODE_TILE_S * self.config.sampling_rate // self.hop * self.hop,
+            overlap=math.ceil(self.features.reach / self.hop) * self.hop,
+            numerator=1,
+            denominator=self.hop,
+        )
+        posterior = LatentDistribution(mean, self.config.latent_std)
+        return AutoencoderOobleckOutput(latent_dist=posterior) if return_dict else (posterior,)
+
+    def stacked_features(self, audio: Tensor) -> Tensor:
+        """Audio `[B, 2, hop * T]` to what the projection sees, `[B, T, frames_per_latent * features]`."""
+        return self.features(audio).flatten(2).reshape(len(audio), audio.shape[-1] // self.hop, -1)
+
+    def _project(self, audio: Tensor) -> Tensor:
+        stacked = self.stacked_features(audio)
+        return F.linear(stacked, self.encoder.weight.float(), self.encoder.bias.float()).transpose(1, 2)
+
+    @torch.no_grad()
+    def silence_latent(self) -> Tensor:
+        """The latent `[64]` of digital silence."""
+        audio = torch.zeros(1, 2, 9 * self.hop, device=self.window.device)
+        return self._project(audio)[0, :, 4]
+
+    def predict(self, latents: Tensor, residual: bool = True) -> tuple[Tensor, Tensor, Tensor]:
+        """Spectral picture of latents `[B, 64, T]`, untiled and differentiable; this is what training fits.
+
+        Returns:
+            log magnitude `[B, J, bins]`, pan and coherence `[B, J, bands]` (`stereo.py`), J = frames_per_latent * T.
+        """
+        batch, _, length = latents.shape
+        out = F.linear(latents.transpose(1, 2), self.readout.weight.to(latents.dtype), self.readout.bias)
+        out = out.reshape(batch, length * self.config.frames_per_latent, self.outputs)
+        if residual:
+            out = out + self.residual(latents).to(out.dtype)
+        bands = self.config.pan_bands
+        log_magnitude, pan, coherence = out.split([self.outputs - 2 * bands, bands, bands], dim=-1)
+        return log_magnitude, pan, coherence
+
+    @apply_forward_hook
+    @torch.no_grad()
+    def decode(
+        self, z: Tensor, return_dict: bool = True, generator: torch.Generator | None = None, residual: bool = True
+    ) -> OobleckDecoderOutput | tuple[Tensor]:
+        """Latents `[B, 64, T]` to audio `[B, 2, hop * T]`, float32. `generator` is accepted and unused."""
+        audio = torch.stack([self._decode_item(item, residual) for item in z])
+        return OobleckDecoderOutput(sample=audio) if return_dict else (audio,)
+
+    def _decode_item(self, latents: Tensor, residual: bool) -> Tensor:
+        """`[64, T]` to `[2, hop * T]`: picture in tiles, phase as a stream, overlap-add as it goes."""
+        window, hop = self.window.float(), self.frame_hop
+        n_fft = window.shape[0]
+        frames = latents.shape[1] * self.config.frames_per_latent
+        margin = (n_fft - hop) // 2
+        out = torch.zeros(2, hop * (frames - 1) + n_fft, device=latents.device)
+        stream = phase.PhaseStream(window, hop, self.config.griffin_lim_iterations)
+        for first, ahead, picture in self._pictures(latents, residual):
+            magnitude = (picture[0].exp() - dsp.MAGNITUDE_FLOOR).clamp(min=0.0)
+            mono = stream.push(magnitude, ahead)
+            count = len(mono)
+            stereo = self.stereo.spread(mono, picture[1][:count], picture[2][:count])
+            part = dsp.overlap_add(torch.fft.irfft(stereo, n=n_fft) * window, hop)
+            out[:, first * hop : first * hop + part.shape[-1]] += part
+        envelope = dsp.overlap_add((window**2).expand(frames, -1), hop).clamp(min=1e-3)
+        return (out / envelope)[:, margin : margin + frames * hop]
+
+    def _pictures(self, latents: Tensor, residual: bool) -> Iterator[tuple[int, int, tuple[Tensor, Tensor, Tensor]]]:
+        """Blocks of the fixed grid: first frame, frames of look-ahead, and log magnitude, pan, coherence of both."""
+        per, reach = self.config.frames_per_latent, self.residual.reach
+        length = latents.shape[1]
+        ahead_latents = _LOOKAHEAD_FRAMES // per
+        for first, end in tile_spans(length, _NET_TILE):
+            left, right = max(0, first - reach), min(length, end + ahead_latents + reach)
+            piece = latents[None, :, left:right].to(self.readout.weight.dtype)
+            picture = [part[0, (first - left) * per :].float() for part in self.predict(piece, residual)]
+            for a, b in tile_spans((end - first) * per, _BLOCK_FRAMES):
+                last = min(b + _LOOKAHEAD_FRAMES, (length - first) * per)
+                yield first * per + a, last - b, (picture[0][a:last], picture[1][a:last], picture[2][a:last])
+
+    def forward(self, sample: Tensor, return_dict: bool = True) -> OobleckDecoderOutput | tuple[Tensor]:
+        """Round trip of audio `[B, 2, N]` through the posterior's mean."""
+        return self.decode(self.encode(sample).latent_dist.mode(), return_dict=return_dict)
+
+
+_ENCODE_TILE_S = 20
+_NET_TILE = 256  # latents whose picture is predicted at once
+_BLOCK_FRAMES = 256  # spectral frames whose phases are found together: they fit the cache of a core
+_LOOKAHEAD_FRAMES = 16
