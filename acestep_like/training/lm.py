@@ -53,7 +53,7 @@ class LMConfig:
     mlp: int = 576
     layers: int = 5
     max_length: int = 4096
-    buckets: tuple[int, ...] = (160, 256, 384, 640)
+    buckets: tuple[int, ...] = (160, 256, 384, 640, 1472)
     pool_tokens: int = 24_000_000
     pool_start: int = 4_000  # sequences before the first step
     tokens_per_step: int = 98_304
@@ -73,7 +73,8 @@ class LMConfig:
 
 
 QUICK = LMConfig(text_entries=600, width=64, mlp=96, layers=2, pool_tokens=400_000, pool_start=64,
-                 tokens_per_step=2048, warmup_steps=10, workers=0, validation_sequences=16, log_every_s=5.0, ema=0.95)  # fmt: skip
+                 tokens_per_step=2048, warmup_steps=10, workers=0, validation_sequences=16, log_every_s=5.0,
+                 ema=0.95)  # fmt: skip
 """Proves the recipe in seconds on a CPU; what it trains is useless."""
 
 
@@ -92,12 +93,19 @@ def new_model(config: LMConfig, vocabulary: int, end_id: int) -> Qwen3ForCausalL
             max_position_embeddings=config.max_length,
             rope_parameters={"rope_type": "default", "rope_theta": 10000.0},
             tie_word_embeddings=True,
-            attn_implementation="sdpa",
             pad_token_id=0,
             bos_token_id=None,
             eos_token_id=end_id,
         )
     )
+
+
+def token_id(tokenizer: Tokenizer, token: str) -> int:
+    """The id of a token that must exist."""
+    found = tokenizer.token_to_id(token)
+    if found is None:
+        raise ValueError(f"the tokenizer has no token {token}")
+    return int(found)
 
 
 def add_dropout(model: Qwen3ForCausalLM, share: float) -> None:
@@ -316,9 +324,10 @@ def train_lm(
     device, out_dir = torch.device(device), Path(out_dir)
     train, held_out = split_songs(len(songs), config.validation_share)
     tokenizer = _tokenizer([songs[i] for i in train], config)
-    first_code, end_id = tokenizer.token_to_id("<|audio_code_0|>"), tokenizer.token_to_id(END_TURN)
+    first_code, end_id = token_id(tokenizer, "<|audio_code_0|>"), token_id(tokenizer, END_TURN)
     torch.manual_seed(config.seed)  # weight initialisation draws from torch's own generator
-    model = new_model(config, tokenizer.get_vocab_size(), end_id).to(device)
+    model = new_model(config, tokenizer.get_vocab_size(), end_id)
+    torch.nn.Module.to(model, device)
     add_dropout(model, config.dropout)
     size = sum(p.numel() for p in model.parameters())
     log(f"lm: {len(train)} songs + {len(held_out)} held out, vocabulary {tokenizer.get_vocab_size()}, {size:,} weights")
@@ -485,7 +494,7 @@ class _Run:
         """Share of tempo tokens within 4 % (plus the rounding of a jittered target)."""
         near = 0
         for target, guess in zip(targets.tolist(), best.tolist(), strict=True):
-            asked, said = self.tokenizer.id_to_token(target), self.tokenizer.id_to_token(guess)
+            asked, said = (self.tokenizer.id_to_token(token) or "" for token in (target, guess))
             near += asked.isdecimal() and said.isdecimal() and abs(int(said) / max(int(asked), 1) - 1) <= 0.04
         return near / max(len(targets), 1)
 
@@ -512,9 +521,9 @@ class _Run:
 def save_lm(model: Qwen3ForCausalLM, tokenizer: Tokenizer, out_dir: Path, *, max_length: int) -> None:
     """Write weights (fp16 safetensors), config and tokenizer; every file appears whole or not at all."""
     out_dir.mkdir(parents=True, exist_ok=True)
-    half = type(model)(model.config).to(torch.float16)
+    half = type(model)(model.config).half()
     half.load_state_dict({name: value.to(torch.float16) for name, value in model.state_dict().items()})
-    half.generation_config.pad_token_id = tokenizer.token_to_id(PAD)
+    half.generation_config.pad_token_id = token_id(tokenizer, PAD)
     with tempfile.TemporaryDirectory(dir=out_dir.parent) as folder:
         half.save_pretrained(folder)
         save_tokenizer(tokenizer, Path(folder), max_length=max_length)

@@ -32,6 +32,8 @@ _FIELD_KIND = {"bpm": BPM, "keyscale": KEY, "timesignature": METER, "genres": GE
 _VALUES = re.compile(r"^(bpm|keyscale|timesignature|genres|duration|language): (.*)$", re.MULTILINE)
 _SAYS_BPM = re.compile(r"\d\s*-?\s*bpm|bpm\s*:?\s*\d|tempo\s+(?:of\s+)?\d|beats per minute", re.IGNORECASE)
 _SAYS_KEY = re.compile(r"\b[A-G](?:#|b|♯|♭|[ -]sharp|[ -]flat)?[ -]?(?:major|minor|maj|min|m)\b")
+LONG_SHARE, LONGEST_S = 0.08, 240
+"""Share and length of stretches that are longer than a song."""
 _LYRICS_LIMIT = 500  # characters; longer lyrics would only teach the tail of the template
 
 
@@ -129,7 +131,10 @@ class ExampleBuilder:
         self.songs, self.codes, self.tokenizer = songs, codes, tokenizer
         self.coded = [i for i, song_codes in enumerate(codes) if song_codes is not None]
         self.rng = random.Random(seed)
-        self.first_code = tokenizer.token_to_id("<|audio_code_0|>")
+        first_code = tokenizer.token_to_id("<|audio_code_0|>")
+        if first_code is None:
+            raise ValueError("the tokenizer has no audio codes")
+        self.first_code: int = first_code
         self.min_s, self.max_s = min_duration_s, max_duration_s
 
     def sequences(self, kinds: Sequence[str]) -> list[Sequence_]:
@@ -158,20 +163,33 @@ class ExampleBuilder:
         return self._from_words(kind, song)
 
     def _crop(self, index: int, *, bars: bool) -> tuple[np.ndarray, float, int]:
-        """Codes of a random crop, its start in seconds and its whole seconds."""
-        codes, song = self.codes[index], self.songs[index]
+        """Codes of a random stretch of a song, its start in seconds and its whole seconds."""
+        codes, song, rng = self.codes[index], self.songs[index], self.rng
         assert codes is not None
         total_s = codes.shape[1] / CODES_PER_S
+        if rng.random() < LONG_SHARE and song.bar_s * 4 < total_s:
+            duration = rng.randint(min(self.max_s, LONGEST_S), LONGEST_S)
+            return self._stitched(codes, song.bar_s, duration), 0.0, duration
         shortest = min(self.min_s, int(total_s))
-        duration = self.rng.randint(shortest, max(shortest, min(self.max_s, int(total_s))))
+        duration = rng.randint(shortest, max(shortest, min(self.max_s, int(total_s))))
         last_start_s = max(total_s - duration - 1 / CODES_PER_S, 0.0)
-        if bars:
-            start_s = self.rng.randint(0, int(last_start_s / song.bar_s)) * song.bar_s
-        else:
-            start_s = self.rng.uniform(0, last_start_s)
-        frame = round(start_s * LATENT_RATE_HZ)
-        offset, first = frame % FRAMES_PER_CODE, frame // FRAMES_PER_CODE
-        return codes[offset, first : first + duration * CODES_PER_S], start_s, duration
+        start_s = rng.randint(0, int(last_start_s / song.bar_s)) * song.bar_s if bars else rng.uniform(0, last_start_s)
+        frames = round(start_s * LATENT_RATE_HZ) + FRAMES_PER_CODE * np.arange(duration * CODES_PER_S)
+        return _codes_at(codes, frames), start_s, duration
+
+    def _stitched(self, codes: np.ndarray, bar_s: float, duration: int) -> np.ndarray:
+        """A stretch longer than the song: parts of it joined at bar lines, so that beat and bar go on unbroken."""
+        rng, bar = self.rng, bar_s * LATENT_RATE_HZ
+        bars = int(codes.shape[1] * FRAMES_PER_CODE / bar)
+        frames = FRAMES_PER_CODE * np.arange(duration * CODES_PER_S)
+        source = np.empty_like(frames)
+        at, here = 0, rng.randrange(bars)  # bars written, bar of the song to go on from
+        while round(at * bar) < len(frames) * FRAMES_PER_CODE:
+            count = rng.randint(min(4, bars - here), bars - here)
+            part = frames >= round(at * bar)
+            source[part] = frames[part] + round((here - at) * bar)
+            at, here = at + count, rng.randrange(max(bars - 4, 1))
+        return _codes_at(codes, np.clip(source, 0, None))
 
     def _generate(self, song: SongTexts, codes: np.ndarray, start_s: float, duration: int) -> list[Piece]:
         rng = self.rng
@@ -200,7 +218,7 @@ class ExampleBuilder:
     def _from_words(self, kind: str, song: SongTexts) -> list[Piece]:
         """plan (phase 1), inspire and format: words in, metadata (and lyrics) out."""
         rng = self.rng
-        facts = {**song.metadata, "caption": song.description, "duration": rng.randint(self.min_s, self.max_s)}
+        facts = {**song.metadata, "caption": song.description, "duration": self._duration()}
         forced = self._force(facts)
         if kind == "inspire":
             lyrics = prompts.INSTRUMENTAL if rng.random() < 0.4 else song.lyrics
@@ -218,6 +236,11 @@ class ExampleBuilder:
         facts.pop("genres", None)
         user = prompts.song_user(caption, lyrics)
         return [Piece(chat(prompts.GENERATE, user)), *self._forced_answer(cot(facts), forced)]
+
+    def _duration(self) -> int:
+        """A length for sequences without codes."""
+        long = self.rng.random() < LONG_SHARE
+        return self.rng.randint(self.max_s, LONGEST_S) if long else self.rng.randint(self.min_s, self.max_s)
 
     def _words(self, song: SongTexts) -> str:
         return "" if self.rng.random() < 0.06 else self.rng.choice(song.captions)
@@ -307,6 +330,12 @@ class ExampleBuilder:
                 kinds.append(_kinds(piece.text, encoding.offsets) if piece.answer else np.zeros(len(ids[-1]), np.uint8))
             out.append((np.concatenate(ids), np.concatenate(kinds)))
         return out
+
+
+def _codes_at(codes: np.ndarray, frames: np.ndarray) -> np.ndarray:
+    """The codes that begin at the given latent frames, from the row of that frame offset."""
+    columns = np.minimum(frames // FRAMES_PER_CODE, codes.shape[1] - 1)
+    return codes[frames % FRAMES_PER_CODE, columns]
 
 
 def _kinds(text: str, offsets: Sequence[tuple[int, int]]) -> np.ndarray:
