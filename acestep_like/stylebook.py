@@ -1,0 +1,228 @@
+"""What the words of a caption mean for a plan: styles with their tempo, meter, modes and progressions; tempo, meter and
+key words. Standard library only.
+
+A progression is text: one word a bar, chords within a bar joined by `,`; a chord is a scale degree 1..7, with `b`
+before it when borrowed and `:quality` after it when the quality is not the mode's own (`2:7` is a secondary dominant).
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from acestep_like.music import KeyScale, parse_keyscale
+
+BPM_LIMITS = (30, 300)
+
+_POP_MAJOR = ("1 5 6 4", "1 6 4 5", "6 4 1 5", "1 4 6 5", "1 4 1 5", "4 1 5 6", "1 3 4 5", "1 5 4 4", "1 6 2 5",
+              "1 4 4:m 1", "1 2:7 4 1", "1 5 6 3 4 1 4 5", "1 1 4 5", "4 5 3 6 4 5 1 1")  # fmt: skip
+_POP_MINOR = ("1 6 3 7", "1 4 6 5", "1 7 6 7", "1 6 4 5:7", "6 7 1 1", "1 3 7 6", "1 7 6 5:7", "1 4 1 7", "4 6 1 7",
+              "1 5 6 4", "1 6 7 1", "1 3 6 7 1 3 4 5:7")  # fmt: skip
+_JAZZ_MAJOR = ("2 5 1 1", "1,6:7 2,5", "2 5 1 6:7", "1 6 2 5", "3,6:7 2,5 1 1", "1 4 3,6:7 2,5",
+               "4 4:m6 3 6:7 2 5 1 1", "1 2:7 2 5 1,6:7 2,5")  # fmt: skip
+_JAZZ_MINOR = ("2:m7b5 5:7 1 1", "1 4 2:m7b5 5:7", "1 6 2:m7b5 5:7", "1 4 7 3 6 2:m7b5 5:7 1", "1,6 2:m7b5,5:7",
+               "4 5:7 1 1")  # fmt: skip
+_VAMP_DORIAN = ("1 4", "1 4 1 4", "1 1 4 4", "1 2 1 4", "1 7 4 1", "1,4 1,4 7 4")
+_VAMP_MIXO = ("1 7 4 1", "1 1 4 4", "1 7 1 4", "1 4 7 4", "1 5 7 4")
+_BLUES_MAJOR = ("1:7 4:7 1:7 1:7 4:7 4:7 1:7 5:7", "1:7 1:7 4:7 4:7 1:7 5:7,4:7 1:7 5:7", "1:7 4:7 1:7 5:7")
+_BLUES_MINOR = ("1:m7 4:m7 1:m7 1:m7 4:m7 4:m7 1:m7 5:7", "1:m7 1:m7 4:m7 1:m7 6:7,5:7 1:m7 4:m7 5:7")
+_ROCK_MAJOR = ("1 4 5 4", "1 b7 4 1", "1 5 4 4", "1 5 6 4", "1 b3 4 1", "1 4 b7 4", "6 4 1 5")
+_ROCK_MINOR = ("1 7 6 7", "1 3 7 4:M", "1 6 3 7", "1 6 7 1", "1 4 7 3", "1 1 6 7", "6 7 1 1")
+_METAL_MINOR = ("1 1 6 7", "1 b2 1 7", "1 6 7 5", "1 1 b2 1", "1 7 6 5", "1 3 b2 1", "1 1 4 b5")
+_FILM_MAJOR = ("1 3 4 4:m", "1 5 6 4", "1 2:M 4 1", "1 b6 b7 1", "1 6 4 5", "4 1 2 5", "1 3:M 6 4")
+_FILM_MINOR = ("1 6 3 7", "1 6 4 5:M", "1 3 6 4", "1 4 6 5:M", "1 7 6 6", "1 b2 1 5:M", "1 6:m 1 5:M")
+_CLASSIC_MAJOR = ("1 5 1 5:7 1 4 5:7 1", "1 4 5:7 1", "1 6 2 5:7", "1 5 6 3 4 1 4 5:7", "1 1 5:7 5:7 5:7 5:7 1 1",
+                  "1 2:7 5 1", "4 1 5:7 1")  # fmt: skip
+_CLASSIC_MINOR = ("1 4 5:7 1", "1 6 4 5:7", "1 5:7 1 5:7 6 3 4 5:7", "1 7 3 6 4 1 5:7 1", "1 4 7 3 6 2 5:7 1",
+                  "1 2 5:7 1")  # fmt: skip
+_FOLK_MAJOR = ("1 4 1 5", "1 5 4 1", "1 1 4 5", "1 6 4 5", "1 4 5 1", "1 2 4 1", "1 5 1,4 5,1")
+_FOLK_MINOR = ("1 7 1 7", "1 4 7 1", "1 7 6 7", "1 3 7 1", "1 7 4 1", "1 1 7 1,7")
+_DREAM_MAJOR = ("1 1 4 4", "1 3 4 4", "4 4 1 1", "1 2 4 1", "6 6 4 4", "1 5 2 4")
+_DREAM_MINOR = ("1 1 6 6", "1 6 1 7", "6 6 7 1", "1 3 4 6", "1 4 1 4")
+_HARMONIC_MINOR = ("1 4 5 1", "1 6 4 5", "1 5 1 5", "4 1 5 1")
+_PHRYGIAN = ("1 1 2 1", "1 2 1 7")
+
+
+@dataclass(frozen=True)
+class StyleHarmony:
+    """What a style means for a plan.
+
+    Attributes:
+        words: caption words (regular expressions on whole words) that name the style.
+        bpm: usual tempo range, in quarter notes. meter: its usual time signature.
+        modes: odds of the modes. progressions: by mode. colours: odds of triad, seventh, ninth and power chords.
+    """
+
+    words: str
+    bpm: tuple[int, int]
+    meter: str
+    modes: dict[str, float]
+    progressions: dict[str, tuple[str, ...]]
+    colours: dict[str, float]
+
+
+_TRIADS, _SEVENTHS = {"triad": 1.0}, {"seventh": 0.65, "ninth": 0.35}
+_POP = {"major": _POP_MAJOR, "minor": _POP_MINOR, "dorian": _VAMP_DORIAN, "mixolydian": _VAMP_MIXO}
+
+STYLE_HARMONY: dict[str, StyleHarmony] = {
+    "lofi": StyleHarmony(
+        r"lo-?fi|lo fi|chill-?hop|study beats|boom bap|hip[ -]?hop|chill beats?|downtempo|trip[ -]?hop", (66, 92), "4",
+        {"minor": 0.4, "dorian": 0.3, "major": 0.3},
+        {"major": _JAZZ_MAJOR + _POP_MAJOR[:4], "minor": _JAZZ_MINOR[:4] + _POP_MINOR[:3], "dorian": _VAMP_DORIAN},
+        _SEVENTHS,
+    ),
+    "house": StyleHarmony(
+        r"house|techno|edm|dance|club|electronic|trance|disco|four on the floor", (116, 130), "4",
+        {"minor": 0.6, "dorian": 0.3, "major": 0.1},
+        {"major": _POP_MAJOR[:6], "minor": _POP_MINOR[:9], "dorian": _VAMP_DORIAN},
+        {"seventh": 0.5, "triad": 0.3, "ninth": 0.2},
+    ),
+    "rock": StyleHarmony(
+        r"rock|punk|grunge|indie|britpop|alternative", (100, 160), "4", {"major": 0.4, "minor": 0.4, "mixolydian": 0.2},
+        {"major": _ROCK_MAJOR, "minor": _ROCK_MINOR, "mixolydian": _VAMP_MIXO}, {"power": 0.7, "triad": 0.3},
+    ),
+    "jazz": StyleHarmony(
+        r"jazz\w*|swing|bebop|big band|cool jazz|fusion", (90, 180), "4", {"major": 0.5, "minor": 0.3, "dorian": 0.2},
+        {"major": _JAZZ_MAJOR, "minor": _JAZZ_MINOR, "dorian": _VAMP_DORIAN}, {"seventh": 0.6, "ninth": 0.4},
+    ),
+    "ambient": StyleHarmony(
+        r"ambient|meditat\w*|drone|soundscape|new age|ethereal|dreamscape|spa", (50, 78), "4",
+        {"major": 0.35, "lydian": 0.15, "dorian": 0.2, "minor": 0.3},
+        {"major": _DREAM_MAJOR, "lydian": _DREAM_MAJOR, "minor": _DREAM_MINOR, "dorian": _VAMP_DORIAN},
+        {"seventh": 0.4, "ninth": 0.3, "triad": 0.3},
+    ),
+    "folk": StyleHarmony(
+        r"folk\w*|acoustic|singer[ -]songwriter|celtic|irish|campfire", (80, 130), "4",
+        {"major": 0.55, "mixolydian": 0.2, "dorian": 0.25},
+        {"major": _FOLK_MAJOR, "mixolydian": _VAMP_MIXO, "dorian": _FOLK_MINOR, "minor": _FOLK_MINOR}, _TRIADS,
+    ),
+    "orchestral": StyleHarmony(
+        r"orchestra\w*|symphon\w*|cinematic|film|epic|soundtrack|trailer|classical", (66, 132), "4",
+        {"minor": 0.5, "major": 0.35, "harmonic minor": 0.15},
+        {"major": _FILM_MAJOR, "minor": _FILM_MINOR, "harmonic minor": _FILM_MINOR}, _TRIADS,
+    ),
+    "chiptune": StyleHarmony(
+        r"chip-?tune|8-?bit|video ?game|arcade|retro game|nes", (116, 184), "4", {"major": 0.55, "minor": 0.45},
+        {"major": _POP_MAJOR, "minor": _POP_MINOR}, _TRIADS,
+    ),
+    "bossa": StyleHarmony(
+        r"bossa( nova)?|samba|latin|brazilian|salsa|rumba", (100, 148), "4",
+        {"major": 0.45, "minor": 0.35, "dorian": 0.2},
+        {"major": _JAZZ_MAJOR, "minor": _JAZZ_MINOR, "dorian": _VAMP_DORIAN}, _SEVENTHS,
+    ),
+    "synthwave": StyleHarmony(
+        r"synth-?wave|retro-?wave|outrun|vapor-?wave|synth-?pop|80s|eighties|new wave", (82, 120), "4",
+        {"minor": 0.7, "dorian": 0.3},
+        {"minor": _POP_MINOR, "dorian": _VAMP_DORIAN, "major": _POP_MAJOR}, _TRIADS,
+    ),
+    "funk": StyleHarmony(
+        r"funk\w*|groovy|soul|motown|r&b|rnb|neo-?soul|slap bass", (92, 120), "4",
+        {"dorian": 0.5, "mixolydian": 0.3, "minor": 0.2},
+        {"dorian": _VAMP_DORIAN, "mixolydian": _VAMP_MIXO, "minor": _POP_MINOR[:4], "major": _POP_MAJOR[:4]},
+        {"seventh": 0.5, "ninth": 0.5},
+    ),
+    "blues": StyleHarmony(
+        r"blues\w*|delta|honky[ -]tonk|boogie", (60, 130), "4", {"mixolydian": 0.6, "minor": 0.25, "dorian": 0.15},
+        {"mixolydian": _BLUES_MAJOR, "minor": _BLUES_MINOR, "dorian": _BLUES_MINOR, "major": _BLUES_MAJOR},
+        {"seventh": 1.0},
+    ),
+    "reggae": StyleHarmony(
+        r"reggae|dub|ska|rocksteady|one drop|island", (66, 96), "4", {"major": 0.45, "minor": 0.35, "mixolydian": 0.2},
+        {"major": _POP_MAJOR[:8] + _FOLK_MAJOR[:2], "minor": _POP_MINOR[:8], "mixolydian": _VAMP_MIXO},
+        {"triad": 0.7, "seventh": 0.3},
+    ),
+    "trap": StyleHarmony(
+        r"trap|drill|808s?|rap", (122, 156), "4", {"minor": 0.5, "harmonic minor": 0.25, "phrygian": 0.25},
+        {"minor": _DREAM_MINOR + _POP_MINOR[:3], "harmonic minor": ("1 1 6 5", "1 6 1 5", "1 1 4 5"),
+         "phrygian": (*_PHRYGIAN, "1 2"), "major": _DREAM_MAJOR}, _TRIADS,
+    ),
+    "country": StyleHarmony(
+        r"country|bluegrass|americana|hoedown|nashville|western", (88, 150), "4", {"major": 0.85, "mixolydian": 0.15},
+        {"major": (*_FOLK_MAJOR, *_POP_MAJOR[:3], "1 2:7 5 1", "1 1:7 4 5"), "mixolydian": _VAMP_MIXO,
+         "minor": _FOLK_MINOR}, _TRIADS,
+    ),
+    "metal": StyleHarmony(
+        r"metal|metalcore|thrash|djent|heavy riffs?|hardcore", (128, 190), "4",
+        {"minor": 0.5, "phrygian": 0.35, "harmonic minor": 0.15},
+        {"minor": _METAL_MINOR, "phrygian": ("1 2 1 7", "1 1 2 3", "1 1 6 2", "1 2"),
+         "harmonic minor": _METAL_MINOR}, {"power": 1.0},
+    ),
+    "piano": StyleHarmony(
+        r"(solo|classical|romantic) piano|piano (solo|piece|waltz|nocturne|etude|sonata)|waltz|nocturne|ragtime",
+        (72, 184), "3", {"major": 0.55, "minor": 0.3, "harmonic minor": 0.15},
+        {"major": _CLASSIC_MAJOR, "minor": _CLASSIC_MINOR, "harmonic minor": _HARMONIC_MINOR}, _TRIADS,
+    ),
+    "dnb": StyleHarmony(
+        r"drum (and|&|n|'n') bass|d ?(&|n) ?b|jungle|liquid|breakbeat|breakcore", (160, 178), "4",
+        {"minor": 0.6, "dorian": 0.25, "phrygian": 0.15},
+        {"minor": _DREAM_MINOR + _POP_MINOR[:5], "dorian": _VAMP_DORIAN, "phrygian": _PHRYGIAN, "major": _DREAM_MAJOR},
+        {"seventh": 0.6, "ninth": 0.2, "triad": 0.2},
+    ),
+}  # fmt: skip
+"""What the styles of the training corpus mean for a plan, by name."""
+
+NEUTRAL = StyleHarmony("pop", (84, 126), "4", {"major": 0.55, "minor": 0.45}, _POP, _TRIADS)
+"""For captions that name no style."""
+
+TEMPO_WORDS: tuple[tuple[str, float], ...] = (
+    (r"very slow|largo|glacial|adagio|lento", 0.0),
+    (r"very fast|breakneck|frantic|presto|furious", 1.0),
+    (r"slow\w*|ballad|sleepy|lullaby|laid[ -]back|relaxed|calm|gentle", 0.15),
+    (r"mid[ -]?tempo|moderate|andante|walking", 0.5),
+    (r"fast|up[ -]?tempo|upbeat|quick|energetic|driving|allegro|lively|racing", 0.85),
+)
+"""Words and the place they mean within a style's tempo range; the first line that matches counts."""
+METER_WORDS: tuple[tuple[str, str], ...] = (
+    (r"3/4|waltz\w*|triple meter|three[ -]four", "3"),
+    (r"6/8|jig|compound|six[ -]eight|tarantella|barcarolle", "6"),
+    (r"2/4|march|polka|two[ -]step|two[ -]four", "2"),
+    (r"4/4|four[ -]four|common time|four on the floor", "4"),
+)
+MODE_WORDS: tuple[tuple[str, str], ...] = (
+    (r"dorian", "dorian"), (r"phrygian", "phrygian"), (r"lydian", "lydian"), (r"mixolydian", "mixolydian"),
+    (r"harmonic minor", "harmonic minor"),
+    (r"minor|sad|dark|melancholi\w*|tragic|gloomy|sombre|somber|haunting|ominous", "minor"),
+    (r"major|happy|joyful|cheerful|sunny|bright|uplifting|playful", "major"),
+)  # fmt: skip
+_BPM_TEXT = re.compile(
+    r"\b(\d{2,3})(?:\.0)?\s*-?\s*(?:bpm|beats per minute)\b|\bbpm\s*(?:of|is|[:=])?\s*(\d{2,3})\b", re.I
+)
+_KEY_TEXT = re.compile(
+    r"\b((?-i:[A-G])|(?<=\bin )[a-g]|(?<=\bkey of )[a-g])\s?([#♯♭]|b\b|[- ]?sharp\b|[- ]?flat\b)?[ -]"
+    r"?(harmonic minor|major|minor|maj|min|dorian|phrygian|lydian|mixolydian)\b(?! key| mood| feel| tone| scale chord)",
+    re.I,
+)
+
+
+def says(words: str, caption: str) -> list[int]:
+    """Where a caption has one of the words (a regular expression, whole words, any case)."""
+    return [match.start() for match in re.finditer(rf"(?<![\w/])(?:{words})(?![\w/])", caption, re.IGNORECASE)]
+
+
+def detect_style(caption: str) -> str | None:
+    """The style that a caption names most often (the first named where equal), or None."""
+    scores: dict[str, tuple[int, int]] = {}
+    for name, style in STYLE_HARMONY.items():
+        found = says(style.words, caption)
+        if found:
+            scores[name] = (-len(found), found[0])
+    return min(scores, key=lambda name: scores[name]) if scores else None
+
+
+def caption_bpm(caption: str) -> int | None:
+    """A tempo written as a number, such as `90 bpm`; None where there is none in 30..300."""
+    for match in _BPM_TEXT.finditer(caption):
+        value = int(match.group(1) or match.group(2))
+        if BPM_LIMITS[0] <= value <= BPM_LIMITS[1]:
+            return value
+    return None
+
+
+def caption_key(caption: str) -> KeyScale | None:
+    """A key written out, such as `in D minor` or `F# dorian`; `a minor key` is none."""
+    match = _KEY_TEXT.search(caption)
+    if not match:
+        return None
+    accidental = (match.group(2) or "").strip(" -").lower()
+    sign = {"sharp": "#", "flat": "b"}.get(accidental, accidental)
+    return parse_keyscale(f"{match.group(1).upper()}{sign} {match.group(3).lower()}")
