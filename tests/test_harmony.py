@@ -24,13 +24,9 @@ from acestep_like.songplan import SongPlan
 from acestep_like.stylebook import STYLE_HARMONY, caption_bpm, caption_key, detect_style
 
 CAPTIONS = ["", "slow sad waltz", "upbeat funk", "solo piano", *STYLE_HARMONY, "fast metal in F# phrygian", "☃ 漢字"]
-LYRICS = [
-    "",
-    "[Instrumental]",
-    "[Verse]\nla\n[Chorus]\nla",
-    "[Intro]\n" + "[Verse]\n[Chorus]\n" * 9 + "[Outro]",
-    "la la",
-]
+LONG = "[Intro]\n" + "[Verse]\n[Chorus]\n" * 9 + "[Outro]"
+LYRICS = ["", "[Instrumental]", "[Verse]\nla\n[Chorus]\nla", LONG, "la la"]
+CHARTS = ["", "Am | F | C G", "(Dm | G) x2 | Cmaj7", "verse: Am ; chorus: F | G"]
 
 PLANS = st.fixed_dictionaries({
     "duration_s": st.floats(2, 600),
@@ -136,9 +132,7 @@ def test_seed_changes_the_choice_and_aspects_are_independent() -> None:
 def test_section_tags_shape_the_song() -> None:
     lyrics = "[Intro]\n\n[Verse 1]\nla\n[Chorus]\nla\n[Bridge]\n[Chorus]\nla\n[Outro]"
     plan = plan_song(duration_s=60, bpm=120, lyrics=lyrics)
-    names = [
-        name for k, name in enumerate(s.name for s in plan.sections) if k == 0 or plan.sections[k - 1].name != name
-    ]
+    names = [name for name, _ in groupby(s.name for s in plan.sections)]
     assert names == ["intro", "verse", "chorus", "bridge", "chorus", "outro"]
     bars = {s.name: s.bars for s in plan.sections}
     assert bars["intro"] < bars["verse"] + 1
