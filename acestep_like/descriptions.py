@@ -24,7 +24,6 @@ _NOTHING_READ = "Empty metadata returned"
 _ARGUMENTS = {
     spec.name: spec
     for spec in (
-        FieldSpec("str", "Audio codes.", "", "audio_codes"),
         FieldSpec("str", "A description in plain words.", "", "query", max_length=4096),
         FieldSpec("bool", "Without a voice.", "", "instrumental"),
         FieldSpec("float", "Sampling temperature.", "", "temperature", low=0, high=2),

@@ -333,6 +333,8 @@ def understand_music(
 
     def run(sampling: Sampling, number: int) -> Description:
         check_argument("audio_codes", audio_codes)
+        if not audio_codes.strip():
+            raise InputError("audio_codes", audio_codes, "'<|audio_code_N|>' tokens", "No audio codes provided.")
         assert llm_handler is not None
         return llm_handler.understand(
             audio_codes, seed=number, sampling=sampling, constrained=use_constrained_decoding,

@@ -288,6 +288,12 @@ class GenerationParams(_Parameters):
             if getattr(self, field.name) is None and isinstance(field.default, UnsetInt | UnsetFloat):
                 setattr(self, field.name, field.default)
 
+    @classmethod
+    def from_recipe(cls, recorded: Mapping[str, Any]) -> GenerationParams:
+        """The parameters that make an audio again, from its recorded `params`; what else is recorded is left out."""
+        known = specs(cls)
+        return cls(**{name: value for name, value in recorded.items() if name in known and not known[name].output})
+
     def given(self, name: str) -> bool:
         """Whether a checkpoint-decided field was given by the caller (for the others: whether it differs from the
         default)."""

@@ -1,0 +1,50 @@
+"""Shared fixtures. The suite runs offline and on few threads; what needs the embedded weights skips without them."""
+
+from __future__ import annotations
+
+import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _few_threads():
+    import torch
+
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def mini():
+    """The embedded DiT checkpoint, loaded once."""
+    from acestep_like.checkpoints import resolve
+    from acestep_like.errors import CheckpointError
+    from acestep_like.handler import AceStepHandler
+
+    try:
+        resolve("mini")
+    except CheckpointError as error:
+        pytest.skip(f"the embedded checkpoint is not here: {error}")
+    return AceStepHandler.from_pretrained("mini", device="cpu")
+
+
+@pytest.fixture(scope="session")
+def mini_lm():
+    """The embedded language model, loaded once."""
+    from acestep_like.checkpoints import find_lm
+    from acestep_like.errors import CheckpointError
+    from acestep_like.llm_inference import LLMHandler
+
+    try:
+        find_lm("mini")
+    except CheckpointError as error:
+        pytest.skip(f"the embedded language model is not here: {error}")
+    return LLMHandler.from_pretrained("mini", backend="pt", device="cpu")
