@@ -1,0 +1,1 @@
+"""The recipe of the mini model: corpus, codec, tokenizer, DiT and language model. Inference never imports it."""

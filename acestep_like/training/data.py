@@ -1,0 +1,324 @@
+"""From seeds to training tensors: compose, render, mix, encode, and describe every song once.
+
+Worker processes compose and render (no torch), one consumer mixes and encodes on the training device. What the
+trainings need is kept in flat arrays, all songs end to end, so that a crop is one slice on the device:
+
+    latents   [F, 64] float16   the mix, 25 frames a second
+    guide     [F, 78] float16   `diffusion.guide.build_guide` of the song's plan
+    labels    [F, 27] uint8     chroma 12, bass pitch class 12, onsets of kick, snare, other
+    stems     [S, 64], backing [S, 64]   a track alone and the mix without it, for a share of the songs
+    partial   [P, 64]           a random part of the tracks, for the task complete
+"""
+
+from __future__ import annotations
+
+import json
+import multiprocessing as mp
+import os
+import random
+import re
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from acestep_like.diffusion.guide import build_guide
+
+SAMPLE_RATE = 48000
+LATENT_RATE = 25
+HOP = SAMPLE_RATE // LATENT_RATE
+
+
+@dataclass
+class SongRow:
+    """What is known of one song beside its tensors. Frames count from the start of the flat arrays."""
+
+    seed: int
+    style: str
+    start: int
+    frames: int
+    bar_s: float
+    metadata: dict[str, Any]
+    captions: list[str]
+    queries: list[str]
+    lyrics: str
+    sections: list[tuple[float, str]] = field(default_factory=list)
+    """Start in seconds and the lyrics' lines (tag first) of each section."""
+    tracks: list[str] = field(default_factory=list)
+    stems: dict[str, int] = field(default_factory=dict)
+    """Start frame in `stems` and `backing`, by track class."""
+    partial: tuple[int, list[str]] | None = None
+    """Start frame in `partial` and the track classes that are missing there."""
+
+
+@dataclass
+class Corpus:
+    """All songs of one run; arrays are CPU tensors until `to` moves them."""
+
+    rows: list[SongRow]
+    arrays: dict[str, torch.Tensor]
+
+    def to(self, device: torch.device | str) -> Corpus:
+        """The same corpus with its arrays on another device."""
+        return Corpus(self.rows, {name: array.to(device) for name, array in self.arrays.items()})
+
+    def save(self, folder: Path) -> None:
+        """Write the corpus, the rows last, so that a complete folder is known by `rows.json`."""
+        from safetensors.torch import save_file
+
+        folder.mkdir(parents=True, exist_ok=True)
+        save_file(self.arrays, folder / "arrays.tmp")
+        os.replace(folder / "arrays.tmp", folder / "arrays.safetensors")
+        (folder / "rows.tmp").write_text(json.dumps([asdict(row) for row in self.rows]))
+        os.replace(folder / "rows.tmp", folder / "rows.json")
+
+    @staticmethod
+    def load(folder: Path) -> Corpus:
+        """Read what `save` wrote."""
+        from safetensors.torch import load_file
+
+        return Corpus(Corpus.load_rows(folder), load_file(folder / "arrays.safetensors"))
+
+    @staticmethod
+    def load_rows(folder: Path) -> list[SongRow]:
+        """The rows alone, for trainings that need no audio."""
+        return [SongRow(**row) for row in json.loads((folder / "rows.json").read_text())]
+
+    @staticmethod
+    def join(parts: list[Corpus]) -> Corpus:
+        """One corpus from several, in order."""
+        rows: list[SongRow] = []
+        shift = dict.fromkeys(("latents", "stems", "partial"), 0)
+        for part in parts:
+            for row in part.rows:
+                row.start += shift["latents"]
+                row.stems = {name: start + shift["stems"] for name, start in row.stems.items()}
+                if row.partial is not None:
+                    row.partial = (row.partial[0] + shift["partial"], row.partial[1])
+                rows.append(row)
+            for name in shift:
+                shift[name] += len(part.arrays[name])
+        names = parts[0].arrays
+        return Corpus(rows, {name: torch.cat([part.arrays[name] for part in parts]) for name in names})
+
+
+def frame_labels(song: Any, frames: int) -> np.ndarray:
+    """What sounds in each latent frame, from the notes: uint8 [frames, 27] (chroma, bass pitch class, onsets)."""
+    labels = np.zeros((frames, 27), np.uint8)
+    frames_per_beat = 60.0 / song.plan.bpm * LATENT_RATE
+    for track in song.tracks:
+        drums = track.track_class in ("drums", "percussion", "fx")
+        for note in track.notes:
+            first = int(note.start_beat * frames_per_beat)
+            if not 0 <= first < frames:
+                continue
+            last = max(first + 1, int((note.start_beat + note.beats) * frames_per_beat))
+            if drums:
+                labels[first, 24 + {35: 0, 36: 0, 37: 1, 38: 1, 39: 1, 40: 1}.get(note.pitch, 2)] = 1
+            else:
+                labels[first:last, note.pitch % 12] = 1
+                labels[first, 26] = 1
+                if track.track_class == "bass":
+                    labels[first:last, 12 + note.pitch % 12] = 1
+    return labels
+
+
+@dataclass
+class Rendered:
+    """One song as the renderer left it: dry stems [2, N] as int16 with one scale each."""
+
+    song: Any
+    stems: dict[str, tuple[np.ndarray, float]]
+    row: SongRow
+    guide: np.ndarray
+    labels: np.ndarray
+
+
+def _sections(song: Any, lyrics: str) -> list[tuple[float, str]]:
+    """The lyrics cut at their tags and set to the plan's times; empty when tags and sections differ in number."""
+    blocks = [block.strip() for block in re.split(r"\n(?=\[)", lyrics.strip()) if block.startswith("[")]
+    bar_s = song.plan.seconds_per_bar()
+    if len(blocks) != len(song.plan.sections):
+        return []
+    return [(section.start_bar * bar_s, block) for section, block in zip(song.plan.sections, blocks, strict=True)]
+
+
+def _describe(song: Any, seed: int) -> SongRow:
+    from acestep_like.training import corpus
+
+    rng = random.Random(seed ^ 0x5EED)
+    lyrics = corpus.lyrics(song)
+    return SongRow(
+        seed=seed,
+        style=song.style,
+        start=0,
+        frames=int(song.plan.duration_s * LATENT_RATE),
+        bar_s=song.plan.seconds_per_bar(),
+        metadata=corpus.metadata(song),
+        captions=corpus.captions(song, rng, 10),
+        queries=[corpus.query(song, rng) for _ in range(3)],
+        lyrics=lyrics,
+        sections=_sections(song, lyrics),
+        tracks=sorted({track.track_class for track in song.tracks}),
+    )
+
+
+def render_one(synth: Any, seed: int, duration_s: float | None = None) -> Rendered:
+    """Compose, render and describe the song of a seed."""
+    from acestep_like.training import corpus
+
+    song = corpus.compose(seed, duration_s=duration_s)
+    row = _describe(song, seed)
+    stems = {}
+    for name, audio in synth.render(song).items():
+        peak = float(np.abs(audio).max()) or 1.0
+        stems[name] = ((audio[:, : row.frames * HOP] * (32767 / peak)).astype(np.int16), peak / 32767)
+    guide = build_guide(song.plan, row.frames, LATENT_RATE).astype(np.float16)
+    return Rendered(song, stems, row, guide, frame_labels(song, row.frames))
+
+
+def _worker(soundfont: str, seeds: Any, queue: Any, folder: str, deadline: float, duration_s: float | None) -> None:
+    from acestep_like.training import corpus
+
+    synth = corpus.Synth(soundfont)
+    for seed in iter(seeds.get, None):
+        if time.time() > deadline:
+            break
+        rendered = render_one(synth, seed, duration_s)
+        # Audio goes through files in shared memory: a pipe would copy some 50 MB a song twice.
+        names = list(rendered.stems)
+        path = f"{folder}/{seed}.npy"
+        np.save(path, np.stack([rendered.stems[name][0] for name in names]))
+        scales = [rendered.stems[name][1] for name in names]
+        queue.put((rendered.song, rendered.row, rendered.guide, rendered.labels, names, scales, path))
+    queue.put(None)
+
+
+def render_songs(
+    soundfont: str, seeds: list[int], *, workers: int, minutes: float, duration_s: float | None = None
+) -> Iterator[Rendered]:
+    """Render many songs in worker processes, in the order they finish, until all are done or time is up."""
+    if workers <= 0:
+        from acestep_like.training import corpus
+
+        synth = corpus.Synth(soundfont)
+        for seed in seeds:
+            yield render_one(synth, seed, duration_s)
+        return
+    context = mp.get_context("spawn")
+    todo, queue = context.Queue(), context.Queue(maxsize=4 * workers)
+    for item in [*seeds, *([None] * workers)]:
+        todo.put(item)
+    folder = Path("/dev/shm" if Path("/dev/shm").is_dir() else ".") / f"render-{os.getpid()}"
+    folder.mkdir(exist_ok=True)
+    deadline = time.time() + minutes * 60
+    arguments = (soundfont, todo, queue, str(folder), deadline, duration_s)
+    processes = [context.Process(target=_worker, args=arguments, daemon=True) for _ in range(workers)]
+    for process in processes:
+        process.start()
+    running = workers
+    while running:
+        item = queue.get()
+        if item is None:
+            running -= 1
+            continue
+        song, row, guide, labels, names, scales, path = item
+        audio = np.load(path)
+        os.unlink(path)
+        yield Rendered(song, dict(zip(names, zip(audio, scales, strict=True), strict=True)), row, guide, labels)
+    for process in processes:
+        process.terminate()
+    folder.rmdir()
+
+
+def _partial_tracks(row: SongRow) -> tuple[list[str], list[str]]:
+    """Which tracks a half-finished version has and lacks: a seeded split with at least one on each side."""
+    rng = random.Random(row.seed ^ 0xC0)
+    shuffled = rng.sample(row.tracks, len(row.tracks))
+    cut = rng.randint(1, len(shuffled) - 1)
+    return shuffled[:cut], sorted(shuffled[cut:])
+
+
+@torch.no_grad()
+def build_corpus(
+    rendered: Iterator[Rendered],
+    encode: Callable[[torch.Tensor], torch.Tensor],
+    *,
+    device: str,
+    stem_share: float = 0.4,
+    keep_waves: tuple[Path, int] | None = None,
+    observe: Callable[[Any, Any], None] | None = None,
+    log: Callable[[str], None] = print,
+) -> Corpus:
+    """Mix and encode rendered songs.
+
+    Args:
+        rendered: what `render_songs` yields.
+        encode: audio [B, 2, N] on the device to latents [B, T, 64] (posterior mean).
+        device: where to mix and encode.
+        stem_share: share of songs whose tracks are encoded one by one as well.
+        keep_waves: folder and count; the first mixes are also kept as int16 `.npy` [2, N] for the codec's decoder.
+        observe: sees every song and its mix and stems while they are on the device.
+        log: receives a line now and then.
+    """
+    from acestep_like.training import corpus
+
+    rows: list[SongRow] = []
+    flat: dict[str, list[torch.Tensor]] = {n: [] for n in ("latents", "guide", "labels", "stems", "backing", "partial")}
+    frames = stem_frames = partial_frames = 0
+    started, seconds = time.time(), 0.0
+    for item in rendered:
+        row = item.row
+        dry = {
+            name: torch.from_numpy(audio).to(device, non_blocking=True).float() * scale
+            for name, (audio, scale) in item.stems.items()
+        }
+        mixed = corpus.mix(dry, item.song)
+        wet = {name: stem for name, stem in mixed.stems.items()}
+        row.tracks = sorted(wet)
+        batch = [mixed.mix]
+        with_stems = random.Random(row.seed ^ 0x57).random() < stem_share and len(wet) > 1
+        if with_stems:
+            batch += [wet[name] for name in row.tracks]
+            batch += [mixed.mix - wet[name] for name in row.tracks]
+            given, missing = _partial_tracks(row)
+            batch.append(torch.stack([wet[name] for name in given]).sum(0))
+        latents = encode(torch.stack(batch))[:, : row.frames].half().cpu()
+        row.frames = min(row.frames, latents.shape[1])
+        row.start = frames
+        frames += row.frames
+        flat["latents"].append(latents[0])
+        flat["guide"].append(torch.from_numpy(item.guide[: row.frames]))
+        flat["labels"].append(torch.from_numpy(item.labels[: row.frames]))
+        if with_stems:
+            for index, name in enumerate(row.tracks):
+                row.stems[name] = stem_frames
+                stem_frames += row.frames
+                flat["stems"].append(latents[1 + index])
+                flat["backing"].append(latents[1 + len(row.tracks) + index])
+            row.partial = (partial_frames, missing)
+            partial_frames += row.frames
+            flat["partial"].append(latents[-1])
+        if observe is not None:
+            observe(item.song, mixed)
+        if keep_waves is not None and len(rows) < keep_waves[1]:
+            _save_wave(keep_waves[0], row.seed, mixed.mix)
+        rows.append(row)
+        seconds += row.frames / LATENT_RATE
+        if len(rows) % 50 == 0:
+            log(f"corpus: {len(rows)} songs, {seconds / 3600:.2f} h, {seconds / (time.time() - started):.0f}x real time")
+    empty = torch.zeros(0, 64, dtype=torch.float16)
+    arrays = {name: torch.cat(parts).contiguous() if parts else empty for name, parts in flat.items()}
+    log(f"corpus: done, {len(rows)} songs, {seconds / 3600:.2f} h in {time.time() - started:.0f} s")
+    return Corpus(rows, arrays)
+
+
+def _save_wave(folder: Path, seed: int, audio: torch.Tensor) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    samples = (audio.clamp(-1, 1) * 32767).to(torch.int16).cpu().numpy()
+    np.save(folder / f"{seed}.tmp.npy", samples)
+    os.replace(folder / f"{seed}.tmp.npy", folder / f"{seed}.npy")

@@ -1,0 +1,494 @@
+"""The DiT with its condition encoder and text encoder, trained jointly on all six tasks.
+
+Flow matching as in ACE-Step: x_t = t * noise + (1 - t) * x0, velocity = noise - x0. All modules are the stock
+classes of diffusers and transformers. Padding is avoided rather than masked: the published inference code attends
+to padded condition tokens, so here the valid tokens are repeated cyclically up to a fixed length, which leaves
+cross-attention (it knows no positions) as it is without padding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from diffusers import AceStepTransformer1DModel
+from diffusers.pipelines.ace_step.modeling_ace_step import AceStepConditionEncoder
+from torch import nn
+from transformers import Qwen3Config, Qwen3Model
+
+from acestep_like.diffusion.guide import FLAG_OF, GROUPS_OF, GUIDE_CHANNELS, GUIDE_GROUPS, NULL_PARTS
+from acestep_like.training.data import Corpus
+from acestep_like.training.loop import Average, Budget, Meter, learning_rate, mixed_precision
+from acestep_like.training.text import Prompts
+
+CHANNELS = 64
+TIMBRE_FRAMES = 750
+_TEXT_WIDTH = 192
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """Widths of the network; the quick mode uses smaller ones."""
+
+    width: int = 256
+    intermediate: int = 768
+    layers: int = 6
+    encoder_intermediate: int = 384
+
+
+class MiniDiT(nn.Module):
+    """The trainable parts, under the names of their folders."""
+
+    def __init__(self, vocabulary: int, silence: torch.Tensor, sizes: Sizes) -> None:
+        super().__init__()
+        heads = {"num_attention_heads": sizes.width // 64, "num_key_value_heads": sizes.width // 128, "head_dim": 64}
+        self.transformer = AceStepTransformer1DModel(
+            hidden_size=sizes.width,
+            intermediate_size=sizes.intermediate,
+            num_hidden_layers=sizes.layers,
+            in_channels=3 * CHANNELS + GUIDE_CHANNELS,
+            audio_acoustic_hidden_dim=CHANNELS,
+            patch_size=2,
+            rope_theta=1e4,
+            sliding_window=32,
+            is_turbo=False,
+            model_version="mini",
+            **heads,
+        )
+        self.condition_encoder = AceStepConditionEncoder(
+            hidden_size=sizes.width,
+            intermediate_size=sizes.encoder_intermediate,
+            text_hidden_dim=_TEXT_WIDTH,
+            timbre_hidden_dim=CHANNELS,
+            num_lyric_encoder_hidden_layers=1,
+            num_timbre_encoder_hidden_layers=2,
+            rope_theta=1e4,
+            sliding_window=128,
+            **heads,
+        )
+        self.text_encoder = Qwen3Model(
+            Qwen3Config(
+                vocab_size=vocabulary,
+                hidden_size=_TEXT_WIDTH,
+                intermediate_size=512,
+                num_hidden_layers=2,
+                num_attention_heads=4,
+                num_key_value_heads=2,
+                head_dim=48,
+                max_position_embeddings=2048,
+                use_cache=False,
+            )
+        )
+        nn.init.zeros_(self.transformer.proj_out_conv.weight)
+        nn.init.zeros_(self.transformer.proj_out_conv.bias)
+        nn.init.normal_(self.condition_encoder.null_condition_emb, std=0.02)
+        self.condition_encoder.silence_latent.copy_(silence.view(1, 1, -1).expand(1, 15000, -1))
+
+    def condition(
+        self,
+        text_ids: torch.Tensor,
+        text_lengths: torch.Tensor,
+        lyric_ids: torch.Tensor,
+        lyric_lengths: torch.Tensor,
+        references: torch.Tensor,
+        has_reference: torch.Tensor,
+    ) -> torch.Tensor:
+        """Packed condition [B, L, width] without padding.
+
+        `references` [R, 750, 64] belong to the first R items; of these `has_reference` [R] says which are real.
+        """
+        encoder = self.condition_encoder
+        batch, device = len(text_ids), text_ids.device
+        text = encoder.text_projector(self.text_encoder(input_ids=text_ids.long()).last_hidden_state)
+        lyric_mask = torch.arange(lyric_ids.shape[1], device=device) < lyric_lengths[:, None]
+        lyrics = encoder.lyric_encoder(
+            inputs_embeds=self.text_encoder.embed_tokens(lyric_ids.long()), attention_mask=lyric_mask.long()
+        )
+        silence = encoder.silence_latent[:, :TIMBRE_FRAMES].to(references)
+        # Every item without a reference has the same timbre token: one pass serves them all.
+        timbres, _ = encoder.timbre_encoder(
+            torch.cat([silence, references]), torch.arange(len(references) + 1, device=device)
+        )
+        silent = timbres[:1].expand(batch, 1, -1)
+        given = torch.where(has_reference[:, None, None], timbres[1:], silent[: len(references)])
+        timbre = torch.cat([given, silent[len(references) :]])
+        packed = torch.cat([timbre, lyrics, text], dim=1)
+        valid_lyrics = lyric_lengths[:, None]
+        total = 1 + valid_lyrics + text_lengths[:, None]
+        position = torch.arange(packed.shape[1], device=device)[None] % total
+        in_text = position >= 1 + valid_lyrics
+        index = torch.where(in_text, position - 1 - valid_lyrics + 1 + lyric_ids.shape[1], position)
+        return packed.gather(1, index[..., None].expand_as(packed))
+
+
+@dataclass
+class Batch:
+    """One training batch on the device; the first rows are the text2music items."""
+
+    target: torch.Tensor
+    source: torch.Tensor
+    mask: torch.Tensor
+    guide: torch.Tensor
+    text: tuple[torch.Tensor, torch.Tensor]
+    lyrics: tuple[torch.Tensor, torch.Tensor]
+    references: torch.Tensor
+    has_reference: torch.Tensor
+
+
+SHARES = {"text2music": 0.60, "repaint": 0.12, "lego": 0.09, "extract": 0.10, "complete": 0.09}
+
+
+class Sampler:
+    """Draws training batches of all tasks from a corpus that lies on the device."""
+
+    def __init__(
+        self, corpus: Corpus, prompts: Prompts, hints: torch.Tensor, silence: torch.Tensor, songs: list[int], seed: int
+    ) -> None:
+        self.arrays, self.prompts, self.hints = corpus.arrays, prompts, hints
+        device = hints.device
+        self.device, self.silence = device, silence.to(device)
+        self.generator = torch.Generator(device).manual_seed(seed)
+        self.start = torch.tensor([row.start for row in corpus.rows], device=device)
+        self.frames = torch.tensor([row.frames for row in corpus.rows], device=device)
+        self.bar_frames = torch.tensor([row.bar_s * 25 for row in corpus.rows], device=device)
+        self.songs = torch.tensor(songs, device=device)
+        styles = sorted({row.style for row in corpus.rows})
+        by_style = [[i for i in songs if corpus.rows[i].style == style] or songs for style in styles]
+        width = max(len(group) for group in by_style)
+        self.same_style = torch.tensor([(group * width)[:width] for group in by_style], device=device)
+        self.style = torch.tensor([styles.index(row.style) for row in corpus.rows], device=device)
+        chosen = set(songs)
+        tracks = [(i, name, row.stems[name]) for i, row in enumerate(corpus.rows) for name in row.stems]
+        self.track_row = torch.tensor([k for k, t in enumerate(tracks) if t[0] in chosen], device=device)
+        self.track_song = torch.tensor([t[0] for t in tracks], device=device)
+        self.track_start = torch.tensor([t[2] for t in tracks], device=device)
+        self.partial_song = torch.tensor(
+            [i for i, row in enumerate(corpus.rows) if row.partial and i in chosen], device=device
+        )
+        self.partial_start = torch.tensor([(row.partial or (0, []))[0] for row in corpus.rows], device=device)
+
+    def _uniform(self, *shape: int) -> torch.Tensor:
+        return torch.rand(*shape, device=self.device, generator=self.generator)
+
+    def _choice(self, values: torch.Tensor, count: int) -> torch.Tensor:
+        return values[(self._uniform(count) * len(values)).long()]
+
+    def _crop(self, songs: torch.Tensor, frames: int) -> torch.Tensor:
+        """First frame of a crop within each song: the song's start, a bar line, or anywhere."""
+        room = (self.frames[songs] - frames).clamp(min=0)
+        anywhere = (self._uniform(len(songs)) * (room + 1)).long()
+        bar = self.bar_frames[songs]
+        on_bar = ((self._uniform(len(songs)) * (room / bar + 1)).floor() * bar).round().long().clamp(max=room)
+        kind = self._uniform(len(songs))
+        return torch.where(kind < 0.2, torch.zeros_like(anywhere), torch.where(kind < 0.5, on_bar, anywhere))
+
+    def _gather(self, name: str, first: torch.Tensor, frames: int) -> torch.Tensor:
+        array = self.arrays[name]
+        index = first[:, None] + torch.arange(frames, device=self.device)
+        return array[index.clamp(max=len(array) - 1)].float()
+
+    def _hints(self, songs: torch.Tensor, first: torch.Tensor, frames: int) -> torch.Tensor:
+        """Detokenized codes whose grid starts at the crop."""
+        offset = first % 5
+        index = self.start[songs] + first
+        index = index[:, None] + torch.arange(frames, device=self.device)
+        return self.hints[offset[:, None], index.clamp(max=self.hints.shape[1] - 1)].float()
+
+    def _variant(self, table: tuple[torch.Tensor, torch.Tensor], rows: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        pick = (self._uniform(len(rows)) * table[0].shape[1]).long()
+        return table[0][rows, pick], table[1][rows, pick]
+
+    def _hide(self, guide: torch.Tensor, part: str, keep: torch.Tensor) -> None:
+        keep = keep.to(guide)[:, None, None]
+        for group in GROUPS_OF[part]:
+            guide[:, :, GUIDE_GROUPS[group]] *= keep
+        flag = GUIDE_GROUPS["flags"].start + FLAG_OF[part]
+        guide[:, :, flag : flag + 1] *= keep
+
+    def draw(self, batch: int, frames: int) -> Batch:
+        """A batch of crops of `frames` latent frames with the tasks in fixed shares."""
+        counts = {task: int(batch * share) for task, share in SHARES.items() if task != "text2music"}
+        if not len(self.track_row):
+            counts = {"repaint": counts["repaint"]}
+        plain = batch - sum(counts.values())
+        codes = plain // 2
+        parts = [self._text2music(plain - codes, frames), self._with_codes(codes, frames)]
+        builders = {
+            "repaint": self._repaint,
+            "lego": lambda n, f: self._track("lego", n, f),
+            "extract": lambda n, f: self._track("extract", n, f),
+            "complete": self._complete,
+        }
+        parts += [builders[task](count, frames) for task, count in counts.items() if count]
+        songs = torch.cat([part["songs"] for part in parts])
+        guide = torch.cat([part["guide"] for part in parts])
+        size = len(songs)
+        for part, dropout in (("chord", 0.25), ("key", 0.3), ("section", 0.3), ("grid", 0.05)):
+            self._hide(guide, part, self._uniform(size) > dropout)
+        lyric_rows, lyric_lengths = self.prompts.lyrics
+        blank = (self._uniform(size) < 0.1).long()
+        referenced = max(1, size // 10)
+        return Batch(
+            target=torch.cat([part["target"] for part in parts]),
+            source=torch.cat([part["source"] for part in parts]),
+            mask=torch.cat([part["mask"] for part in parts]),
+            guide=guide,
+            text=(torch.cat([part["text"][0] for part in parts]), torch.cat([part["text"][1] for part in parts])),
+            lyrics=(lyric_rows[songs, blank], lyric_lengths[songs, blank]),
+            references=self._references(songs[:referenced]),
+            has_reference=self._uniform(referenced) < 0.9,
+        )
+
+    def _references(self, songs: torch.Tensor) -> torch.Tensor:
+        """Three pieces of a third of the reference length, from anywhere in each song."""
+        pieces = [
+            self._gather("latents", self.start[songs] + self._crop(songs, TIMBRE_FRAMES // 3), TIMBRE_FRAMES // 3)
+            for _ in range(3)
+        ]
+        return torch.cat(pieces, dim=1)
+
+    def _silence(self, count: int, frames: int) -> torch.Tensor:
+        return self.silence.expand(count, frames, -1)
+
+    def _base(self, songs: torch.Tensor, first: torch.Tensor, frames: int) -> dict:
+        return {
+            "songs": songs,
+            "guide": self._gather("guide", self.start[songs] + first, frames),
+            "mask": torch.ones(len(songs), frames, 1, device=self.device),
+        }
+
+    def _text2music(self, count: int, frames: int) -> dict:
+        songs = self._choice(self.songs, count)
+        first = self._crop(songs, frames)
+        part = self._base(songs, first, frames)
+        part["target"] = self._gather("latents", self.start[songs] + first, frames)
+        part["source"] = self._silence(count, frames)
+        part["text"] = self._variant(self.prompts.song["text2music"], songs)
+        return part
+
+    def _with_codes(self, count: int, frames: int) -> dict:
+        """Items with hints. Half are covers: the codes are the song's own and the guide is mostly hidden, so they
+        must carry the structure. The other half keep the guide, and half of those get codes from elsewhere in the
+        song or from another song of the style, so that codes give texture and never fight tempo and chords."""
+        songs = self._choice(self.songs, count)
+        first = self._crop(songs, frames)
+        part = self._base(songs, first, frames)
+        part["target"] = self._gather("latents", self.start[songs] + first, frames)
+        kind = self._uniform(count)
+        style_rows = self.same_style[self.style[songs]]
+        other = style_rows.gather(1, (self._uniform(count, 1) * style_rows.shape[1]).long())[:, 0]
+        donor = torch.where(kind > 0.88, other, songs)
+        elsewhere = self._crop(donor, frames)
+        foreign = kind > 0.76
+        part["source"] = self._hints(donor, torch.where(foreign, elsewhere, first), frames)
+        cover = kind < 0.5
+        for name, dropout in (("grid", 0.75), ("chord", 0.85), ("key", 0.7), ("section", 0.8)):
+            self._hide(part["guide"], name, ~(cover & (self._uniform(count) < dropout)))
+        part["text"] = self._variant(self.prompts.song["cover"], songs)
+        return part
+
+    def _repaint(self, count: int, frames: int) -> dict:
+        songs = self._choice(self.songs, count)
+        first = self._crop(songs, frames)
+        part = self._base(songs, first, frames)
+        target = self._gather("latents", self.start[songs] + first, frames)
+        length = (0.15 + 0.7 * self._uniform(count)) * frames
+        begin = (self._uniform(count) * 1.3 - 0.15) * (frames - length)
+        time = torch.arange(frames, device=self.device)[None]
+        window = (time >= begin[:, None]) & (time < (begin + length)[:, None])
+        mask = window[..., None].float()
+        part["target"], part["mask"] = target, mask
+        part["source"] = torch.where(window[..., None], self._silence(count, frames), target)
+        part["text"] = self._variant(self.prompts.song["repaint"], songs)
+        return part
+
+    def _track(self, task: str, count: int, frames: int) -> dict:
+        rows = self._choice(self.track_row, count)
+        songs = self.track_song[rows]
+        first = self._crop(songs, frames)
+        part = self._base(songs, first, frames)
+        part["target"] = self._gather("stems", self.track_start[rows] + first, frames)
+        if task == "lego":
+            part["source"] = self._gather("backing", self.track_start[rows] + first, frames)
+        else:
+            part["source"] = self._gather("latents", self.start[songs] + first, frames)
+            # Callers of extract rarely know tempo or chords; the source tells them anyway.
+            for name in ("grid", "chord", "key", "section"):
+                self._hide(part["guide"], name, self._uniform(count) < 0.2)
+        part["text"] = self._variant(self.prompts.track[task], rows)
+        return part
+
+    def _complete(self, count: int, frames: int) -> dict:
+        songs = self._choice(self.partial_song, count)
+        first = self._crop(songs, frames)
+        part = self._base(songs, first, frames)
+        part["target"] = self._gather("latents", self.start[songs] + first, frames)
+        part["source"] = self._gather("partial", self.partial_start[songs] + first, frames)
+        part["text"] = self._variant(self.prompts.song["complete"], songs)
+        return part
+
+
+def velocity_loss(
+    model: MiniDiT,
+    transformer: Callable[..., tuple[torch.Tensor]],
+    batch: Batch,
+    generator: torch.Generator,
+    *,
+    null_share: float = 0.1,
+) -> torch.Tensor:
+    """Mean squared error of the velocity; `null_share` of the items train the null branch of guidance."""
+    device, size = batch.target.device, len(batch.target)
+    t = torch.sigmoid(torch.randn(size, device=device, generator=generator) + 0.3)
+    noise = torch.randn(batch.target.shape, device=device, generator=generator)
+    x = (1 - t)[:, None, None] * batch.target + t[:, None, None] * noise
+    null = torch.rand(size, device=device, generator=generator) < null_share
+    guide = batch.guide.clone()
+    for part in NULL_PARTS:
+        for group in GROUPS_OF[part]:
+            guide[:, :, GUIDE_GROUPS[group]] *= (~null)[:, None, None]
+        flag = GUIDE_GROUPS["flags"].start + FLAG_OF[part]
+        guide[:, :, flag] *= (~null)[:, None]
+    context = torch.cat([batch.source, batch.mask.expand(-1, -1, CHANNELS), guide], dim=-1)
+    with mixed_precision(device):
+        states = model.condition(*batch.text, *batch.lyrics, batch.references, batch.has_reference)
+        states = torch.where(null[:, None, None], model.condition_encoder.null_condition_emb.to(states), states)
+        velocity = transformer(
+            hidden_states=x,
+            timestep=t,
+            timestep_r=t,
+            encoder_hidden_states=states,
+            context_latents=context,
+            return_dict=False,
+        )[0]
+    # With a window only its inside is the model's business; outside it merely copies.
+    weight = 0.2 + 0.8 * batch.mask
+    return (weight * (velocity.float() - (noise - batch.target)) ** 2).mean()
+
+
+def train_dit(
+    model: MiniDiT,
+    corpus: Corpus,
+    prompts: Prompts,
+    hints: torch.Tensor,
+    *,
+    minutes: float,
+    device: str,
+    batch: int = 512,
+    frames: int = 256,
+    peak_rate: float = 1.5e-3,
+    steps: int | None = None,
+    compiled: bool = False,
+    checkpoint: Callable[[nn.Module, int], None] | None = None,
+    log: Callable[[str], None] = print,
+) -> MiniDiT:
+    """Train all parts jointly for a time budget and answer the averaged model (float32, on the device).
+
+    Every fourth batch has crops three times as long with a third of the items, so that attention learns longer
+    ranges than ten seconds. `checkpoint(averaged, step)` is called about every two minutes.
+    """
+    torch.manual_seed(0)
+    torch.set_float32_matmul_precision("high")
+    model = model.to(device).train()
+    average = Average(model, 0.9995)
+    held_out = [i for i in range(len(corpus.rows)) if i % 50 == 49] or [0]
+    training = [i for i in range(len(corpus.rows)) if i % 50 != 49]
+    silence = model.condition_encoder.silence_latent[:, 0].detach()
+    sampler = Sampler(corpus, prompts, hints, silence, training, seed=1)
+    judge = Sampler(corpus, prompts, hints, silence, held_out, seed=2)
+    generator = torch.Generator(device).manual_seed(3)
+    transformer = torch.compile(model.transformer, dynamic=False) if compiled else model.transformer
+    fused = torch.device(device).type == "cuda"
+    optimizer = torch.optim.AdamW(
+        model.parameters(), lr=peak_rate, betas=(0.9, 0.98), weight_decay=0.01, fused=fused
+    )
+    budget = Budget(minutes, steps)
+    meter = Meter("dit", budget, log, every=100 if steps is None else 5)
+    saved_s = 0.0
+    longest = int(min(row.frames for row in corpus.rows))
+    long_frames = min(3 * frames, longest // 2 * 2)
+    for step in budget:
+        long_batch = step % 4 == 3
+        drawn = sampler.draw(batch // 3 if long_batch else batch, long_frames if long_batch else min(frames, longest))
+        loss = velocity_loss(model, transformer, drawn, generator)
+        for group in optimizer.param_groups:
+            group["lr"] = learning_rate(peak_rate, budget.fraction, step, warmup_steps=300, flat=0.3)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        average.update(step)
+        meter.add(len(drawn.target), loss=loss)
+        if step % 500 == 499:
+            log(f"dit: step {step + 1} held-out loss {_held_out_loss(average.module, judge, min(frames, longest)):.4f}")
+        if checkpoint is not None and budget.elapsed_s - saved_s > 120:
+            checkpoint(average.module, step)
+            saved_s = budget.elapsed_s
+    return average.module  # type: ignore[return-value]
+
+
+@torch.no_grad()
+def _held_out_loss(model: MiniDiT, judge: Sampler, frames: int) -> float:
+    generator = torch.Generator(judge.device).manual_seed(4)
+    judge.generator.manual_seed(2)
+    losses = [
+        velocity_loss(model, model.transformer, judge.draw(64, frames), generator, null_share=0.0) for _ in range(4)
+    ]
+    return float(torch.stack(losses).mean())
+
+
+def warm_up_text_encoder(
+    model: MiniDiT,
+    draw: Callable[[int], tuple[torch.Tensor, torch.Tensor, dict[str, torch.Tensor]]],
+    *,
+    minutes: float,
+    device: str,
+    steps: int | None = None,
+    batch: int = 256,
+    log: Callable[[str], None] = print,
+) -> dict[str, float]:
+    """Teach the text encoder its words before the DiT needs them: predict what a caption says from its last token.
+
+    `draw(n)` gives token ids [n, L], lengths [n] and targets by name: class indices [n] (int64, -1 = not said) or
+    multi-hot floats [n, k]. Answers the final running accuracy of each class target.
+    """
+    torch.manual_seed(5)
+    encoder = model.text_encoder.to(device)
+    _, _, example = draw(512)
+    widths = {
+        name: int(target.max()) + 1 if target.dtype == torch.int64 else target.shape[1]
+        for name, target in example.items()
+    }
+    heads = nn.ModuleDict({name: nn.Linear(_TEXT_WIDTH, max(width, 2) + 8) for name, width in widths.items()})
+    heads.to(device)
+    parameters = [*encoder.parameters(), *heads.parameters()]
+    optimizer = torch.optim.AdamW(parameters, lr=2e-3, betas=(0.9, 0.98), weight_decay=0.01)
+    budget = Budget(minutes, steps)
+    meter = Meter("text", budget, log, every=50 if steps is None else 5)
+    accuracy: dict[str, float] = {}
+    for step in budget:
+        ids, lengths, targets = draw(batch)
+        ids, lengths = ids.to(device), lengths.to(device)
+        with mixed_precision(device):
+            states = encoder(input_ids=ids.long()).last_hidden_state
+        last = states[torch.arange(len(ids), device=device), lengths - 1].float()
+        losses = {}
+        for name, target in targets.items():
+            target, logits = target.to(device), heads[name](last)
+            if target.dtype == torch.int64:
+                losses[name] = F.cross_entropy(logits, target, ignore_index=-1)
+                said = target >= 0
+                right = float((logits.argmax(1)[said] == target[said]).float().mean())
+                accuracy[name] = 0.95 * accuracy.get(name, right) + 0.05 * right
+            else:
+                losses[name] = 4 * F.binary_cross_entropy_with_logits(logits[:, : target.shape[1]], target)
+        for group in optimizer.param_groups:
+            group["lr"] = learning_rate(2e-3, budget.fraction, step, warmup_steps=30)
+        optimizer.zero_grad(set_to_none=True)
+        torch.stack(list(losses.values())).sum().backward()
+        nn.utils.clip_grad_norm_(parameters, 1.0)
+        optimizer.step()
+        meter.add(len(ids), **losses)
+    log("text: accuracy " + " ".join(f"{name} {value:.2f}" for name, value in accuracy.items()))
+    return accuracy

@@ -1,0 +1,517 @@
+"""The stages of the recipe, each a function from files in the work folder to files in the work folder.
+
+    corpus      songs -> latents, guides, labels, texts; the first mixes as waves
+    codec       waves -> the codec's decoder
+    tokenizer   latents -> audio tokenizer and detokenizer, codes and hints of all songs
+    dit         latents, hints, texts -> transformer, condition encoder, text encoder
+    lm          texts, codes -> the 5 Hz language model
+    evaluator   waves -> the evaluator
+    package     everything -> the checkpoint folders, float16
+
+A stage whose result exists is skipped, so that a run resumes where it stopped.
+"""
+
+from __future__ import annotations
+
+import json
+import multiprocessing as mp
+import os
+import pickle
+import random
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from acestep_like.training.data import HOP, LATENT_RATE, SAMPLE_RATE, Corpus, build_corpus, render_songs
+
+MINI, MINI_LM, EVALUATOR = "acestep-mini", "acestep-mini-5Hz-lm", "acestep-mini-evaluator"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """One run of the recipe. Minutes are the time budgets of the stages."""
+
+    work: Path
+    out: Path
+    soundfont: Path
+    device: str = "cpu"
+    workers: int = 0
+    songs: int = 6000
+    corpus_minutes: float = 4.0
+    codec_minutes: float = 8.0
+    tokenizer_minutes: float = 2.0
+    text_minutes: float = 0.7
+    dit_minutes: float = 12.0
+    lm_minutes: float = 9.0
+    evaluator_minutes: float = 2.5
+    evaluator_songs: int = 3000
+    waves: int = 700
+    shards: int = 1
+    batch: int = 512
+    compiled: bool = False
+    quick: bool = False
+    codec_start: Path | None = None
+
+    @staticmethod
+    def quick_run(work: Path, out: Path, soundfont: Path) -> Settings:
+        """The whole recipe in about a minute on a CPU: proves that it runs, not that it learns."""
+        return Settings(work, out, soundfont, songs=4, waves=4, batch=8, quick=True)
+
+    def steps(self, count: int) -> int | None:
+        """A fixed small number of steps in the quick mode, else None (the minutes decide)."""
+        return count if self.quick else None
+
+
+def log(line: str) -> None:
+    """One line with the clock, flushed, so that a log file can be followed."""
+    print(f"[{time.strftime('%H:%M:%S')}] {line}", flush=True)
+
+
+def _load_codec(settings: Settings, trained: bool = False) -> Any:
+    from acestep_like.codec.spectral import SpectralAutoencoder
+
+    folder = settings.work / ("codec" if trained else "codec-pca")
+    return SpectralAutoencoder.from_pretrained(folder, low_cpu_mem_usage=False).to(settings.device).eval()
+
+
+def _split(settings: Settings) -> list[int]:
+    from acestep_like.training.corpus import SPLITS
+
+    return list(SPLITS["train"])[: settings.songs]
+
+
+def stage_pca(settings: Settings) -> None:
+    """Fit the codec's linear parts on a few songs, or take a fitted codec as it is."""
+    target = settings.work / "codec-pca"
+    if target.exists():
+        return
+    if settings.codec_start is not None:
+        shutil.copytree(settings.codec_start, target)
+        return
+    from acestep_like.training import corpus
+    from acestep_like.training.codec import fit_pca
+
+    count, seconds = (3, 10.0) if settings.quick else (160, 48.0)
+    seeds = list(corpus.SPLITS["train"])[settings.songs : settings.songs + count]
+
+    def clips() -> Any:
+        for item in render_songs(
+            str(settings.soundfont), seeds, workers=settings.workers, minutes=3, duration_s=seconds
+        ):
+            dry = {k: torch.from_numpy(a).to(settings.device).float() * s for k, (a, s) in item.stems.items()}
+            mixed = corpus.mix(dry, item.song)
+            yield mixed.mix
+            if item.row.seed % 10 == 0:
+                yield next(iter(mixed.stems.values()))
+
+    model = fit_pca(clips(), device=settings.device, log=log)
+    model.save_pretrained(settings.work / "codec-pca.tmp")
+    os.replace(settings.work / "codec-pca.tmp", target)
+
+
+def stage_corpus(settings: Settings) -> None:
+    """Render, mix, encode and describe the training songs."""
+    if (settings.work / "corpus" / "rows.json").exists():
+        return
+    corpus = _build_shard(settings, 0) if settings.shards == 1 else _build_shards(settings)
+    corpus.save(settings.work / "corpus")
+    (settings.work / "waves" / "complete").touch()
+
+
+def _build_shard(settings: Settings, shard: int) -> Corpus:
+    """The songs of one shard; the first shard also keeps waves for the codec and clips for the evaluator."""
+    from acestep_like.training.evaluator import ClipStore
+
+    codec = _load_codec(settings)
+
+    def encode(audio: torch.Tensor) -> torch.Tensor:
+        return codec.encode(audio).latent_dist.mode().transpose(1, 2)
+
+    clips = ClipStore()
+
+    def observe(song: Any, mixed: Any) -> None:
+        if shard == 0 and len(clips.rows) < settings.evaluator_songs:
+            clips.add(song, mixed.mix, mixed.stems)
+
+    rendered = render_songs(
+        str(settings.soundfont),
+        _split(settings)[shard :: settings.shards],
+        workers=settings.workers // settings.shards,
+        minutes=settings.corpus_minutes,
+        duration_s=32.0 if settings.quick else None,
+    )
+    corpus = build_corpus(
+        rendered,
+        encode,
+        device=settings.device,
+        stem_share=1.0 if settings.quick else 0.4,
+        keep_waves=(settings.work / "waves", settings.waves) if shard == 0 else None,
+        observe=observe,
+        log=log,
+    )
+    if shard == 0:
+        with (settings.work / "clips.pkl").open("wb") as file:
+            pickle.dump(clips, file)
+    return corpus
+
+
+def _corpus_shard_process(settings: Settings, shard: int) -> None:
+    _build_shard(settings, shard).save(settings.work / f"corpus-{shard}")
+
+
+def _build_shards(settings: Settings) -> Corpus:
+    """Mixing and encoding in several processes, since one cannot keep up with sixteen renderers."""
+    context = mp.get_context("spawn")
+    processes = [
+        context.Process(target=_corpus_shard_process, args=(settings, shard)) for shard in range(settings.shards)
+    ]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+    failed = [shard for shard, process in enumerate(processes) if process.exitcode]
+    if failed:
+        raise RuntimeError(f"building corpus shards {failed} failed; see the log above")
+    folders = [settings.work / f"corpus-{shard}" for shard in range(settings.shards)]
+    corpus = Corpus.join([Corpus.load(folder) for folder in folders])
+    for folder in folders:
+        shutil.rmtree(folder)
+    return corpus
+
+
+def wave_sampler(folder: Path, device: str, batch: int, seconds: float, seed: int) -> Callable[[], torch.Tensor]:
+    """Random crops [batch, 2, N] of the kept mixes; files that arrive later are seen later."""
+    rng = random.Random(seed)
+    loaded: dict[str, torch.Tensor] = {}
+    frames = int(seconds * LATENT_RATE) * HOP
+
+    def refresh() -> None:
+        for path in sorted(folder.glob("*.npy")):
+            if path.stem.isdigit() and path.stem not in loaded:
+                loaded[path.stem] = torch.from_numpy(np.load(path)).to(device)
+
+    calls = 0
+
+    def draw() -> torch.Tensor:
+        nonlocal calls
+        if calls % 200 == 0:
+            refresh()
+        calls += 1
+        names = list(loaded)
+        crops = []
+        for _ in range(batch):
+            wave = loaded[rng.choice(names)]
+            start = rng.randrange(0, wave.shape[1] - frames)
+            crops.append(wave[:, start : start + frames].float() / 32767 * rng.uniform(0.5, 1.1))
+        return torch.stack(crops)
+
+    return draw
+
+
+def stage_codec(settings: Settings) -> None:
+    """Train the codec's decoder on the kept waves; may start as soon as some are there."""
+    from acestep_like.training.codec import train_decoder
+
+    if (settings.work / "codec" / "config.json").exists():
+        return
+    waves = settings.work / "waves"
+    wanted = min(settings.waves, 64)
+    while len(list(waves.glob("*.npy"))) < wanted and not (waves / "complete").exists():
+        time.sleep(2)
+    batch, seconds = (2, 1.0) if settings.quick else (48, 2.0)
+    minutes = 0.05 if settings.quick else settings.codec_minutes
+    model = _load_codec(settings)
+    train_decoder(
+        model, wave_sampler(waves, settings.device, batch, seconds, seed=7), minutes=minutes, device=settings.device,
+        log=log,
+    )  # fmt: skip
+    model.save_pretrained(settings.work / "codec")
+
+
+def stage_tokenizer(settings: Settings) -> None:
+    """Train the audio tokenizer and detokenizer and code every song."""
+    from acestep_like.training.fsq import encode_all, train_tokenizers
+
+    target = settings.work / "tokenizers"
+    if (target / "codes.npz").exists():
+        return
+    corpus = Corpus.load(settings.work / "corpus").to(settings.device)
+    model = train_tokenizers(
+        corpus, minutes=settings.tokenizer_minutes, device=settings.device, steps=settings.steps(6),
+        batch=8 if settings.quick else 128, log=log,
+    )  # fmt: skip
+    codes, hints = encode_all(model, corpus, device=settings.device)
+    target.mkdir(parents=True, exist_ok=True)
+    model.tokenizer.half().save_pretrained(target / "audio_tokenizer")
+    model.detokenizer.half().save_pretrained(target / "audio_token_detokenizer")
+    torch.save(hints.cpu(), target / "hints.pt")
+    used = len(torch.unique(torch.cat([c.flatten() for c in codes])))
+    log(f"tokenizer: {used} of 1024 codes used")
+    np.savez(target / "codes.tmp.npz", *[code.numpy() for code in codes])
+    os.replace(target / "codes.tmp.npz", target / "codes.npz")
+
+
+def load_codes(settings: Settings) -> list[np.ndarray]:
+    """Codes of every song, int16 [5, n], in the order of the corpus rows."""
+    with np.load(settings.work / "tokenizers" / "codes.npz") as archive:
+        return [archive[f"arr_{index}"] for index in range(len(archive.files))]
+
+
+def _caption_batches(tokenizer: Any, seed: int) -> Callable[[int], tuple]:
+    """Captions with labels for the text encoder's warm-up, inside the prompt they will be met in."""
+    from acestep_like.diffusion.prompts import text_prompt
+    from acestep_like.tasks import DEFAULT_INSTRUCTION
+    from acestep_like.training.corpus import random_caption
+    from acestep_like.training.text import TEXT_LENGTH, to_ids
+
+    rng = random.Random(seed)
+    pool: list[tuple[torch.Tensor, int, dict[str, Any]]] = []
+    wanted = 20000
+
+    def grow(count: int) -> None:
+        drawn = [random_caption(rng) for _ in range(count)]
+        texts = [
+            text_prompt(DEFAULT_INSTRUCTION, caption, bpm=None, keyscale="", timesignature="", duration=30)
+            for caption, _ in drawn
+        ]
+        ids, lengths = to_ids(tokenizer, texts, TEXT_LENGTH)
+        pool.extend(zip(ids, lengths.tolist(), (labels for _, labels in drawn), strict=True))
+
+    def draw(count: int) -> tuple[torch.Tensor, torch.Tensor, dict[str, torch.Tensor]]:
+        if len(pool) < wanted:
+            grow(max(count, 1024))
+        picked = [pool[rng.randrange(len(pool))] for _ in range(count)]
+        targets = {}
+        for name, value in picked[0][2].items():
+            values = [labels[name] for _, _, labels in picked]
+            dtype = torch.int64 if isinstance(value, int) else torch.float32
+            targets[name] = torch.tensor(np.asarray(values), dtype=dtype)
+        return torch.stack([p[0] for p in picked]), torch.tensor([p[1] for p in picked]), targets
+
+    return draw
+
+
+def stage_dit(settings: Settings) -> None:
+    """Train transformer, condition encoder and text encoder."""
+    from acestep_like.training.dit import MiniDiT, Sizes, train_dit, warm_up_text_encoder
+    from acestep_like.training.text import Prompts, save_tokenizer, tokenizer_texts, train_tokenizer
+
+    target = settings.work / "dit"
+    if (target / "complete").exists():
+        return
+    corpus = Corpus.load(settings.work / "corpus")
+    tokenizer = train_tokenizer(tokenizer_texts(corpus))
+    save_tokenizer(tokenizer, target / "tokenizer")
+    log(f"text: {len(tokenizer)} entries")
+    codec = _load_codec(settings)
+    with torch.no_grad():
+        silence = codec.encode(torch.zeros(1, 2, 10 * HOP, device=settings.device)).latent_dist.mode()[0, :, 5]
+    sizes = Sizes(width=128, intermediate=192, layers=2, encoder_intermediate=128) if settings.quick else Sizes()
+    model = MiniDiT(len(tokenizer), silence.float().cpu(), sizes)
+    log("dit: parameters " + ", ".join(
+        f"{name} {sum(p.numel() for p in part.parameters()) / 1e6:.2f} M" for name, part in model.named_children()
+    ))  # fmt: skip
+    warm_up_text_encoder(
+        model, _caption_batches(tokenizer, 11), minutes=settings.text_minutes, device=settings.device,
+        steps=settings.steps(5), batch=16 if settings.quick else 256, log=log,
+    )  # fmt: skip
+    corpus = corpus.to(settings.device)
+    prompts = Prompts(corpus, tokenizer, settings.device)
+    hints = torch.load(settings.work / "tokenizers" / "hints.pt", weights_only=True).to(settings.device)
+
+    def save(averaged: torch.nn.Module, step: int) -> None:
+        _save_dit(averaged, target)
+        log(f"dit: saved at step {step + 1}")
+
+    averaged = train_dit(
+        model, corpus, prompts, hints, minutes=settings.dit_minutes, device=settings.device, batch=settings.batch,
+        steps=settings.steps(6), compiled=settings.compiled, checkpoint=save, log=log,
+    )  # fmt: skip
+    _save_dit(averaged, target)
+    (target / "complete").touch()
+
+
+def _save_dit(model: torch.nn.Module, target: Path) -> None:
+    from acestep_like.training.loop import half_precision_copy
+
+    for name in ("transformer", "condition_encoder", "text_encoder"):
+        half_precision_copy(getattr(model, name)).save_pretrained(target / f"{name}.tmp")
+        shutil.rmtree(target / name, ignore_errors=True)
+        os.replace(target / f"{name}.tmp", target / name)
+
+
+def stage_lm(settings: Settings) -> None:
+    """Train the 5 Hz language model on texts and codes."""
+    from acestep_like.training.lm import SongTexts, train_lm
+
+    target = settings.work / "lm"
+    if (target / "model.safetensors").exists():
+        return
+    rows = Corpus.load_rows(settings.work / "corpus")
+    known = {f.name for f in fields(SongTexts)}
+    songs = []
+    for row in rows:
+        values = {
+            "captions": tuple(row.captions), "lyrics": row.lyrics, "queries": tuple(row.queries),
+            "metadata": row.metadata, "bar_s": row.bar_s, "style": row.style, "seed": row.seed,
+            "sections": tuple((start, text) for start, text in row.sections),
+        }  # fmt: skip
+        songs.append(SongTexts(**{name: value for name, value in values.items() if name in known}))
+    train_lm(
+        songs, load_codes(settings), target, minutes=settings.lm_minutes, device=settings.device,
+        quick=settings.quick, log=log,
+    )  # fmt: skip
+
+
+def stage_evaluator(settings: Settings) -> None:
+    """Train the evaluator on rendered songs and on what the finished codec makes of some of them."""
+    from acestep_like.training.evaluator import train_evaluator
+
+    target = settings.work / "evaluator"
+    if (target / "config.json").exists():
+        return
+    with (settings.work / "clips.pkl").open("rb") as file:
+        clips = pickle.load(file)  # written by stage_corpus of this very run
+    codec = _load_codec(settings, trained=True)
+    added = {row.seed for row in clips.rows}
+    for path in sorted((settings.work / "waves").glob("*.npy"))[: 4 if settings.quick else 400]:
+        if int(path.stem) in added:
+            audio = torch.from_numpy(np.load(path)[:, : 20 * SAMPLE_RATE]).to(settings.device).float() / 32767
+            with torch.no_grad():
+                latents = codec.encode(audio[None]).latent_dist.mode()
+                clips.add_decoded(int(path.stem), codec.decode(latents).sample[0])
+    train_evaluator(
+        clips, target, minutes=settings.evaluator_minutes, device=settings.device, steps=settings.steps(5), log=log
+    )
+
+
+STAGES: dict[str, Callable[[Settings], None]] = {
+    "pca": stage_pca,
+    "corpus": stage_corpus,
+    "codec": stage_codec,
+    "evaluator": stage_evaluator,
+    "tokenizer": stage_tokenizer,
+    "dit": stage_dit,
+    "lm": stage_lm,
+}
+
+
+def sidecar(settings: Settings) -> dict[str, Any]:
+    """What a reader of the checkpoint must know beyond the stock configs."""
+    from acestep_like.diffusion.guide import GUIDE_VERSION
+
+    return {
+        "codec": "SpectralAutoencoder",
+        "guide_version": GUIDE_VERSION,
+        "guidance_mode": "cfg",
+        "max_duration_s": 240.0,
+        "tasks": ["text2music", "cover", "repaint", "lego", "extract", "complete"],
+        "defaults": {"inference_steps": 24, "shift": 1.5, "guidance_scale": 3.0},
+        "lm": MINI_LM,
+    }
+
+
+_INDEX = {
+    "_class_name": "AceStepPipeline",
+    "vae": ["acestep_like.codec.spectral", "SpectralAutoencoder"],
+    "text_encoder": ["transformers", "Qwen3Model"],
+    "tokenizer": ["transformers", "PreTrainedTokenizerFast"],
+    "transformer": ["diffusers", "AceStepTransformer1DModel"],
+    "condition_encoder": ["diffusers", "AceStepConditionEncoder"],
+    "audio_tokenizer": ["diffusers", "AceStepAudioTokenizer"],
+    "audio_token_detokenizer": ["diffusers", "AceStepAudioTokenDetokenizer"],
+    "scheduler": ["diffusers", "FlowMatchEulerDiscreteScheduler"],
+}
+
+
+def stage_package(settings: Settings) -> None:
+    """Assemble the checkpoint folders in float16, with sidecar, index and model card."""
+    from diffusers import FlowMatchEulerDiscreteScheduler
+
+    from acestep_like.codec.spectral import SpectralAutoencoder
+
+    work = settings.work
+    building = settings.out / f"{MINI}.tmp"
+    shutil.rmtree(building, ignore_errors=True)
+    building.mkdir(parents=True)
+    for name in ("transformer", "condition_encoder", "text_encoder", "tokenizer"):
+        shutil.copytree(work / "dit" / name, building / name)
+    for name in ("audio_tokenizer", "audio_token_detokenizer"):
+        shutil.copytree(work / "tokenizers" / name, building / name)
+    codec = work / ("codec" if (work / "codec" / "config.json").exists() else "codec-pca")
+    SpectralAutoencoder.from_pretrained(codec, low_cpu_mem_usage=False).half().save_pretrained(building / "vae")
+    FlowMatchEulerDiscreteScheduler(num_train_timesteps=1, shift=1.0).save_pretrained(building / "scheduler")
+    (building / "model_index.json").write_text(json.dumps(_INDEX, indent=2) + "\n")
+    (building / "acestep_like.json").write_text(json.dumps(sidecar(settings), indent=2) + "\n")
+    _replace(building, settings.out / MINI)
+    if (work / "evaluator" / "config.json").exists():
+        shutil.copytree(work / "evaluator", settings.out / EVALUATOR, dirs_exist_ok=True)
+    if (work / "lm" / "config.json").exists():
+        building = settings.out / f"{MINI_LM}.tmp"
+        shutil.rmtree(building, ignore_errors=True)
+        shutil.copytree(work / "lm", building, ignore=shutil.ignore_patterns("*.tmp", "state*", "*.pt"))
+        _replace(building, settings.out / MINI_LM)
+    write_card(settings)
+
+
+def _replace(building: Path, target: Path) -> None:
+    shutil.rmtree(target, ignore_errors=True)
+    os.replace(building, target)
+
+
+def write_card(settings: Settings) -> None:
+    """`MODEL_CARD.md`: what was trained on what, when, and the hash of every weight file."""
+    from hashlib import sha256
+
+    rows = Corpus.load_rows(settings.work / "corpus")
+    hours = sum(row.frames for row in rows) / LATENT_RATE / 3600
+    seeds = [row.seed for row in rows]
+    lines = [
+        "# The mini model",
+        "",
+        f"Trained {date.today().isoformat()} by `acestep_like.training` on {len(rows)} songs ({hours:.1f} h, seeds"
+        f" {min(seeds)} to {max(seeds)}, sample rate {SAMPLE_RATE} Hz) that the recipe composed and rendered itself.",
+        f"Device: {settings.device}. Minutes: corpus {settings.corpus_minutes}, codec {settings.codec_minutes},"
+        f" tokenizer {settings.tokenizer_minutes}, DiT {settings.dit_minutes}, LM {settings.lm_minutes}.",
+        "",
+        "| file | sha256 |",
+        "|---|---|",
+    ]
+    for path in sorted(settings.out.glob("*/**/*.safetensors")):
+        lines.append(f"| {path.relative_to(settings.out)} | {sha256(path.read_bytes()).hexdigest()} |")
+    (settings.out / "MODEL_CARD.md").write_text("\n".join(lines) + "\n")
+
+
+STAGES["package"] = stage_package
+
+
+def run(settings: Settings, arguments: list[str]) -> None:
+    """All stages. On a GPU the codec's decoder and the language model train beside the rest, in own processes."""
+    settings.work.mkdir(parents=True, exist_ok=True)
+    stage_pca(settings)
+    if settings.quick or settings.device == "cpu":
+        for stage in STAGES.values():
+            stage(settings)
+        return
+    beside = [_spawn("codec,evaluator", arguments)]
+    stage_corpus(settings)
+    stage_tokenizer(settings)
+    beside.append(_spawn("lm", arguments))
+    stage_dit(settings)
+    codes = [process.wait() for process in beside]
+    if any(codes):
+        raise RuntimeError(f"a stage beside the DiT failed (exit codes of codec and lm: {codes}); see the log above")
+    stage_package(settings)
+
+
+def _spawn(stage: str, arguments: list[str]) -> subprocess.Popen:
+    return subprocess.Popen([sys.executable, "-m", "acestep_like.training", *arguments, "--stage", stage])
