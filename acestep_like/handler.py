@@ -2,36 +2,45 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from acestep_like.errors import NotLoadedError
+from acestep_like.errors import AceStepError, InputError, NotLoadedError
 
 if TYPE_CHECKING:
     from acestep_like.checkpoints import CheckpointInfo
     from acestep_like.codec.base import Codec
     from acestep_like.diffusion.request import DiffusionOutput, DiffusionRequest
+    from acestep_like.diffusion.run import Networks
     from acestep_like.progress import CancelToken, Observer
+
+NOT_LOADED = "Model not fully initialized. Please initialize all components first."
+_LATER_ARGUMENTS = ("use_mlx_dit", "vae_checkpoint")
 
 
 class AceStepHandler:
     """The DiT side of the SDK. Empty until `initialize_service` or `from_pretrained` has loaded a checkpoint."""
 
     def __init__(self) -> None:
-        self._checkpoint: CheckpointInfo | None = None
-        self._codec: Codec | None = None
+        self._networks: Networks | None = None
 
     @property
     def checkpoint(self) -> CheckpointInfo | None:
         """What is loaded: defaults, tasks, limits; None before loading."""
-        return self._checkpoint
+        return self._networks.info if self._networks is not None else None
+
+    @property
+    def networks(self) -> Networks:
+        """The loaded networks; raises NotLoadedError before loading."""
+        if self._networks is None:
+            raise NotLoadedError(NOT_LOADED)
+        return self._networks
 
     @property
     def codec(self) -> Codec:
         """The loaded codec; raises NotLoadedError before loading."""
-        if self._codec is None:
-            raise NotLoadedError("Model not fully initialized. Please initialize all components first.")
-        return self._codec
+        return self.networks.codec
 
     def initialize_service(
         self,
@@ -46,20 +55,132 @@ class AceStepHandler:
         prefer_source: str | None = None,
         **later: Any,
     ) -> tuple[str, bool]:
-        """Load a checkpoint; upstream's arguments and `(message, ok)` answer. `project_root` may be "" (embedded)."""
-        raise NotImplementedError
+        """Load a checkpoint; upstream's arguments and `(message, ok)` answer.
+
+        Args:
+            project_root: folder whose `checkpoints/` is searched first; "" searches the embedded ones only.
+            config_path: name or path of the checkpoint; "" is the embedded mini.
+            device: "auto", "cuda", "mps", "xpu" or "cpu".
+            use_flash_attention: the flash-attn kernels, on CUDA.
+            compile_model: compile the DiT's blocks with torch.compile (slow first run).
+            offload_to_cpu: all networks live on the CPU and visit the device for their stage.
+            offload_dit_to_cpu: only the DiT does.
+            quantization: None or "int8_weight_only" (needs torchao).
+            prefer_source: accepted for upstream's sake; Hub ids are read from Hugging Face.
+            later: `vae_checkpoint` (folder of another codec), `use_mlx_dit` (ignored).
+        """
+        try:
+            unknown = sorted(set(later) - set(_LATER_ARGUMENTS))
+            if unknown:
+                raise InputError("argument", unknown[0], "one of " + ", ".join(_LATER_ARGUMENTS))
+            self._load(
+                config_path or "mini",
+                root=project_root or None,
+                device=device,
+                use_flash_attention=use_flash_attention,
+                compile_model=compile_model,
+                offload_to_cpu=offload_to_cpu,
+                offload_dit_to_cpu=offload_dit_to_cpu,
+                quantization=quantization,
+                vae_checkpoint=later.get("vae_checkpoint"),
+            )
+        except AceStepError as error:
+            return f"❌ {error}", False
+        networks = self.networks
+        notes = "".join(f"\n{note}" for note in networks.notes)
+        return (
+            f"✅ Model initialized successfully on {networks.device}\n"
+            f"Main model: {networks.info.path}\nTasks: {', '.join(networks.info.tasks)}{notes}",
+            True,
+        )
 
     @classmethod
-    def from_pretrained(cls, name_or_path: str | Path = "mini", **options: Any) -> AceStepHandler:
-        """A loaded handler, or CheckpointError / DependencyError / InputError; options as `initialize_service`."""
-        raise NotImplementedError
+    def from_pretrained(
+        cls,
+        name_or_path: str | Path = "mini",
+        *,
+        root: str | Path | None = None,
+        revision: str | None = None,
+        local_files_only: bool = False,
+        device: str = "auto",
+        use_flash_attention: bool = False,
+        compile_model: bool = False,
+        offload_to_cpu: bool = False,
+        offload_dit_to_cpu: bool = False,
+        quantization: str | None = None,
+        vae_checkpoint: str | Path | None = None,
+    ) -> AceStepHandler:
+        """A loaded handler.
+
+        Args:
+            name_or_path: "mini", a name in a searched `checkpoints/` folder, a path, or a Hub id ("owner/name").
+            root: searched first, see `checkpoints.checkpoint_roots`.
+            revision, local_files_only: of a Hub id.
+
+        The others are those of `initialize_service`.
+
+        Raises:
+            CheckpointError: unknown, incomplete or damaged; the message lists what was found.
+            InputError, DependencyError: an option that this machine cannot serve.
+        """
+        handler = cls()
+        handler._load(
+            name_or_path,
+            root=root,
+            revision=revision,
+            local_files_only=local_files_only,
+            device=device,
+            use_flash_attention=use_flash_attention,
+            compile_model=compile_model,
+            offload_to_cpu=offload_to_cpu,
+            offload_dit_to_cpu=offload_dit_to_cpu,
+            quantization=quantization,
+            vae_checkpoint=vae_checkpoint,
+        )
+        return handler
+
+    def _load(self, name_or_path: str | Path, *, root: str | Path | None, **options: Any) -> None:
+        from acestep_like.checkpoints.hub import resolve_or_download
+        from acestep_like.diffusion.networks import LoadOptions, load_networks
+
+        revision = options.pop("revision", None)
+        local_files_only = options.pop("local_files_only", False)
+        vae = options.pop("vae_checkpoint", None)
+        info = resolve_or_download(name_or_path, root=root, revision=revision, local_files_only=local_files_only)
+        if vae is not None:
+            info = replace(info, parts={**info.parts, "vae": Path(vae)}, missing=tuple(set(info.missing) - {"vae"}))
+        self._networks = load_networks(info, LoadOptions(**options))
 
     def generate(
         self, request: DiffusionRequest, observer: Observer | None = None, cancel: CancelToken | None = None
     ) -> DiffusionOutput:
-        """Run one request. Raises NotLoadedError, InputError, UnsupportedTaskError, DeviceMemoryError, Cancelled."""
-        raise NotImplementedError
+        """Run one request.
 
-    def convert_src_audio_to_codes(self, path: Any) -> str:
-        """The `<|audio_code_N|>` string of a file, array or earlier result (resample, encode, tokenise)."""
-        raise NotImplementedError
+        Args:
+            request: what to make.
+            observer: called after every step with the clean estimate.
+            cancel: looked at before and after every step and between the stages.
+
+        Raises:
+            NotLoadedError: nothing is loaded.
+            UnsupportedTaskError, InputError: the checkpoint cannot do the task, or a value is not accepted.
+            DeviceMemoryError: one item alone does not fit the device; the handler stays usable.
+            Cancelled: the caller cancelled.
+        """
+        from acestep_like.diffusion.run import run_request
+
+        return run_request(self.networks, request, observer, cancel)
+
+    def convert_src_audio_to_codes(self, source: Any) -> str:
+        """The `<|audio_code_N|>` string of a file, array, tensor or earlier result, 5 codes a second.
+
+        Raises:
+            NotLoadedError: nothing is loaded.
+            InputError: the audio cannot be read, or the checkpoint has no audio tokenizer.
+        """
+        from acestep_like.audio.io import load_audio
+        from acestep_like.diffusion.run import source_codes
+
+        networks = self.networks
+        audio = load_audio(source, field="src_audio", sample_rate=networks.codec.sample_rate)
+        return source_codes(networks, audio.samples)

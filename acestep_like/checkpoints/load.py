@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -74,7 +75,7 @@ def load_dit(info: CheckpointInfo, *, device: torch.device | str = "cpu", dtype:
         found = ", ".join(sorted(info.parts)) or "no part"
         raise CheckpointError(f"The checkpoint {info.name} lacks {', '.join(absent)}; found: {found}.")
     read = _read_upstream if info.kind == "upstream" else _read_diffusers
-    loaded: dict[str, Any] = {part: None for part in PART_CLASSES}
+    loaded: dict[str, Any] = dict.fromkeys(PART_CLASSES)
     for part, cls in PART_CLASSES.items():
         if part in info.parts:
             config, tensors = read(info, part)
@@ -139,12 +140,27 @@ def load_text(
         )
     encoder_folder, tokenizer_folder = folders
     try:
-        tokenizer = AutoTokenizer.from_pretrained(tokenizer_folder, local_files_only=True)
-        encoder = Qwen3Model.from_pretrained(encoder_folder, dtype=dtype or "auto", local_files_only=True)
+        with _quiet():
+            tokenizer = AutoTokenizer.from_pretrained(tokenizer_folder, local_files_only=True)
+            encoder = Qwen3Model.from_pretrained(encoder_folder, dtype=dtype or "auto", local_files_only=True)
     except (OSError, ValueError, KeyError) as error:
         first = str(error).splitlines()[0]
         raise CheckpointError(f"The text encoder of {info.name} cannot be loaded: {first}") from error
     return TextModules(encoder.to(device).eval().requires_grad_(False), tokenizer)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """No progress bars of transformers inside the block: loading the small text encoder is not worth one."""
+    from transformers.utils import logging
+
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()
 
 
 def load_codec(
@@ -158,6 +174,6 @@ def load_codec(
     folder: Path | None = info.parts.get("vae")
     if folder is None:
         raise CheckpointError(f"The checkpoint {info.name} has no vae; found: {', '.join(sorted(info.parts))}.")
-    from acestep_like.codec.base import open_codec
+    from acestep_like.codec.load import load_codec as load_codec_folder
 
-    return open_codec(folder, device=torch.device(device), dtype=dtype)
+    return load_codec_folder(str(folder), dtype=dtype or torch.float32, device=device)

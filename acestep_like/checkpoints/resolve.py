@@ -34,7 +34,7 @@ def checkpoint_roots(root: str | Path | None = None) -> list[Path]:
     installed with the package.
     """
     candidates = [Path(root) / "checkpoints", Path(root)] if root else []
-    candidates += [_PACKAGE.parent / "checkpoints", _PACKAGE / "embedded"]
+    candidates += [_PACKAGE.parent / "checkpoints", _PACKAGE / "_checkpoints"]
     return [folder for folder in candidates if folder.is_dir()]
 
 
@@ -107,6 +107,11 @@ def _locate(name_or_path: str | Path, root: str | Path | None, short_names: dict
     return None
 
 
+def is_local(name_or_path: str | Path, root: str | Path | None = None) -> bool:
+    """Whether a name or path is a folder here."""
+    return _locate(name_or_path, root, SHORT_NAMES) is not None
+
+
 def resolve(name_or_path: str | Path = "mini", root: str | Path | None = None) -> CheckpointInfo:
     """What a checkpoint is, where its parts lie, what it can do and what is missing; nothing is loaded.
 
@@ -133,7 +138,11 @@ def describe(folder: Path) -> CheckpointInfo:
         return _describe_diffusers(folder)
     if kind == "lm":
         raise CheckpointError(f"{folder.name} is a language model, not a DiT checkpoint: give it as lm_model_path.")
-    inner = [entry.name for entry in sorted(folder.iterdir()) if entry.is_dir() and folder_kind(entry)]
+    kinds = {entry: folder_kind(entry) for entry in sorted(folder.iterdir()) if entry.is_dir()}
+    dits = [entry for entry, inner_kind in kinds.items() if inner_kind in ("upstream", "diffusers")]
+    if len(dits) == 1:  # a bundle: the one DiT beside its vae and text encoder
+        return describe(dits[0])
+    inner = [entry.name for entry, inner_kind in kinds.items() if inner_kind]
     hint = f" It contains {', '.join(inner)}: name one of these." if inner else ""
     raise CheckpointError(f"{folder} is no DiT checkpoint: it holds {_contents(folder)}.{hint}")
 
@@ -160,7 +169,7 @@ def _describe_upstream(folder: Path) -> CheckpointInfo:
     config = read_json(folder / "config.json")
     parts: dict[str, Path] = {}
     if has_weights(folder):
-        parts.update({part: folder for part in DIT_PARTS})
+        parts.update(dict.fromkeys(DIT_PARTS, folder))
     if (folder / "silence_latent.pt").is_file():
         parts["silence_latent"] = folder / "silence_latent.pt"
     for base in (folder.parent, folder):

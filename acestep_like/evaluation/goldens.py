@@ -194,9 +194,9 @@ class Replay:
         scale = float(self.case.param("guidance_scale", "diffusion_guidance_scale", default=1.0))
         guided = scale > 1.0 and not self.info.is_turbo
         null = self.modules.condition_encoder.null_condition_emb if guided else None
-        mode = "adg" if self.case.param("use_adg", default=False) else "apg"
-        mode = {"apg_classic": "apg"}.get(name := self.case.param("guidance_mode", "guidance_variant", default=mode), name)
-        guidance = make_guidance(mode, scale)
+        default = "adg" if self.case.param("use_adg", default=False) else "apg"
+        mode = str(self.case.param("guidance_mode", "guidance_variant", default=default))
+        guidance = make_guidance(mode.removesuffix("_classic"), scale)
         low = float(self.case.param("cfg_interval_start", default=0.0))
         high = float(self.case.param("cfg_interval_end", default=1.0))
 
@@ -227,7 +227,7 @@ class Replay:
         case = self.case
         schedule = make_schedule(
             is_turbo=self.info.is_turbo,
-            steps=int(case.param("infer_steps", "inference_steps", "fix_nfe", default=self.info.defaults.inference_steps)),
+            steps=int(case.param("infer_steps", "fix_nfe", default=self.info.defaults.inference_steps)),
             shift=float(case.param("shift", default=1.0)),
             timesteps=case.param("timesteps", default=None),
         )
@@ -261,8 +261,9 @@ class Replay:
 
     def _options(self) -> SamplerOptions:
         case = self.case
+        mode = case.param("sampler_mode", default="euler")
         return SamplerOptions(
-            method=sampler_method(case.param("infer_method", default="ode"), case.param("sampler_mode", default="euler")),
+            method=sampler_method(case.param("infer_method", default="ode"), mode),
             correct_last=not self.info.is_turbo,
             hold_last=not self.info.is_turbo,
             velocity_norm_threshold=float(case.param("velocity_norm_threshold", default=0.0)),

@@ -1,0 +1,156 @@
+"""Where and in which precision the networks run, what is resident when, and clocks that wait for the device."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+
+from acestep_like.errors import InputError
+
+DEVICES = ("auto", "cuda", "mps", "xpu", "cpu")
+_DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+def _available(kind: str) -> bool:
+    if kind == "cuda":
+        return torch.cuda.is_available()
+    if kind == "mps":
+        return torch.backends.mps.is_available()
+    if kind == "xpu":
+        return hasattr(torch, "xpu") and torch.xpu.is_available()
+    return kind == "cpu"
+
+
+def pick_device(name: str = "auto") -> torch.device:
+    """The device of a name ("cuda:1" too); "auto" takes the first of cuda, mps, xpu that is there, else the CPU.
+
+    Raises:
+        InputError: an unknown name, or a device this machine does not have.
+    """
+    if name == "auto":
+        return torch.device(next(kind for kind in (*DEVICES[1:-1], "cpu") if _available(kind)))
+    kind = str(name).split(":")[0]
+    if kind not in DEVICES[1:]:
+        raise InputError("device", name, "one of " + ", ".join(DEVICES))
+    if not _available(kind):
+        present = [kind for kind in DEVICES[1:] if _available(kind)]
+        raise InputError("device", name, f"a device of this machine ({', '.join(present)})")
+    return torch.device(name)
+
+
+@dataclass(frozen=True)
+class Precision:
+    """Precision of the networks of the DiT side, and of the codec."""
+
+    dit: torch.dtype
+    codec: torch.dtype
+
+
+def pick_precision(device: torch.device, *, codec_on_cpu: bool = False) -> Precision:
+    """bfloat16 on cuda and xpu (float16 without native bfloat16), float32 on ROCm, mps and the CPU.
+
+    `ACESTEP_DTYPE` ("float32", "bfloat16", "float16") overrides it, as upstream. The codec stays float32 on the CPU.
+    """
+    override = os.environ.get("ACESTEP_DTYPE", "").lower().removeprefix("torch.")
+    if override and override not in _DTYPES:
+        raise InputError("ACESTEP_DTYPE", override, "one of " + ", ".join(_DTYPES))
+    if override:
+        dit = _DTYPES[override]
+    elif device.type == "cuda" and torch.version.hip:
+        dit = torch.float32
+    elif device.type == "cuda":
+        dit = torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
+    else:
+        dit = torch.bfloat16 if device.type == "xpu" else torch.float32
+    codec = torch.float32 if codec_on_cpu or device.type == "cpu" else torch.float16 if device.type == "mps" else dit
+    return Precision(dit, codec)
+
+
+def synchronize(device: torch.device) -> None:
+    """Wait until the device has finished what was queued."""
+    if device.type in ("cuda", "mps", "xpu"):
+        getattr(torch, device.type).synchronize()
+
+
+def release_memory(device: torch.device) -> None:
+    """Give cached, unused memory back to the device."""
+    if device.type in ("cuda", "mps", "xpu"):
+        getattr(torch, device.type).empty_cache()
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory ran out, on any device."""
+    text = str(error).lower()
+    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or (
+        isinstance(error, RuntimeError) and ("out of memory" in text or "can't allocate memory" in text)
+    )
+
+
+class Stopwatch:
+    """Seconds by name on a monotonic clock, each span closed only when the device has finished.
+
+    Args:
+        device: what to wait for.
+        aside: running sum of time that belongs to another account (moving weights) and is taken off every span.
+    """
+
+    def __init__(self, device: torch.device, aside: Callable[[], float] = lambda: 0.0) -> None:
+        self._device, self._aside = device, aside
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def span(self, name: str) -> Iterator[None]:
+        """Add the time of the block to `seconds[name]`."""
+        start, aside = time.perf_counter(), self._aside()
+        try:
+            yield
+        finally:
+            synchronize(self._device)
+            spent = time.perf_counter() - start - (self._aside() - aside)
+            self.seconds[name] = self.seconds.get(name, 0.0) + spent
+
+
+class Residency:
+    """Which networks are on the device. With offloading they live on the CPU and visit the device for their stage.
+
+    Args:
+        device: where they run.
+        offloaded: names of the stages whose networks live on the CPU.
+    """
+
+    def __init__(self, device: torch.device, offloaded: Sequence[str] = ()) -> None:
+        self.device = device
+        self.offloaded = frozenset(offloaded)
+        self._networks: dict[str, list[torch.nn.Module]] = {}
+        self.seconds = 0.0
+
+    def own(self, stage: str, networks: Sequence[torch.nn.Module]) -> None:
+        """Put the networks of a stage where they live."""
+        self._networks[stage] = list(networks)
+        self._move(stage, torch.device("cpu") if stage in self.offloaded else self.device)
+
+    @contextmanager
+    def use(self, *stages: str) -> Iterator[None]:
+        """Have the networks of some stages on the device inside the block; `seconds` sums what moving cost."""
+        moving = [stage for stage in stages if stage in self.offloaded]
+        try:
+            for stage in moving:
+                self._move(stage, self.device)
+            yield
+        finally:
+            for stage in moving:
+                self._move(stage, torch.device("cpu"))
+            if moving:
+                release_memory(self.device)
+
+    def _move(self, stage: str, device: torch.device) -> None:
+        start = time.perf_counter()
+        for network in self._networks.get(stage, []):
+            network.to(device)
+        synchronize(self.device)
+        self.seconds += time.perf_counter() - start

@@ -1,0 +1,95 @@
+"""Loading all networks of a checkpoint onto a device, with the options of `initialize_service`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from acestep_like.checkpoints.info import CheckpointInfo
+from acestep_like.checkpoints.load import load_codec, load_dit, load_text
+from acestep_like.device import Residency, pick_device, pick_precision
+from acestep_like.diffusion.attention import install_fast_attention
+from acestep_like.diffusion.run import Networks
+from acestep_like.errors import CheckpointError, DependencyError, InputError
+
+if TYPE_CHECKING:
+    from diffusers import AceStepTransformer1DModel
+
+QUANTIZATIONS = ("int8_weight_only",)
+
+
+@dataclass(frozen=True)
+class LoadOptions:
+    """How a checkpoint is loaded; see `AceStepHandler.initialize_service`."""
+
+    device: str = "auto"
+    use_flash_attention: bool = False
+    compile_model: bool = False
+    offload_to_cpu: bool = False
+    offload_dit_to_cpu: bool = False
+    quantization: str | None = None
+
+
+def load_networks(info: CheckpointInfo, options: LoadOptions | None = None) -> Networks:
+    """Load every network of a checkpoint.
+
+    Raises:
+        CheckpointError: a part that text2music needs is missing or damaged.
+        InputError, DependencyError: an option that this machine cannot serve.
+    """
+    options = options or LoadOptions()
+    device = pick_device(options.device)
+    if options.quantization not in (None, *QUANTIZATIONS):
+        raise InputError("quantization", options.quantization, "None or " + ", ".join(QUANTIZATIONS))
+    if not info.complete:
+        absent = ", ".join(part for part in info.missing if part != "scheduler")
+        found = ", ".join(sorted(info.parts)) or "none of them"
+        raise CheckpointError(f"The checkpoint {info.name} at {info.path} lacks {absent}; found: {found}.")
+    stages = ("dit", "text", "codec") if options.offload_to_cpu else ("dit",) if options.offload_dit_to_cpu else ()
+    if device.type == "cpu":
+        stages = ()
+    residency = Residency(device, stages)
+    precision = pick_precision(device, codec_on_cpu="codec" in stages)
+    home = {stage: torch.device("cpu") if stage in stages else device for stage in ("dit", "text", "codec")}
+    dit = load_dit(info, device=home["dit"], dtype=precision.dit)
+    text = load_text(info, device=home["text"], dtype=precision.dit)
+    codec = load_codec(info, device=home["codec"], dtype=precision.codec)
+    notes = _accelerate(dit.transformer, device, options)
+    residency.own("dit", dit.networks())
+    residency.own("text", [text.text_encoder])
+    residency.own("codec", [codec.model] if isinstance(getattr(codec, "model", None), torch.nn.Module) else [])
+    return Networks(info, dit, text, codec, residency, tuple(notes))
+
+
+def _accelerate(transformer: AceStepTransformer1DModel, device: torch.device, options: LoadOptions) -> list[str]:
+    notes = []
+    if options.quantization is not None:
+        _quantize(transformer)
+    if options.compile_model:
+        for layer in transformer.layers:
+            layer.compile(dynamic=True)
+    else:
+        # The compiler would trace the cache's state into its graphs; the plain attention compiles well as it is.
+        install_fast_attention(transformer)
+    if options.use_flash_attention and device.type == "cuda":
+        _use_flash_attention(transformer)
+    elif options.use_flash_attention:
+        notes.append(f"Flash attention needs CUDA; on {device} PyTorch's own attention is used.")
+    return notes
+
+
+def _use_flash_attention(transformer: AceStepTransformer1DModel) -> None:
+    try:
+        transformer.set_attention_backend("flash")
+    except (ImportError, RuntimeError) as error:
+        raise DependencyError("flash-attn", "flash", "use_flash_attention") from error
+
+
+def _quantize(transformer: Any) -> None:
+    try:
+        from torchao.quantization import Int8WeightOnlyConfig, quantize_
+    except ImportError as error:
+        raise DependencyError("torchao", "quantization", "quantization='int8_weight_only'") from error
+    quantize_(transformer, Int8WeightOnlyConfig())

@@ -1,0 +1,459 @@
+"""One request through the networks: material, condition, sampling, decoding."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from acestep_like.checkpoints.info import CheckpointInfo
+from acestep_like.checkpoints.load import DiTModules, TextModules
+from acestep_like.device import Residency, Stopwatch, is_out_of_memory, release_memory
+from acestep_like.diffusion.codes import (
+    fit_frames,
+    format_codes,
+    hints_from_codes,
+    hints_from_latents,
+    parse_codes,
+    silence_frames,
+    tokenize,
+)
+from acestep_like.diffusion.conditioning import (
+    ItemTokens,
+    encode_condition,
+    group_by_length,
+    lyric_prompt,
+    text_prompt,
+    tokenize_item,
+)
+from acestep_like.diffusion.context import Context, Material, build_context, window_mask
+from acestep_like.diffusion.denoiser import DiTDenoiser
+from acestep_like.diffusion.guidance import Denoiser, Guidance, GuidedDenoiser
+from acestep_like.diffusion.guide import NULL_PARTS, build_guide, hide_parts
+from acestep_like.diffusion.hold import Hold
+from acestep_like.diffusion.noise import StepNoise, generator, initial_noise, retake
+from acestep_like.diffusion.reference import reference_latents
+from acestep_like.diffusion.request import DiffusionOutput, DiffusionRequest, ItemRequest
+from acestep_like.diffusion.sampler import sample
+from acestep_like.diffusion.settle import Settings, check_task, settle, target_frames
+from acestep_like.errors import AceStepError, DeviceMemoryError, InputError
+from acestep_like.progress import StepEvent
+from acestep_like.songplan import SongPlan
+from acestep_like.tasks import DEFAULT_INSTRUCTION
+
+if TYPE_CHECKING:
+    from acestep_like.codec.base import Codec
+    from acestep_like.progress import CancelToken, Observer
+
+_SILENT_BELOW = 1e-6
+
+
+@dataclass
+class Networks:
+    """The loaded networks and where they live."""
+
+    info: CheckpointInfo
+    dit: DiTModules
+    text: TextModules
+    codec: Codec
+    residency: Residency
+    notes: tuple[str, ...] = ()
+
+    @property
+    def device(self) -> torch.device:
+        """Where they run."""
+        return self.residency.device
+
+    @property
+    def channels(self) -> int:
+        """Latent channels C."""
+        return int(self.dit.transformer.config.audio_acoustic_hidden_dim)
+
+
+@dataclass
+class _Song:
+    """What all items share, ready before the loop."""
+
+    request: DiffusionRequest
+    settings: Settings
+    frames: int
+    silence: torch.Tensor
+    source: torch.Tensor | None
+    window: torch.Tensor | None
+    hints: list[torch.Tensor | None]
+    tokens: list[ItemTokens]
+    plain_tokens: list[ItemTokens]
+    references: torch.Tensor
+
+
+@dataclass
+class _Sampled:
+    """What sampling some items gave, each list in the order of `rows`."""
+
+    rows: list[int]
+    latents: torch.Tensor
+    context: Context
+    states: torch.Tensor
+    mask: torch.Tensor
+    context_latents: torch.Tensor
+
+
+@dataclass
+class _Progress:
+    """Counts steps over all groups and tells the observer."""
+
+    observer: Observer | None
+    cancel: CancelToken | None
+    decode: Callable[[torch.Tensor], torch.Tensor]
+    done: int = 0
+    total: int = 0
+    notes: list[str] = field(default_factory=list)
+
+    def check(self) -> None:
+        if self.cancel is not None:
+            self.cancel.raise_if_cancelled()
+
+    def step(self, t: float, clean: torch.Tensor) -> None:
+        self.done += 1
+        if self.observer is not None:
+            self.observer(StepEvent(self.done, self.total, t, clean, self.decode))
+        self.check()
+
+
+def run_request(
+    networks: Networks, request: DiffusionRequest, observer: Observer | None = None, cancel: CancelToken | None = None
+) -> DiffusionOutput:
+    """Run one request; see `AceStepHandler.generate`."""
+    check_task(request, networks.info)
+    networks.residency.seconds = 0.0
+    clock = Stopwatch(networks.device, aside=lambda: networks.residency.seconds)
+
+    def preview(latents: torch.Tensor) -> torch.Tensor:
+        with networks.residency.use("codec"):
+            return networks.codec.decode(_for_codec(latents, request)).float().cpu()
+
+    progress = _Progress(observer, cancel, preview)
+    progress.check()
+    with clock.span("total"), torch.inference_mode():
+        with clock.span("encoder"):
+            song = _prepare(networks, request)
+        progress.check()
+        groups = group_by_length(song.tokens)
+        progress.total = song.settings.steps * len(groups)
+        sampled: list[_Sampled] = []
+        for group in groups:
+            sampled += _sample_splitting(networks, song, group, clock, progress)
+        latents = _for_codec(_in_order(sampled, [part.latents for part in sampled]), request)
+        if not bool(torch.isfinite(latents).all()):
+            raise AceStepError("The model produced NaN or infinite latents; nothing can be decoded from them.")
+        with clock.span("decode"), networks.residency.use("codec"):
+            audio = torch.cat([_decode(networks, row, progress) for row in latents.split(1)])
+    return _output(networks, song, sampled, latents, audio, clock, progress)
+
+
+def _for_codec(latents: torch.Tensor, request: DiffusionRequest) -> torch.Tensor:
+    return latents.float() * request.latent_rescale + request.latent_shift
+
+
+def _decode(networks: Networks, latents: torch.Tensor, progress: _Progress) -> torch.Tensor:
+    progress.check()
+    try:
+        return networks.codec.decode(latents).float().cpu()
+    except RuntimeError as error:
+        if not is_out_of_memory(error):
+            raise
+        release_memory(networks.device)
+        raise DeviceMemoryError(f"The codec ran out of memory decoding {latents.shape[1]} frames.") from error
+
+
+def _prepare(networks: Networks, request: DiffusionRequest) -> _Song:
+    codec, info = networks.codec, networks.info
+    silence = networks.dit.silence.float().to(networks.device)
+    with networks.residency.use("codec"):
+        given = request.source if request.task != "text2music" else None
+        source = None if given is None else _encode_source(networks, given, silence)
+        references = reference_latents(
+            _audible(request.references), [item.seed for item in request.items], codec, silence
+        )
+    codebook = _codebook_size(networks)
+    codes = [parse_codes(item.audio_codes, codebook) for item in request.items]
+    if request.task == "cover" and any(codes):
+        source = None  # codes pre-empt it; the window tasks keep theirs
+    frames = target_frames(
+        request,
+        info,
+        source_frames=None if source is None else source.shape[1],
+        codes=max(map(len, codes)),
+        sample_rate=codec.sample_rate,
+        hop=codec.hop,
+    )
+    with networks.residency.use("dit"):
+        hints = _hints(networks, request, source, codes, frames, silence)
+    seconds = request.duration_s or frames / codec.latent_rate
+    tokens = [_tokens(networks, item, request.instruction, seconds) for item in request.items]
+    settings = settle(request, info, has_source=source is not None)
+    switches = settings.cover_steps < settings.steps and (source is not None or any(h is not None for h in hints))
+    plain = [_tokens(networks, item, DEFAULT_INSTRUCTION, seconds) for item in request.items] if switches else []
+    window = window_mask(request.windows, frames, codec.sample_rate, codec.hop)
+    return _Song(request, settings, frames, silence, source, window, hints, tokens, plain, references)
+
+
+def _codebook_size(networks: Networks) -> int:
+    tokenizer = networks.dit.audio_tokenizer
+    return int(tokenizer.quantizer.codebook_size) if tokenizer is not None else 1
+
+
+def _audible(references: Sequence[torch.Tensor]) -> Sequence[torch.Tensor]:
+    for audio in references:
+        if float(audio.abs().max()) < _SILENT_BELOW:
+            raise InputError("reference_audio", "silence", "audio that can be heard")
+    return references
+
+
+def _encode_source(networks: Networks, audio: torch.Tensor, silence: torch.Tensor) -> torch.Tensor:
+    """Source latents [1, T, C], the posterior's mean; digital silence is the silence latent."""
+    codec = networks.codec
+    frames = audio.shape[-1] // codec.hop
+    if frames < 1:
+        raise InputError("src_audio", f"{audio.shape[-1]} samples", f"at least {codec.hop} samples")
+    if float(audio.abs().max()) < _SILENT_BELOW:
+        return silence_frames(silence, frames)
+    return codec.encode(audio.unsqueeze(0)).float()
+
+
+def _hints(
+    networks: Networks,
+    request: DiffusionRequest,
+    source: torch.Tensor | None,
+    codes: list[list[int]],
+    frames: int,
+    silence: torch.Tensor,
+) -> list[torch.Tensor | None]:
+    tokenizer, detokenizer = networks.dit.audio_tokenizer, networks.dit.audio_token_detokenizer
+    if tokenizer is None or detokenizer is None or request.task in ("repaint", "lego"):
+        return [None] * len(codes)
+    home = silence.to(tokenizer.dtype)
+    if request.task == "cover" and source is not None:
+        shared = hints_from_latents(tokenizer, detokenizer, source.to(home.device), home).float()
+        return [shared] * len(codes)
+    rows: list[torch.Tensor | None] = []
+    for indices in codes:
+        hints = hints_from_codes(tokenizer, detokenizer, indices, frames, home) if indices else None
+        rows.append(None if hints is None else hints.float())
+    return rows
+
+
+def _tokens(networks: Networks, item: ItemRequest, instruction: str, duration_s: float) -> ItemTokens:
+    text = text_prompt(
+        instruction,
+        item.caption,
+        bpm=item.bpm,
+        keyscale=item.keyscale,
+        timesignature=item.timesignature,
+        duration=duration_s,
+    )
+    return tokenize_item(networks.text.tokenizer, text, lyric_prompt(item.language, item.lyrics))
+
+
+def _sample_splitting(
+    networks: Networks, song: _Song, rows: list[int], clock: Stopwatch, progress: _Progress
+) -> list[_Sampled]:
+    """Sample some items together, or in halves when they do not fit the device."""
+    done = progress.done
+    try:
+        return [_sample(networks, song, rows, clock, progress)]
+    except RuntimeError as error:
+        if not is_out_of_memory(error):
+            raise
+        problem = str(error).splitlines()[0]
+    release_memory(networks.device)
+    if len(rows) == 1:
+        raise DeviceMemoryError(f"One item of {song.frames} frames does not fit {networks.device}: {problem}")
+    half = len(rows) // 2
+    progress.notes.append(f"A batch of {len(rows)} did not fit {networks.device} and was split in two.")
+    progress.done = done
+    progress.total += song.settings.steps
+    first = _sample_splitting(networks, song, rows[:half], clock, progress)
+    return first + _sample_splitting(networks, song, rows[half:], clock, progress)
+
+
+def _context(networks: Networks, song: _Song, rows: list[int], task: str) -> Context:
+    """The context of some items; those without codes of their own see silence where others see hints."""
+    batch = len(rows)
+    home = song.silence.device
+    hints = [song.hints[row] for row in rows]
+    stacked = None
+    if any(hint is not None for hint in hints):
+        silent = silence_frames(song.silence, song.frames)
+        stacked = torch.cat([silent if hint is None else hint.to(silent) for hint in hints])
+    window = None if song.window is None else song.window.to(home).expand(batch, -1)
+    source = None
+    if song.source is not None:
+        source = fit_frames(song.source.to(home), song.frames, song.silence).expand(batch, -1, -1)
+    return build_context(task, Material(song.silence, song.frames, batch, source, stacked, window))
+
+
+def _guide(networks: Networks, song: _Song, rows: list[int]) -> torch.Tensor | None:
+    if networks.info.guide_version is None:
+        return None
+    rate = networks.codec.latent_rate
+    unknown = SongPlan(duration_s=song.frames / rate)
+    plans = [song.request.items[row].plan or unknown for row in rows]
+    drawn = [torch.from_numpy(build_guide(plan, song.frames, rate)) for plan in plans]
+    return torch.stack(drawn).to(networks.device)
+
+
+def _condition(
+    networks: Networks, song: _Song, tokens: Sequence[ItemTokens], rows: list[int], clock: Stopwatch
+) -> tuple[torch.Tensor, torch.Tensor]:
+    with clock.span("encoder"), networks.residency.use("text", "dit"):
+        return encode_condition(
+            networks.text.text_encoder,
+            networks.dit.condition_encoder,
+            [tokens[row] for row in rows],
+            song.references[rows] if len(song.references) > 1 else song.references.expand(len(rows), -1, -1, -1),
+        )
+
+
+def _denoiser(
+    networks: Networks,
+    song: _Song,
+    states: torch.Tensor,
+    context: Context,
+    guide: torch.Tensor | None,
+    guidance: Guidance | None,
+) -> Denoiser:
+    shown = context.latents(guide).to(networks.device)
+    if guidance is None:
+        return DiTDenoiser(networks.dit.transformer, states, shown)
+    null_context = None if guide is None else context.latents(hide_parts(guide, NULL_PARTS)).to(networks.device)
+    paired = DiTDenoiser(
+        networks.dit.transformer,
+        states,
+        shown,
+        null_condition=networks.dit.condition_encoder.null_condition_emb,
+        null_context=null_context,
+    )
+    return GuidedDenoiser(paired, guidance, song.settings.t_low, song.settings.t_high)
+
+
+def _noise(networks: Networks, song: _Song, rows: list[int]) -> torch.Tensor:
+    request, channels = song.request, networks.channels
+    seeds = [request.items[row].seed for row in rows]
+    noise = initial_noise(seeds, song.frames, channels)
+    if request.retake_variance > 0:
+        sources = (
+            [generator(seed, "retake") for seed in seeds]
+            if request.retake_seed is None
+            else [generator(request.retake_seed) for _ in seeds]
+        )
+        other = torch.cat([torch.randn(1, song.frames, channels, generator=source) for source in sources])
+        noise = retake(noise, other, request.retake_variance)
+    return noise.to(networks.device)
+
+
+def _sample(networks: Networks, song: _Song, rows: list[int], clock: Stopwatch, progress: _Progress) -> _Sampled:
+    settings, request = song.settings, song.request
+    states, mask = _condition(networks, song, song.tokens, rows, clock)
+    guide = _guide(networks, song, rows)
+    guidance = settings.guidance() if settings.guided else None
+    context = _context(networks, song, rows, request.task)
+    denoiser = _denoiser(networks, song, states, context, guide, guidance)
+    switch = None
+    if song.plain_tokens:
+        plain_states, _ = _condition(networks, song, song.plain_tokens, rows, clock)
+        silent = build_context("text2music", Material(song.silence, song.frames, len(rows)))
+        switch = (settings.cover_steps, _denoiser(networks, song, plain_states, silent, guide, guidance))
+    noise = _noise(networks, song, rows)
+    source = _context(networks, song, rows, "extract").source if song.source is not None else None
+    x, hold = noise, None
+    if source is not None and request.cover_noise_strength > 0:
+        t = float(settings.schedule[0])
+        x = t * noise + (1 - t) * source.to(noise)
+    if settings.hold is not None and source is not None and context.keep is not None:
+        strength = settings.hold
+        hold = Hold(
+            source.to(noise), ~context.keep.to(noise.device), noise,
+            strength.injection_ratio, strength.latent_crossfade_frames,
+        )  # fmt: skip
+    fresh = None
+    if settings.options.method == "sde":
+        fresh = StepNoise([request.items[row].seed for row in rows], song.frames, networks.channels, noise.device)
+    with clock.span("diffusion"), networks.residency.use("dit"):
+        for state in sample(denoiser, x, settings.schedule, settings.options, switch=switch, hold=hold, noise=fresh):
+            x = state.x
+            progress.step(state.t, state.x0_estimate)
+    x = x if hold is None else hold.after_loop(x)
+    return _Sampled(rows, x.float(), context, states, mask, context.latents(guide))
+
+
+def _in_order(sampled: Sequence[_Sampled], tensors: Sequence[torch.Tensor]) -> torch.Tensor:
+    rows = [row for part in sampled for row in part.rows]
+    index = torch.tensor(sorted(range(len(rows)), key=rows.__getitem__))
+    stacked = torch.cat(list(tensors))
+    return stacked[index.to(stacked.device)]
+
+
+def _time_costs(clock: Stopwatch, networks: Networks, steps: int) -> dict[str, float]:
+    seconds = clock.seconds
+    diffusion = seconds.get("diffusion", 0.0)
+    return {
+        "dit_encoder_time_cost": seconds.get("encoder", 0.0),
+        "dit_diffusion_time_cost": diffusion,
+        "dit_diffusion_per_step_time_cost": diffusion / max(steps, 1),
+        "dit_vae_decode_time_cost": seconds.get("decode", 0.0),
+        "dit_offload_time_cost": networks.residency.seconds,
+        "dit_total_time_cost": seconds["total"] + networks.residency.seconds,
+    }
+
+
+def _output(
+    networks: Networks,
+    song: _Song,
+    sampled: list[_Sampled],
+    latents: torch.Tensor,
+    audio: torch.Tensor,
+    clock: Stopwatch,
+    progress: _Progress,
+) -> DiffusionOutput:
+    truncated = dict.fromkeys(note for item in song.tokens for note in item.truncated)
+    # Groups differ in the length of their condition; the first group's is reported where they cannot be stacked.
+    same = len({part.states.shape[1] for part in sampled}) == 1
+    extra: dict[str, Any] = {}
+    if same:
+        extra["encoder_hidden_states"] = _in_order(sampled, [part.states for part in sampled]).float().cpu()
+        extra["encoder_attention_mask"] = _in_order(sampled, [part.mask for part in sampled]).cpu()
+    shown = [part.context.source.expand(len(part.rows), -1, -1) for part in sampled]
+    masks = [part.context.mask.squeeze(-1).float().expand(len(part.rows), -1) for part in sampled]
+    return DiffusionOutput(
+        audio=audio,
+        latents=latents.cpu(),
+        source_latents=_in_order(sampled, shown).float().cpu(),
+        chunk_masks=_in_order(sampled, masks).cpu(),
+        timesteps=song.settings.schedule,
+        time_costs=_time_costs(clock, networks, progress.total),
+        status=(*networks.notes, *song.settings.notes, *truncated, *progress.notes),
+        context_latents=_in_order(sampled, [part.context_latents for part in sampled]).float().cpu(),
+        lyric_token_ids=tuple(item.lyrics for item in song.tokens),
+        **extra,
+    )
+
+
+def source_codes(networks: Networks, audio: torch.Tensor) -> str:
+    """The code string of audio [2, N] at the codec's rate.
+
+    Raises:
+        InputError: the checkpoint has no audio tokenizer, or the audio is too short.
+    """
+    tokenizer = networks.dit.audio_tokenizer
+    if tokenizer is None:
+        raise InputError("src_audio", "audio", f"a checkpoint with an audio tokenizer; {networks.info.name} has none")
+    silence = networks.dit.silence.float().to(networks.device)
+    with torch.inference_mode():
+        with networks.residency.use("codec"):
+            latents = _encode_source(networks, audio, silence)
+        with networks.residency.use("dit"):
+            _, indices = tokenize(tokenizer, latents.to(networks.device), silence.to(tokenizer.dtype))
+    return format_codes(indices[0].tolist())
