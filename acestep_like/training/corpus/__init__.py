@@ -10,11 +10,12 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from acestep_like.training.corpus.captions import captions, lyrics, metadata, query
+from acestep_like.training.corpus.captions import captions, metadata, query, random_caption, vocabulary
 from acestep_like.training.corpus.compose import compose
 from acestep_like.training.corpus.render import Synth, find_soundfont, measure_speed
 from acestep_like.training.corpus.song import TRACK_CLASSES, Note, Song, Track
 from acestep_like.training.corpus.styles import STYLES
+from acestep_like.training.corpus.verses import lyrics
 
 if TYPE_CHECKING:
     from acestep_like.training.corpus.mixing import MixedSong, mix
@@ -28,7 +29,7 @@ SPLITS: dict[str, range] = {
 
 __all__ = [
     "SPLITS", "STYLES", "TRACK_CLASSES", "MixedSong", "Note", "Song", "Synth", "Track", "captions", "compose",
-    "find_soundfont", "lyrics", "measure_speed", "metadata", "mix", "query",
+    "find_soundfont", "lyrics", "measure_speed", "metadata", "mix", "query", "random_caption", "vocabulary",
 ]  # fmt: skip
 
 

@@ -14,7 +14,7 @@ from acestep_like.songplan import ChordSpan, Section, SongPlan
 from acestep_like.training.corpus.arrange import arrange
 from acestep_like.training.corpus.context import Context, SectionContext
 from acestep_like.training.corpus.form import choose_form, total_bars
-from acestep_like.training.corpus.lexicon import choose_words
+from acestep_like.training.corpus.lexicon import choose_words, tempo_class
 from acestep_like.training.corpus.song import Note, Song, Track
 from acestep_like.training.corpus.styles import STYLES, TABLE, Style
 from acestep_like.training.corpus.theory import parse_progression
@@ -76,7 +76,7 @@ def compose(
     context = Context(row, tempo, meter, key, stream("swing").choice(row.swing) if meter != "6" else 0.0)
     has_vocals = stream("vocals").random() < row.vocals
     tracks = arrange(context, _contexts(context, song_plan), has_vocals, stream)
-    words = choose_words(stream("words"), row.name, ACE_MODE[key.mode], tempo * (1.5 if meter == "6" else 1.0))
+    words = choose_words(stream("words"), row.name, ACE_MODE[key.mode], tempo_class(tempo, meter), row.reverb)
     return Song(
         seed=seed, style=row.name, plan=song_plan, tracks=_finish(tracks, song_plan), mood=words["mood"],
         era=words["era"], production=words["production"], has_vocals=has_vocals,

@@ -47,9 +47,16 @@ class MixedSong:
 
 
 def _fast_length(samples: int) -> int:
-    """A length that is at least `samples` and has small factors only, so that the FFT is quick."""
-    unit = 2**12
-    return -(-samples // unit) * unit
+    """The least length of at least `samples` with factors 2, 3 and 5 only, in steps of 1024, for a quick FFT."""
+    length = -(-samples // 1024)
+    while True:
+        rest = length
+        for prime in (2, 3, 5):
+            while rest % prime == 0:
+                rest //= prime
+        if rest == 1:
+            return length * 1024
+        length += 1
 
 
 @lru_cache(maxsize=32)
@@ -129,13 +136,11 @@ def mix(stems: dict[str, torch.Tensor], song: Song) -> MixedSong:
     sends = _sends(song)
     wet: dict[str, torch.Tensor] = {}
     for name in names:
-        spectrum = torch.fft.rfft(stems[name].float(), n=size) * _eq_curve(name, size, device)
-        dry = torch.fft.irfft(spectrum, n=size)[:, :samples]
+        dry = stems[name].float()
         if name in _RATIO:
             dry = _compress(dry, _THRESHOLD_DB[name], _RATIO[name])
-            spectrum = torch.fft.rfft(dry, n=size)
-        echo = torch.fft.irfft(spectrum * room, n=size)[:, :samples]
-        wet[name] = dry + sends.get(name, 0.0) * echo
+        chain = _eq_curve(name, size, device) * (1 + sends.get(name, 0.0) * room)
+        wet[name] = torch.fft.irfft(torch.fft.rfft(dry, n=size) * chain, n=size)[:, :samples]
     fade = torch.linspace(1, 0, min(round(0.35 * SAMPLE_RATE), samples), device=device)
     total = torch.stack(list(wet.values())).sum(0)
     total[:, -len(fade) :] *= fade
