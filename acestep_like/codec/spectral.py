@@ -1,8 +1,8 @@
 """The spectral codec: 48 kHz stereo to 25 Hz x 64 latents by a linear projection of log spectra, and back.
 
-Encoder: log-mel bands of mid and side, semitone-fine log bands and panning at 100 Hz, four frames stacked, projected by
-the principal components of a corpus. Decoder: a linear read-out plus a ConvNeXt residual (Liu et al. 2022) give the
-log magnitude and, per band, what parametric stereo needs (level difference and coherence; Breebaart et al. 2005).
+A sound is seen as a picture: log magnitude per bin at 100 Hz and, per band, what parametric stereo needs (level
+difference and coherence; Breebaart et al. 2005). Encoder: four frames of the picture, projected on the principal
+components of a corpus. Decoder: a linear read-out plus a ConvNeXt residual (Liu et al. 2022) give the picture back.
 Phase is not in the latents: `phase.py` rebuilds it.
 """
 
@@ -21,7 +21,6 @@ from diffusers.utils.torch_utils import randn_tensor
 from torch import Tensor, nn
 
 from acestep_like.codec import dsp, phase
-from acestep_like.codec.features import SpectralFeatures
 from acestep_like.codec.stereo import StereoBands
 from acestep_like.codec.tiling import overlap_discard, tile_spans
 
@@ -128,14 +127,12 @@ class SpectralAutoencoder(ModelMixin, ConfigMixin):
         super().__init__()
         self.hop = math.prod(downsampling_ratios)
         self.frame_hop = self.hop // frames_per_latent
-        self.features = SpectralFeatures(sampling_rate, self.frame_hop)
         self.stereo = StereoBands(sampling_rate, n_fft, pan_bands)
-        bins = n_fft // 2 + 1
-        self.outputs = bins + 2 * pan_bands
-        self.encoder = nn.Linear(frames_per_latent * self.features.width, latent_channels)
-        self.readout = nn.Linear(latent_channels, frames_per_latent * self.outputs)
+        self.width = n_fft // 2 + 1 + 2 * pan_bands
+        self.encoder = nn.Linear(frames_per_latent * self.width, latent_channels)
+        self.readout = nn.Linear(latent_channels, frames_per_latent * self.width)
         self.residual = ResidualDecoder(
-            latent_channels, decoder_width, low_blocks, high_blocks, frames_per_latent, self.outputs
+            latent_channels, decoder_width, low_blocks, high_blocks, frames_per_latent, self.width
         )
         self.register_buffer("window", dsp.hann(n_fft), persistent=False)
 
@@ -147,20 +144,39 @@ class SpectralAutoencoder(ModelMixin, ConfigMixin):
             self._project,
             audio,
             tile=_ENCODE_TILE_S * self.config.sampling_rate // self.hop * self.hop,
-            overlap=math.ceil(self.features.reach / self.hop) * self.hop,
+            overlap=math.ceil(self.reach / self.hop) * self.hop,
             numerator=1,
             denominator=self.hop,
         )
         posterior = LatentDistribution(mean, self.config.latent_std)
         return AutoencoderOobleckOutput(latent_dist=posterior) if return_dict else (posterior,)
 
-    def stacked_features(self, audio: Tensor) -> Tensor:
-        """Audio `[B, 2, hop * T]` to what the projection sees, `[B, T, frames_per_latent * features]`."""
-        return self.features(audio).flatten(2).reshape(len(audio), audio.shape[-1] // self.hop, -1)
+    @property
+    def reach(self) -> int:
+        """Samples to either side of a latent's own that it depends on."""
+        return (self.config.n_fft - self.frame_hop) // 2 + self.stereo.smooth_frames // 2 * self.frame_hop
+
+    def picture(self, audio: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """What the codec sees of audio `[B, 2, hop * T]`.
+
+        Returns:
+            log magnitude `[B, J, bins]` (RMS of the channels), pan, coherence and energy `[B, J, bands]`
+            (`stereo.py`), J = frames_per_latent * T.
+        """
+        spectra = dsp.stft(audio.float(), self.window.float(), self.frame_hop)
+        magnitude = (spectra.abs() ** 2).mean(1).sqrt()
+        return torch.log(magnitude + dsp.MAGNITUDE_FLOOR), *self.stereo.measure(spectra)
+
+    def stacked_picture(self, audio: Tensor) -> Tensor:
+        """Audio `[B, 2, hop * T]` to what is projected, `[B, T, frames_per_latent * width]`."""
+        log_magnitude, pan, coherence, _ = self.picture(audio)
+        stacked = torch.cat([log_magnitude, pan, coherence], dim=-1)
+        return stacked.reshape(len(audio), -1, self.encoder.in_features)
 
     def _project(self, audio: Tensor) -> Tensor:
-        stacked = self.stacked_features(audio)
-        return F.linear(stacked, self.encoder.weight.float(), self.encoder.bias.float()).transpose(1, 2)
+        return F.linear(self.stacked_picture(audio), self.encoder.weight.float(), self.encoder.bias.float()).transpose(
+            1, 2
+        )
 
     @torch.no_grad()
     def silence_latent(self) -> Tensor:
@@ -169,18 +185,14 @@ class SpectralAutoencoder(ModelMixin, ConfigMixin):
         return self._project(audio)[0, :, 4]
 
     def predict(self, latents: Tensor, residual: bool = True) -> tuple[Tensor, Tensor, Tensor]:
-        """Spectral picture of latents `[B, 64, T]`, untiled and differentiable; this is what training fits.
-
-        Returns:
-            log magnitude `[B, J, bins]`, pan and coherence `[B, J, bands]` (`stereo.py`), J = frames_per_latent * T.
-        """
+        """Picture of latents `[B, 64, T]`: log magnitude, pan, coherence as in `picture`; untiled, differentiable."""
         batch, _, length = latents.shape
         out = F.linear(latents.transpose(1, 2), self.readout.weight.to(latents.dtype), self.readout.bias)
-        out = out.reshape(batch, length * self.config.frames_per_latent, self.outputs)
+        out = out.reshape(batch, length * self.config.frames_per_latent, self.width)
         if residual:
             out = out + self.residual(latents).to(out.dtype)
         bands = self.config.pan_bands
-        log_magnitude, pan, coherence = out.split([self.outputs - 2 * bands, bands, bands], dim=-1)
+        log_magnitude, pan, coherence = out.split([self.width - 2 * bands, bands, bands], dim=-1)
         return log_magnitude, pan, coherence
 
     @apply_forward_hook

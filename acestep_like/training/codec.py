@@ -17,58 +17,11 @@ import torch
 from torch import Tensor
 
 from acestep_like.codec import dsp
-from acestep_like.codec.features import FEATURE_GROUPS
 from acestep_like.codec.spectral import SpectralAutoencoder
 
-FEATURE_WEIGHTS = {"mid": 0.6, "side": 0.35, "steps": 1.5, "pan": 1.2}
-"""How much an error in each group of features counts when components are chosen."""
-
-
-def targets(model: SpectralAutoencoder, audio: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """What the decoder should say of audio `[B, 2, hop * T]`.
-
-    Returns:
-        log magnitude `[B, J, bins]` (RMS of the channels), pan, coherence and energy `[B, J, bands]`.
-    """
-    spectra = dsp.stft(audio.float(), model.window.float(), model.frame_hop)
-    magnitude = (spectra.abs() ** 2).mean(1).sqrt()
-    return torch.log(magnitude + dsp.MAGNITUDE_FLOOR), *model.stereo.measure(spectra)
-
-
-class _Moments:
-    """Sums over rows of inputs and wanted outputs, about a shift near their means so that float32 products suffice."""
-
-    def __init__(self, inputs: Tensor, wanted: Tensor) -> None:
-        self.shift_x, self.shift_y = inputs.mean(0), wanted.mean(0)
-        zeros = {"dtype": torch.float64, "device": inputs.device}
-        self.x, self.y = torch.zeros(inputs.shape[1], **zeros), torch.zeros(wanted.shape[1], **zeros)
-        self.xx = torch.zeros(inputs.shape[1], inputs.shape[1], **zeros)
-        self.xy = torch.zeros(inputs.shape[1], wanted.shape[1], **zeros)
-        self.rows = 0
-        self.waiting: list[tuple[Tensor, Tensor]] = []
-
-    def add(self, inputs: Tensor, wanted: Tensor) -> None:
-        """Rows wait until there are enough for one large product."""
-        self.waiting.append((inputs - self.shift_x, wanted - self.shift_y))
-        if sum(len(x) for x, _ in self.waiting) >= 2048:
-            self._flush()
-
-    def _flush(self) -> None:
-        x, y = (torch.cat(parts) for parts in zip(*self.waiting, strict=True))
-        self.waiting = []
-        self.x += x.sum(0)
-        self.y += y.sum(0)
-        self.xx += x.T @ x
-        self.xy += x.T @ y
-        self.rows += len(x)
-
-    def centred(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Means of inputs and outputs, covariance of inputs, covariance of inputs with outputs."""
-        if self.waiting:
-            self._flush()
-        mx, my = self.x / self.rows, self.y / self.rows
-        xx = self.xx / self.rows - torch.outer(mx, mx)
-        return mx + self.shift_x, my + self.shift_y, xx, self.xy / self.rows - torch.outer(mx, my)
+PAN_WEIGHT, COHERENCE_WEIGHT = 2.0, 1.2
+"""How much an error in a band of the stereo image counts beside one in a bin when components are chosen."""
+_LOW_HZ = 300.0  # bins count as 1 / (f + 300 Hz), near their density on a scale of hearing
 
 
 @torch.no_grad()
@@ -86,12 +39,12 @@ def fit_pca(
 
     Latents keep the components' natural energies under one global scale (standard deviation 1 over all of them), which
     trains a diffusion model better than whitened ones. Encoder weights are rounded to half precision before anything
-    is measured with them, so that the codec saved in fp16 gives the same latents. One pass, constant memory.
+    is measured with them, so that the codec saved in fp16 gives the same latents.
 
     Args:
         clips: `[2, N]` each, in [-1, 1], on any device; about 150 songs suffice. Mix in stems, quiet passages, levels.
         device: where to compute.
-        clip_s: at most so many seconds are taken of a clip, from a place drawn by `seed`.
+        clip_s: at most so many seconds are taken of a clip, from a place drawn by `seed` (400 KB a second are kept).
         ridge: regularisation of the read-out, in units of the latents' mean variance.
         log: receives a line of text.
         config: of `SpectralAutoencoder`, where it should differ from the defaults.
@@ -101,53 +54,73 @@ def fit_pca(
     """
     model = SpectralAutoencoder(**config).to(device).eval()
     rng = random.Random(seed)
-    moments: _Moments | None = None
-    for clip in clips:
-        inputs, wanted = _rows(model, _crop(clip, model.hop, clip_s, rng).to(device))
-        moments = moments or _Moments(inputs, wanted)
-        moments.add(inputs, wanted)
-    if moments is None:
+    rows = [model.stacked_picture(_crop(clip, model, clip_s, rng).to(device)[None])[0].half() for clip in clips]
+    if not rows:
         raise ValueError("fit_pca needs at least one clip")
-    explained = _set_linear_parts(model, moments, ridge)
-    log(f"codec: {moments.rows} frames, {model.config.latent_channels} components, {explained:.1%} of the variance")
+    explained = _set_linear_parts(model, torch.cat(rows), ridge, seed)
+    frames = sum(len(part) for part in rows)
+    log(f"codec: {frames} frames, {model.config.latent_channels} components, {explained:.1%} of the weighted variance")
     return model.cpu()
 
 
-def _crop(clip: Tensor, hop: int, seconds: float, rng: random.Random) -> Tensor:
-    frames = clip.shape[-1] // hop
-    wanted = min(frames, int(seconds * 48000) // hop)
-    start = rng.randrange(frames - wanted + 1) * hop
-    return clip[:, start : start + wanted * hop].float()
+def _crop(clip: Tensor, model: SpectralAutoencoder, seconds: float, rng: random.Random) -> Tensor:
+    frames = clip.shape[-1] // model.hop
+    wanted = min(frames, int(seconds * model.config.sampling_rate) // model.hop)
+    start = rng.randrange(frames - wanted + 1) * model.hop
+    return clip[:, start : start + wanted * model.hop].float()
 
 
-def _rows(model: SpectralAutoencoder, audio: Tensor) -> tuple[Tensor, Tensor]:
-    """Stacked features and spectral picture of audio `[2, hop * T]`: `[T, ...]` each."""
-    log_magnitude, pan, coherence, _ = targets(model, audio[None])
-    picture = torch.cat([log_magnitude, pan, coherence], dim=-1)
-    return model.stacked_features(audio[None])[0], picture.reshape(-1, model.readout.out_features)
+def _importance(model: SpectralAutoencoder, device: torch.device) -> Tensor:
+    """Weight of every value of a stacked picture, `[frames_per_latent * width]`."""
+    config = model.config
+    hz = torch.arange(config.n_fft // 2 + 1, device=device) * (config.sampling_rate / config.n_fft)
+    density = 1.0 / (hz + _LOW_HZ)
+    bands = torch.ones(config.pan_bands, device=device)
+    weight = torch.cat([(density / density.mean()).sqrt(), PAN_WEIGHT * bands, COHERENCE_WEIGHT * bands])
+    return weight.repeat(config.frames_per_latent)
 
 
-def _set_linear_parts(model: SpectralAutoencoder, moments: _Moments, ridge: float) -> float:
-    """Encoder and read-out from moments; returns the share of the weighted variance that the components explain."""
-    mean_x, mean_y, xx, xy = moments.centred()
-    weight = torch.empty(model.features.width, dtype=torch.float64, device=xx.device)
-    for name, columns in FEATURE_GROUPS.items():
-        weight[columns] = FEATURE_WEIGHTS[name]
-    weight = weight.repeat(model.config.frames_per_latent)
-    weighted = weight[:, None] * xx * weight
-    energies, directions = torch.linalg.eigh(weighted)
-    energies = energies.flip(0)[: model.config.latent_channels]
-    directions = directions.flip(1)[:, : model.config.latent_channels]
-    projection = (weight[:, None] * directions / energies.mean().sqrt()).half().double()
+def _principal_directions(rows: Tensor, count: int, seed: int) -> tuple[Tensor, Tensor]:
+    """Leading variances and directions `[D, count]` of centred rows, by subspace iteration (Halko et al. 2011)."""
+    generator = torch.Generator().manual_seed(seed)
+    basis = torch.randn(rows.shape[1], count + 32, generator=generator).to(rows.device)
+    for _ in range(4):
+        basis = torch.linalg.qr(_gram_times(rows, basis)).Q
+    small = basis.T @ _gram_times(rows, basis) / len(rows)
+    variances, turn = torch.linalg.eigh(small.double())
+    return variances.flip(0)[:count], basis @ turn.flip(1)[:, :count].float()
+
+
+def _gram_times(rows: Tensor, basis: Tensor) -> Tensor:
+    return torch.stack([part.float().T @ (part.float() @ basis) for part in rows.split(4096)]).sum(0)
+
+
+def _set_linear_parts(model: SpectralAutoencoder, rows: Tensor, ridge: float, seed: int) -> float:
+    """Encoder and read-out from stacked pictures; returns the share of weighted variance that the components explain.
+
+    `rows` is used up: it is centred and weighted in place.
+    """
+    weight = _importance(model, rows.device)
+    mean = rows.mean(0, dtype=torch.float32)
+    for part in rows.split(4096):
+        part.copy_((part.float() - mean) * weight)
+    count = model.config.latent_channels
+    variances, directions = _principal_directions(rows, count, seed)
+    whole = sum(float(part.float().square().sum()) for part in rows.split(4096)) / len(rows)
+    # Signs of eigenvectors are arbitrary: make the largest entry positive, so that every machine gets the same ones.
+    directions = directions * directions.gather(0, directions.abs().argmax(0, keepdim=True)).sign()
+    projection = (weight[:, None] * directions / variances.mean().sqrt().float()).half().float()
+    bias = (-mean @ projection).half().float()
     model.encoder.weight.copy_(projection.T)
-    model.encoder.bias.copy_((-mean_x @ projection).half())
-    zz = projection.T @ xx @ projection
-    penalty = ridge * zz.diagonal().mean() * torch.eye(len(zz), dtype=zz.dtype, device=zz.device)
-    solution = torch.linalg.solve(zz + penalty, projection.T @ xy)
-    mean_z = mean_x @ projection + model.encoder.bias.double()
+    model.encoder.bias.copy_(bias)
+    z = torch.cat([(part.float() / weight) @ projection for part in rows.split(4096)])
+    cross = torch.stack([z0.T @ part.float() for z0, part in zip(z.split(4096), rows.split(4096), strict=True)]).sum(0)
+    gram = (z.T @ z).double()
+    gram += ridge * gram.diagonal().mean() * torch.eye(count, dtype=gram.dtype, device=gram.device)
+    solution = torch.linalg.solve(gram, cross.double()) / weight
     model.readout.weight.copy_(solution.T)
-    model.readout.bias.copy_(mean_y - mean_z @ solution)
-    return float(energies.sum() / weighted.diagonal().sum())
+    model.readout.bias.copy_(mean - (mean @ projection + bias).double() @ solution)
+    return float(variances.sum()) / whole
 
 
 class DecoderLoss:
@@ -288,7 +261,7 @@ class _DecoderRun:
     def advance(self, audio: Tensor, progress: float) -> dict[str, Tensor]:
         audio = audio.to(self.device)
         with torch.no_grad():
-            wanted = targets(self.model, audio)
+            wanted = self.model.picture(audio)
             latents = self.model.encode(audio).latent_dist.mode()
             noise = torch.randn(latents.shape, generator=self.generator, device=self.device)
             latents = latents + self.latent_noise * noise
