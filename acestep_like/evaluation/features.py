@@ -125,13 +125,13 @@ def _tempo_grid() -> np.ndarray:
     return np.exp(np.arange(np.log(MIN_BPM), np.log(MAX_BPM), 0.005))
 
 
-_COMB = ((0.5, 0.5), (1, 1.0), (2, 1.0), (3, 0.6), (4, 1.0), (6, 0.6), (8, 1.0))  # (beats, weight)
+_COMB = ((0.5, 0.8), (1, 1.0), (2, 0.8), (3, 0.4), (4, 0.7), (8, 0.4))  # (beats, weight)
 
 
 def tempo_scores(envelope: np.ndarray, bpms: np.ndarray) -> np.ndarray:
     """How well each tempo explains an onset envelope: a comb over the autocorrelation, float [len(bpms)].
 
-    The autocorrelation at half a beat and at 1, 2, 3, 4, 6 and 8 beats counts for a tempo. No prior is applied.
+    The autocorrelation at half a beat and at 1, 2, 3, 4 and 8 beats counts for a tempo. No prior is applied.
     """
     correlation = _autocorrelation(envelope)
     lags = np.arange(len(correlation))
@@ -147,7 +147,7 @@ def tempo_scores(envelope: np.ndarray, bpms: np.ndarray) -> np.ndarray:
 
 
 def estimate_tempo(audio: Any, sample_rate: int) -> Tempo:
-    """The tempo of a recording, 40 to 220 bpm, with a preference for the octave around 115 bpm.
+    """The tempo of a recording, 40 to 220 bpm, with a preference for the octave around 120 bpm.
 
     Confidence is the comb score of the answer (see `tempo_scores`), 0 when there is no onset at all.
     """
@@ -161,7 +161,7 @@ def _pick_tempo(envelope: np.ndarray) -> Tempo:
     grid = _tempo_grid()
     smooth = np.convolve(envelope, np.hanning(7) / np.hanning(7).sum(), mode="same")
     scores = tempo_scores(smooth, grid)
-    prior = np.exp(-0.5 * (np.log2(grid / 115.0) / 0.75) ** 2)
+    prior = np.exp(-0.5 * (np.log2(grid / 122.0) / 0.75) ** 2)
     best = int(np.argmax(np.maximum(scores, 0) * prior))
     fine = grid[best] * np.exp(np.linspace(-0.01, 0.01, 41))
     fine_scores = tempo_scores(smooth, fine)

@@ -1,16 +1,16 @@
-"""Train the evaluator on rendered songs: collect mel spectrograms while the corpus is mixed, then one short training.
+"""Train the evaluator on rendered songs and their codec round trips, never on music made by the model.
 
-    store = ClipStore()
-    store.add(song, mixed.mix, mixed.stems)          # for every song, while the corpus is built
-    store.add_decoded(song.seed, audio, start_s)     # for a share of them: the codec's version of the mix from start_s
+    store = collect_clips(soundfont, songs=1500, workers=16, minutes=3, device="cuda", codec=codec)
     train_evaluator(store, folder, minutes=2.5, device="cuda")
 
-Only corpus renders and their codec round trips are ever heard in training, never music made by the model.
+The songs are those of the split `validation`, which neither the model's training nor the test prompts use. A recipe
+that already mixes songs may fill a `ClipStore` itself (`add`, `add_decoded`).
 """
 
 from __future__ import annotations
 
 import datetime
+import random
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +22,7 @@ import torch.nn.functional as F
 
 from acestep_like.evaluation.evaluator import (
     MEL_RATE,
+    SAMPLE_RATE,
     WINDOW_S,
     Evaluator,
     EvaluatorConfig,
@@ -122,9 +123,53 @@ class ClipStore:
         return torch.cat(self._mels), torch.cat(self._activity)
 
 
+@torch.no_grad()
+def collect_clips(
+    soundfont: str | Path,
+    *,
+    songs: int,
+    workers: int,
+    minutes: float,
+    device: str,
+    codec: Any = None,
+    decoded_share: float = 0.35,
+    decoded_s: float = 20.0,
+    log: Callable[[str], None] = print,
+) -> ClipStore:
+    """Render songs of the split `validation` and take them in.
+
+    Args:
+        soundfont: file for the renderer.
+        songs: how many at most; `minutes` may end it earlier.
+        workers: rendering processes; 0 renders in this one.
+        codec: an object with `encode(audio).latent_dist.mode()` and `decode(latents).sample` (the autoencoder of the
+            mini); when given, a share of the songs is also heard through it, `decoded_s` seconds of each.
+    """
+    from acestep_like.training import corpus
+    from acestep_like.training.data import render_songs
+
+    store = ClipStore()
+    seeds = list(corpus.SPLITS["validation"][:songs])
+    for item in render_songs(str(soundfont), seeds, workers=workers, minutes=minutes):
+        dry = {name: torch.from_numpy(audio).to(device).float() * scale for name, (audio, scale) in item.stems.items()}
+        mixed = corpus.mix(dry, item.song)
+        store.add(item.song, mixed.mix, mixed.stems)
+        rng = random.Random(item.song.seed)
+        if codec is not None and rng.random() < decoded_share:
+            room = max(0.0, mixed.mix.shape[1] / SAMPLE_RATE - decoded_s)
+            start_s = round(rng.uniform(0, room) * ACTIVITY_RATE) / ACTIVITY_RATE
+            first = round(start_s * SAMPLE_RATE)
+            part = mixed.mix[None, :, first : first + round(decoded_s * SAMPLE_RATE)]
+            decoded = codec.decode(codec.encode(part).latent_dist.mode()).sample
+            store.add_decoded(item.song.seed, decoded[0].float(), start_s)
+        if len(store.rows) % 100 == 0:
+            log(f"evaluator: {len(store.rows)} recordings collected")
+    return store
+
+
 def stem_activity(mix: torch.Tensor, stems: dict[str, torch.Tensor]) -> torch.Tensor:
     """Level of each track class against the whole mix, dB, [T, 12] at `ACTIVITY_RATE`; -100 where silent or absent."""
-    hop = 48000 // ACTIVITY_RATE
+    hop = SAMPLE_RATE // ACTIVITY_RATE
     frames = max(1, mix.shape[-1] // hop)
     reference = mix.float().pow(2).mean() + 1e-12
     levels = torch.full((frames, len(TRACK_NAMES)), -100.0, device=mix.device)

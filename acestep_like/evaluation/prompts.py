@@ -1,0 +1,149 @@
+"""What the model is asked in an evaluation: free text as people write it, and held-out corpus songs as prompts."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+from typing import Any
+
+from acestep_like.songplan import SongPlan
+
+
+@dataclass(frozen=True)
+class FreePrompt:
+    """A sentence by a person and what would honour it.
+
+    `styles` are the corpus styles that a listener would accept; `bpm` is the range that the tempo words ask for, or
+    None where there are none.
+    """
+
+    text: str
+    styles: tuple[str, ...]
+    bpm: tuple[float, float] | None = None
+
+
+_SLOW, _MEDIUM, _FAST = (40.0, 92.0), (84.0, 130.0), (118.0, 200.0)
+
+# Written before the mini model and its lexicon were seen, from what people ask for, not from the corpus's templates.
+FREE_PROMPTS: tuple[FreePrompt, ...] = (
+    FreePrompt("something chill to study to at 2am, dusty drums and a warm rhodes", ("lofi",)),
+    FreePrompt("slow lofi hip hop beat, rain on the window, sleepy piano", ("lofi",), _SLOW),
+    FreePrompt("mellow bedroom beats for a lazy sunday, nothing too busy", ("lofi",)),
+    FreePrompt("deep house for the club, 124 bpm, rolling bassline and off beat hats", ("house",), (118.0, 130.0)),
+    FreePrompt("I want to dance!! four on the floor, big synth stabs", ("house", "synthwave"), _MEDIUM),
+    FreePrompt("festival edm banger with a fat kick", ("house", "dnb", "synthwave")),
+    FreePrompt("loud stadium rock with crunchy guitars and pounding drums", ("rock", "metal")),
+    FreePrompt("fast punk rock song like a garage band, three chords, lots of energy", ("rock", "metal"), _FAST),
+    FreePrompt("90s alternative rock, distorted guitars, mid tempo", ("rock",), _MEDIUM),
+    FreePrompt("smoky late night jazz club, walking upright bass, brushes, tenor sax solo", ("jazz",)),
+    FreePrompt("uptempo bebop with a swinging ride cymbal and trumpet", ("jazz",), _FAST),
+    FreePrompt("jazz waltz for piano trio", ("jazz", "piano")),
+    FreePrompt("floating in deep space, endless slow pads, no drums at all", ("ambient",), _SLOW),
+    FreePrompt("music for meditation and yoga, very calm and slow, soft drones", ("ambient",), _SLOW),
+    FreePrompt("ethereal soundscape with shimmering textures", ("ambient",)),
+    FreePrompt("someone strumming an acoustic guitar by the campfire while a tin whistle plays", ("folk", "country")),
+    FreePrompt("irish folk tune with fiddle and flute", ("folk", "country")),
+    FreePrompt("gentle fingerpicked singer songwriter ballad, slow", ("folk", "country"), _SLOW),
+    FreePrompt("epic movie trailer, huge orchestra, french horns and timpani", ("orchestral",)),
+    FreePrompt("sad strings, slow, like the end of a war film", ("orchestral", "ambient"), _SLOW),
+    FreePrompt("heroic fantasy adventure score with brass and choir", ("orchestral",)),
+    FreePrompt("8 bit boss fight from an old nintendo game, really fast", ("chiptune",), _FAST),
+    FreePrompt("cute chiptune melody for the title screen of a gameboy game", ("chiptune",)),
+    FreePrompt("bossa nova on a beach in Rio, nylon guitar and soft percussion", ("bossa",)),
+    FreePrompt("relaxed brazilian cafe music with flute", ("bossa", "jazz")),
+    FreePrompt("driving through neon lights in 1985, retro analog synths and gated drums", ("synthwave",)),
+    FreePrompt("80s synth pop instrumental, arpeggiated bass, around 100 bpm", ("synthwave", "house"), (90.0, 112.0)),
+    FreePrompt("funky slap bass groove with clavinet and a tight horn section", ("funk",)),
+    FreePrompt("70s disco funk, wah guitar, everybody on the dance floor", ("funk", "house")),
+    FreePrompt("slow blues in the middle of the night, crying electric guitar", ("blues",), _SLOW),
+    FreePrompt("chicago shuffle with harmonica, 12 bar", ("blues",)),
+    FreePrompt("sunny roots reggae with offbeat guitar and a heavy dubby bass", ("reggae",)),
+    FreePrompt("jamaican island vibes, one drop beat, organ bubble", ("reggae",)),
+    FreePrompt("dark trap beat with booming 808s and rolling hi hats", ("trap",)),
+    FreePrompt("hard hip hop instrumental to rap over, menacing bells", ("trap", "lofi")),
+    FreePrompt("country road song with banjo and fiddle, happy", ("country", "folk")),
+    FreePrompt("nashville style two step with twangy telecaster", ("country",)),
+    FreePrompt("brutal fast metal, double kick and palm muted riffs", ("metal",), _FAST),
+    FreePrompt("heavy metal riff that makes me bang my head", ("metal", "rock")),
+    FreePrompt("solo classical piano, a slow romantic nocturne", ("piano",), _SLOW),
+    FreePrompt("a waltz for piano like chopin", ("piano",)),
+    FreePrompt("just a grand piano, sad and beautiful", ("piano",)),
+    FreePrompt("liquid drum and bass, 174 bpm, lush pads over breakbeats", ("dnb",), (166.0, 182.0)),
+    FreePrompt("fast jungle breaks with a deep sub bass", ("dnb",), (140.0, 200.0)),
+)
+
+
+@dataclass(frozen=True)
+class HeldOutPrompt:
+    """A song of the test seeds as a request, with what it asks for.
+
+    `plan` is drawn from the request by the same function as in `generate_music`; `style` and `tracks` come from the
+    composed song (`tracks` are those of the song played to this plan).
+    """
+
+    seed: int
+    style: str
+    caption: str
+    lyrics: str
+    metadata: dict[str, Any]
+    chords: str
+    tracks: tuple[str, ...]
+    plan: SongPlan
+
+
+def chart_text(plan: SongPlan) -> str:
+    """The chords of a plan as the text of `GenerationParams.chords`: one bar between bars lines."""
+    beats, bars = plan.beats_per_bar, []
+    for bar in range(max(1, int(plan.bars + 1e-6))):
+        start, end = bar * beats, (bar + 1) * beats
+        inside = [
+            span.chord.name
+            for span in plan.chords
+            if span.start_beat < end - 1e-6 and span.start_beat + span.beats > start + 1e-6
+        ]
+        bars.append(" ".join(inside))
+    return " | ".join(bars)
+
+
+def held_out_song(seed: int, duration_s: float) -> Any:
+    """The corpus song of a test seed; styles take turns, so that each is heard equally often."""
+    from acestep_like.training import corpus
+
+    style = corpus.STYLES[seed % len(corpus.STYLES)]
+    return corpus.compose(seed, style=style, duration_s=duration_s)
+
+
+def held_out_prompts(count: int, duration_s: float) -> list[HeldOutPrompt]:
+    """The first `count` songs of the split `test` as prompts; needs no renderer.
+
+    Raises:
+        ValueError: more prompts than the split has seeds.
+    """
+    from acestep_like.training import corpus
+
+    seeds = corpus.SPLITS["test"]
+    if not 1 <= count <= len(seeds):
+        raise ValueError(f"count must be 1 to {len(seeds)}, got {count}")
+    return [prompt_of(held_out_song(seed, duration_s)) for seed in seeds[:count]]
+
+
+def prompt_of(song: Any) -> HeldOutPrompt:
+    """A composed song as a request."""
+    from acestep_like.harmony import plan_song
+    from acestep_like.training import corpus
+
+    metadata = corpus.metadata(song)
+    caption = corpus.captions(song, random.Random(song.seed), 1)[0]
+    lyrics, chords = corpus.lyrics(song), chart_text(song.plan)
+    plan = plan_song(
+        duration_s=song.plan.duration_s,
+        bpm=metadata["bpm"],
+        timesignature=metadata["timesignature"],
+        keyscale=metadata["keyscale"],
+        chords_text=chords,
+        lyrics=lyrics,
+        caption=caption,
+        seed=song.seed,
+    )
+    played = corpus.compose(song.seed, style=song.style, plan=plan)
+    return HeldOutPrompt(song.seed, song.style, caption, lyrics, metadata, chords, played.track_classes, plan)
