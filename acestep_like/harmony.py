@@ -331,6 +331,7 @@ def plan_song(
     lyrics: str = "",
     caption: str = "",
     seed: int = 0,
+    choose: bool = True,
 ) -> SongPlan:
     """The plan of a song: what is given is kept, the rest is chosen (see the precedence above).
 
@@ -341,6 +342,8 @@ def plan_song(
             that suit key and style, differ between verse and chorus, and end on the tonic.
         lyrics: section tags in it shape the form; without them a usual form of 2, 4 or 8 bar sections is chosen.
         caption: read for style, tempo, meter and key words. seed: decides what is chosen.
+        choose: False leaves unknown what is not given, as for a source whose tempo and harmony nobody told: a wrong
+            grid would fight it.
 
     Returns:
         A plan whose chords and sections lie without holes over at least the whole duration.
@@ -351,6 +354,9 @@ def plan_song(
     number = isinstance(duration_s, (int, float)) and not isinstance(duration_s, bool)
     if not number or not 0 < duration_s <= MAX_DURATION_S:
         raise InputError("duration", duration_s, f"seconds above 0 and up to {MAX_DURATION_S:.0f}")
+
+    if not choose:
+        return _given_plan(duration_s, bpm, timesignature, keyscale, chords_text, lyrics)
 
     def stream(aspect: str) -> random.Random:
         return random.Random(f"{seed}/{aspect}")
@@ -395,3 +401,45 @@ def _form(rng: random.Random, duration_s: float, bar_s: float, tags: Sequence[st
     rest = max(0, math.ceil(duration_s / bar_s - 1e-6) - bars)
     name, length = form[-1]
     return _sections([*form[:-1], (name, length + rest)])
+
+
+def _given_plan(
+    duration_s: float,
+    bpm: float | None,
+    timesignature: str | int | None,
+    keyscale: str | None,
+    chords_text: str,
+    lyrics: str,
+) -> SongPlan:
+    """A plan of what is given alone; chords and sections need a tempo and a meter to lie on."""
+    tempo = _settled_bpm(bpm)
+    meter = parse_timesignature(timesignature) if timesignature not in (None, "", "N/A") else None  # type: ignore[arg-type]
+    key = parse_keyscale(keyscale) if keyscale and keyscale != "N/A" else None
+    charts = parse_chart(chords_text) if chords_text.strip() else None
+    chords: tuple[ChordSpan, ...] = ()
+    sections: tuple[Section, ...] = ()
+    if tempo and meter:
+        bar_s = 60.0 / tempo * BEATS_PER_BAR[meter]
+        tags = section_tags(lyrics)
+        form = _form(random.Random(0), duration_s, bar_s, tags)
+        sections = form if tags else ()
+        if charts:
+            chords = _spans([_chart_bar(charts, part, part.start_bar + k) for part in form for k in range(part.bars)],
+                            BEATS_PER_BAR[meter])  # fmt: skip
+    return SongPlan(float(duration_s), tempo, meter, key, chords, sections)
+
+
+def chart_text(plan: SongPlan) -> str:
+    """The chords of a plan as a chart, one bar between `|`; "" when it has none. `parse_chords` reads it back."""
+    beats = plan.beats_per_bar
+    if not plan.chords:
+        return ""
+    end = plan.chords[-1].start_beat + plan.chords[-1].beats
+    bars: list[list[str]] = []
+    for bar in range(round(end / beats)):
+        low, high = bar * beats, (bar + 1) * beats
+        bars.append([
+            span.chord.name for span in plan.chords
+            if span.start_beat < high - 1e-6 and span.start_beat + span.beats > low + 1e-6
+        ])  # fmt: skip
+    return " | ".join(" ".join(bar) for bar in bars)

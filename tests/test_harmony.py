@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from acestep_like.errors import InputError
-from acestep_like.harmony import key_of_chords, parse_chart, plan_song, section_bars
+from acestep_like.harmony import chart_text, key_of_chords, parse_chart, plan_song, section_bars
 from acestep_like.music import (
     ACE_MODE,
     BEATS_PER_BAR,
@@ -278,3 +278,20 @@ def test_degrees_are_read_as_the_corpus_reads_them() -> None:
 
 def test_charts_are_exact() -> None:
     assert parse_chart("Bb/D | F#m7")[""] == [[parse_chord("Bb/D")], [parse_chord("F#m7")]]
+
+
+def test_without_choosing_only_what_is_given_is_known() -> None:
+    nothing = plan_song(duration_s=20, caption="house at 124 bpm in D minor", lyrics="[Verse]\nla", choose=False)
+    assert nothing == SongPlan(20.0)
+    some = plan_song(duration_s=16, bpm=120, timesignature="4", chords_text="Am | F", choose=False)
+    assert (some.bpm, some.keyscale, some.sections) == (120, None, ())
+    assert bar_chords(some) == [["Am"], ["F"]] * 4
+
+
+@settings(max_examples=100, deadline=None)
+@given(PLANS)
+def test_a_plans_chart_gives_its_chords_again(arguments: dict) -> None:
+    plan = plan_song(**arguments)
+    again = plan_song(**{**arguments, "chords_text": chart_text(plan), "bpm": plan.bpm, "lyrics": "", "seed": 1,
+                         "timesignature": plan.timesignature, "keyscale": plan.keyscale.name})  # fmt: skip
+    assert again.chords[: len(plan.chords)] == plan.chords[: len(again.chords)]

@@ -1,8 +1,8 @@
-"""Keeping audio outside a window: step injection, latent blending, waveform splicing, and a measure of the seams.
+"""Splicing a repainted window into its source waveform, and measuring the seams.
 
-Source of the three layers: upstream ACE-Step 1.5 (`acestep/core/generation/handler/generate_music.py`,
-`_resolve_repaint_config`). The waveform crossfade is ours: equal-power instead of linear, of the length that disturbs
-the track least, with every sample beyond it bit-identical to the source.
+Upstream ACE-Step 1.5 crossfades linearly over a fixed length (`acestep/core/generation/handler/generate_music.py`,
+`_resolve_repaint_config`). Here the crossfade is equal-power, of the length and at the place that disturb the track
+least, and every sample beyond it is bit-identical to the source.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 
+from acestep_like.diffusion.hold import hold_strength
 from acestep_like.errors import InputError
 
 Window = tuple[float, float]
@@ -21,18 +22,19 @@ Window = tuple[float, float]
 
 MIN_CROSSFADE_S = 0.01
 """Shortest room for a waveform crossfade: a hard cut clicks."""
+_WIDEST_CROSSFADE_S = 0.05
 
 REPAINT_MODES = ("conservative", "balanced", "aggressive")
 
 
 @dataclass(frozen=True)
 class RepaintSettings:
-    """How much of the source is held while sampling, and how wide the borders are.
+    """How much of the source is held while sampling (`diffusion/hold.py`), and how wide the borders may be.
 
     Attributes:
         injection_ratio: share of the steps, from the first on, that set the outside back to the noised source.
         latent_crossfade_frames: width of the latent ramp outside each border; 0 = no latent blend.
-        wav_crossfade_s: longest waveform crossfade outside each border.
+        wav_crossfade_s: room for the waveform crossfade outside each border.
     """
 
     injection_ratio: float
@@ -52,67 +54,9 @@ def repaint_settings(mode: str = "balanced", strength: float = 0.5) -> RepaintSe
         raise InputError("repaint_mode", mode, "one of " + ", ".join(REPAINT_MODES))
     if isinstance(strength, bool) or not isinstance(strength, (int, float)) or not 0 <= strength <= 1:
         raise InputError("repaint_strength", strength, "a number from 0 to 1")
-    if mode == "conservative":
-        return RepaintSettings(1.0, 25, 0.05)
-    if mode == "aggressive":
-        return RepaintSettings(0.0, 0, 0.05)
-    kept = 1.0 - strength
-    return RepaintSettings(kept, round(25 * kept), max(0.05 * kept, MIN_CROSSFADE_S))
-
-
-def window_frames(
-    start_s: float, end_s: float | None, length_s: float, latent_rate: float, sample_rate: int = 48000
-) -> tuple[int, int]:
-    """A window as latent frames `[start, end)` of a track of `length_s` seconds (upstream's rounding: down).
-
-    The end is the track's end when it is None or negative; start is clamped to [0, T-1], end to [start+1, T].
-    """
-    hop = round(sample_rate / latent_rate)
-    frames = max(1, int(length_s * sample_rate + 0.5) // hop)
-    start = min(max(int(start_s * sample_rate // hop), 0), frames - 1)
-    end = frames if end_s is None or end_s < 0 else int(end_s * sample_rate // hop)
-    return start, min(max(end, start + 1), frames)
-
-
-def injected_steps(settings: RepaintSettings, steps: int) -> int:
-    """Number of first steps after which the outside is set back to the noised source."""
-    return round(settings.injection_ratio * steps)
-
-
-def inject_source(
-    x: torch.Tensor, source: torch.Tensor, noise: torch.Tensor, mask: torch.Tensor, t_next: float
-) -> torch.Tensor:
-    """After a step: outside the window x becomes `t_next*noise + (1-t_next)*source` with the initial noise.
-
-    Args:
-        x, source, noise: [B, T, C]. mask: [B, T, 1] or [T, 1], 1 = generated.
-    """
-    return torch.where(mask > 0.5, x, t_next * noise + (1 - t_next) * source)
-
-
-def blend_latents(generated: torch.Tensor, source: torch.Tensor, mask: torch.Tensor, frames: int) -> torch.Tensor:
-    """Blend generated and source latents [B, T, C] with linear ramps of `frames` frames outside each window.
-
-    Args:
-        mask: [T], [T, 1] or [B, T, 1], 1 inside the windows; 0 frames: generated everywhere (no blend).
-    """
-    if frames <= 0:
-        return generated
-    weight = ramp_mask(mask, frames).to(generated)
-    return weight * generated + (1 - weight) * source
-
-
-def ramp_mask(mask: torch.Tensor, frames: int) -> torch.Tensor:
-    """A 0/1 mask with linear ramps reaching `frames` frames outward; same shape, at least [T, 1]."""
-    mask = mask[:, None] if mask.ndim == 1 else mask
-    inside = mask > 0.5
-    length = inside.shape[-2]
-    index = torch.arange(length, device=mask.device, dtype=torch.float32)[:, None]
-    far = torch.full_like(index, math.inf)
-    last = torch.where(inside, index, -far).cummax(dim=-2).values
-    following = torch.where(inside, index, far).flip(-2).cummin(dim=-2).values.flip(-2)
-    distance = torch.minimum(index - last, following - index)
-    return (1 - distance / (frames + 1)).clamp(0, 1)
+    held = hold_strength(mode, strength)
+    width_s = _WIDEST_CROSSFADE_S if held.waveform_crossfade_s is None else held.waveform_crossfade_s
+    return RepaintSettings(held.injection_ratio, held.latent_crossfade_frames, max(width_s, MIN_CROSSFADE_S))
 
 
 def pad_for_windows(
