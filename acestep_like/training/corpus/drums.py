@@ -41,7 +41,8 @@ def drum_part(context: Context, section: SectionContext, feel: str, rng: random.
     notes: list[Note] = []
     for bar in range(section.bars):
         if section.is_ending(bar):
-            notes += [context.hit(section.bar_beat(bar), key, 1.5, 96, rng) for key in (36, 49)]
+            last = (36, 49) if context.style.crash else (36, 51)
+            notes += [context.hit(section.bar_beat(bar), key, 1.5, 92, rng) for key in last]
             break
         index, voices = _layer(section, bar, rng)
         row = rows[min(index, len(rows) - 1)]

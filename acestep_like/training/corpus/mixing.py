@@ -35,6 +35,7 @@ _EQ: dict[str, tuple[tuple[float, float], ...]] = {
     "fx": ((40, -10), (200, -2), (2000, 0), (10000, 1)),
 }
 _THRESHOLD_DB = {"drums": 5.0, "bass": 3.0, "vocals": 3.0}
+_CREST = {"drums": 4.5, "percussion": 5.0, "fx": 4.0}
 _RATIO = {"drums": 2.5, "bass": 3.0, "vocals": 2.5}
 
 
@@ -112,6 +113,12 @@ def _compress(stem: torch.Tensor, threshold_db: float, ratio: float) -> torch.Te
     return squeezed * (before / _active_rms(squeezed).clamp(min=1e-9))
 
 
+def _saturate(stem: torch.Tensor, crest: float) -> torch.Tensor:
+    """Round off peaks above about `crest` times the active RMS, so that one hit does not hold the whole mix down."""
+    ceiling = crest * _active_rms(stem).clamp(min=1e-6)
+    return ceiling * torch.tanh(stem / ceiling)
+
+
 def _sends(song: Song) -> dict[str, float]:
     """Reverb send by class: the largest of its tracks."""
     sends: dict[str, float] = {}
@@ -139,6 +146,7 @@ def mix(stems: dict[str, torch.Tensor], song: Song) -> MixedSong:
         dry = stems[name].float()
         if name in _RATIO:
             dry = _compress(dry, _THRESHOLD_DB[name], _RATIO[name])
+        dry = _saturate(dry, _CREST.get(name, 6.0))
         chain = _eq_curve(name, size, device) * (1 + sends.get(name, 0.0) * room)
         wet[name] = torch.fft.irfft(torch.fft.rfft(dry, n=size) * chain, n=size)[:, :samples]
     fade = torch.linspace(1, 0, min(round(0.35 * SAMPLE_RATE), samples), device=device)

@@ -17,9 +17,9 @@ from acestep_like.training.corpus.song import DRUM_BANK, Song, Track
 
 SAMPLE_RATE = 48000
 ROLE_LEVEL_DB = {
-    "drums": -21.0, "percussion": -29.0, "bass": -22.0, "chords": -25.0, "rhythm": -27.0, "keys": -27.0, "pad": -28.0,
-    "strings": -25.0, "brass": -26.0, "ostinato": -26.5, "arp": -26.5, "lead": -22.5, "counter": -26.5, "vocals": -21.5,
-    "backing_vocals": -27.0, "fx": -29.0,
+    "drums": -22.0, "percussion": -28.0, "bass": -22.5, "chords": -22.5, "rhythm": -25.0, "keys": -24.5, "pad": -25.5,
+    "strings": -23.5, "brass": -24.0, "ostinato": -25.0, "arp": -24.5, "lead": -22.5, "counter": -26.0, "vocals": -21.5,
+    "backing_vocals": -26.0, "fx": -28.0,
 }  # fmt: skip
 """Active RMS of a track by role, in dB relative to full scale."""
 _FRAME = 2400
