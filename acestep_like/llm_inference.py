@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from acestep_like.errors import NotLoadedError
-from acestep_like.lm.base import LMBackend
+from acestep_like.errors import AceStepError, CheckpointError, NotLoadedError
 from acestep_like.lm.requests import (
     DEFAULT_SAMPLING,
     NO_USER_INPUT,
@@ -18,6 +17,10 @@ from acestep_like.lm.requests import (
     Thought,
 )
 from acestep_like.progress import CancelToken
+
+if TYPE_CHECKING:
+    from acestep_like.lm.describe import Options
+    from acestep_like.lm.model import LoadedLM
 
 __all__ = ["NO_USER_INPUT", "Description", "LLMHandler", "Metadata", "Sampling", "ThinkRequest", "Thought"]
 
@@ -32,34 +35,91 @@ class LLMHandler:
     """
 
     def __init__(self) -> None:
-        self._backend: LMBackend | None = None
-        self.llm_initialized = False
-        self.name = ""
-        self.backend_name = ""
+        self._lm: LoadedLM | None = None
+
+    @property
+    def llm_initialized(self) -> bool:
+        return self._lm is not None
+
+    @property
+    def name(self) -> str:
+        return "" if self._lm is None else self._lm.name
+
+    @property
+    def backend_name(self) -> str:
+        return "" if self._lm is None else self._lm.backend.name
 
     @classmethod
-    def from_pretrained(cls, name_or_path: str | Path = "mini", *, backend: str = "auto", device: str = "auto",
-                        dtype: Any = None) -> LLMHandler:
-        """Load a model by name, Hub id or folder; raises instead of answering a message."""
-        raise NotLoadedError("The 5 Hz LM cannot be loaded yet.")
+    def from_pretrained(
+        cls,
+        name_or_path: str | Path = "mini",
+        *,
+        backend: str = "auto",
+        device: str = "auto",
+        dtype: Any = None,
+        root: str | Path | None = None,
+    ) -> LLMHandler:
+        """Load a model by name or folder.
+
+        Args:
+            name_or_path: `mini` (the embedded model), a folder, or a name below `root` or a `checkpoints` folder.
+            backend: `pt`, `vllm`, or `auto` (vLLM on CUDA where it is installed, else `pt`).
+            device: `auto`, `cuda`, `mps`, `xpu` or `cpu`.
+            dtype: torch dtype; None takes bfloat16 on CUDA and XPU, float32 elsewhere.
+
+        Raises:
+            CheckpointError: no such model, or a broken one.
+            DependencyError: the backend is not installed.
+            InputError: unknown backend or device.
+        """
+        handler = cls()
+        handler._load(name_or_path, backend, device, dtype, root)
+        return handler
 
     def initialize(
         self,
-        checkpoint_dir: str | Path,
-        lm_model_path: str,
-        backend: str = "vllm",
+        checkpoint_dir: str | Path | None = None,
+        lm_model_path: str = "mini",
+        backend: str = "auto",
         device: str = "auto",
         offload_to_cpu: bool = False,
         dtype: Any = None,
     ) -> tuple[str, bool]:
-        """Load `checkpoint_dir/lm_model_path`, upstream's way: answers `(message, ok)` and raises nothing."""
-        return "❌ The 5 Hz LM cannot be loaded yet.", False
+        """Load `checkpoint_dir/lm_model_path`, upstream's way: answers `(message, ok)` and raises nothing expected.
+
+        With `offload_to_cpu` the model runs on the CPU, where it takes no memory of the device.
+        """
+        try:
+            self._load(lm_model_path, backend, "cpu" if offload_to_cpu else device, dtype, checkpoint_dir)
+        except CheckpointError as error:
+            place = Path(checkpoint_dir or "checkpoints") / lm_model_path
+            missing = not place.exists() and "no language model" in str(error)
+            return (f"❌ 5Hz LM model not found at {place}: {error}" if missing else f"❌ {error}"), False
+        except AceStepError as error:
+            return f"❌ {error}", False
+        lm = self._loaded()
+        message = (
+            f"✅ 5Hz LM initialized successfully\nModel: {lm.name}\nBackend: {lm.backend.name}\nDevice: {lm.device}"
+        )
+        return (f"{message}\n{lm.note}" if lm.note else message), True
+
+    def unload(self) -> None:
+        """Let the model go and free its memory."""
+        self._lm = None
 
     def think(
         self, request: ThinkRequest, cancel: CancelToken | None = None, observer: LMObserver | None = None
     ) -> list[Thought]:
-        """Phases 1 and 2 for every seed of the request; one thought per seed, in order."""
-        raise NotLoadedError("The 5 Hz LM is not loaded.")
+        """Phases 1 and 2 for every seed of the request; one thought per seed, in order.
+
+        Raises:
+            NotLoadedError: no model is loaded.
+            InputError: codes without a length, or more text than the context holds.
+            Cancelled: `cancel` was set.
+        """
+        from acestep_like.lm.think import think
+
+        return think(self._loaded(), request, cancel, observer)
 
     def understand(
         self,
@@ -72,8 +132,15 @@ class LLMHandler:
         cancel: CancelToken | None = None,
         observer: LMObserver | None = None,
     ) -> Description:
-        """Describe audio codes. Empty codes are refused with `InputError`."""
-        raise NotLoadedError("The 5 Hz LM is not loaded.")
+        """Describe audio codes.
+
+        Raises:
+            NotLoadedError: no model is loaded.
+            InputError: no codes, codes out of range, or more than the context holds.
+        """
+        from acestep_like.lm.describe import understand
+
+        return understand(self._loaded(), audio_codes, _options(seed, sampling, constrained, debug, cancel, observer))
 
     def inspire(
         self,
@@ -88,8 +155,16 @@ class LLMHandler:
         cancel: CancelToken | None = None,
         observer: LMObserver | None = None,
     ) -> Description:
-        """Invent caption, lyrics and metadata from a request in plain words; an empty query lets it invent freely."""
-        raise NotLoadedError("The 5 Hz LM is not loaded.")
+        """Invent caption, lyrics and metadata from a request in plain words; an empty query lets it invent freely.
+
+        Raises:
+            NotLoadedError: no model is loaded.
+            InputError: the query is no text or too long.
+        """
+        from acestep_like.lm.describe import inspire
+
+        options = _options(seed, sampling, constrained, debug, cancel, observer)
+        return inspire(self._loaded(), query, instrumental, vocal_language, options)
 
     def format(
         self,
@@ -104,5 +179,36 @@ class LLMHandler:
         cancel: CancelToken | None = None,
         observer: LMObserver | None = None,
     ) -> Description:
-        """Rewrite caption and lyrics in the model's own form and add metadata; `user_metadata` is kept as given."""
-        raise NotLoadedError("The 5 Hz LM is not loaded.")
+        """Rewrite caption and lyrics in the model's own form and add metadata; `user_metadata` is kept as given.
+
+        Raises:
+            NotLoadedError: no model is loaded.
+            InputError: caption or lyrics are no text or too long.
+        """
+        from acestep_like.lm.describe import format_text
+
+        options = _options(seed, sampling, constrained, debug, cancel, observer)
+        return format_text(self._loaded(), caption, lyrics, user_metadata, options)
+
+    def _load(self, name_or_path: str | Path, backend: str, device: str, dtype: Any, root: str | Path | None) -> None:
+        from acestep_like.checkpoints import find_lm
+        from acestep_like.device import pick_device
+        from acestep_like.lm.model import load_lm
+
+        self._lm = load_lm(find_lm(name_or_path, root).path, backend=backend, device=pick_device(device), dtype=dtype)
+
+    def _loaded(self) -> LoadedLM:
+        if self._lm is None:
+            raise NotLoadedError(
+                "5Hz LM not initialized. Please initialize it first: LLMHandler.from_pretrained('mini')."
+            )
+        return self._lm
+
+
+def _options(
+    seed: int, sampling: Sampling, constrained: bool, debug: bool, cancel: CancelToken | None,
+    observer: LMObserver | None,
+) -> Options:  # fmt: skip
+    from acestep_like.lm.describe import Options
+
+    return Options(seed, sampling, constrained, debug, cancel, observer)

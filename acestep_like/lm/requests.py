@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from acestep_like.errors import InputError
+
 NO_USER_INPUT = "NO USER INPUT"
 """The literal prompt of the unconditional branch, and the default negative prompt."""
 
@@ -15,15 +17,32 @@ LMObserver = Callable[[str, int, int], None]
 """Called as `(phase, tokens_done, tokens_at_most)` after every token; phase is `metadata`, `codes` or `describe`."""
 
 
+_SAMPLING_RANGES = (
+    ("temperature", 0.0, 10.0), ("top_k", 0, 1_000_000), ("top_p", 1e-6, 1.0), ("repetition_penalty", 0.1, 10.0),
+    ("cfg_scale", 0.0, 100.0),
+)  # fmt: skip
+
+
 @dataclass(frozen=True)
 class Sampling:
-    """How tokens are drawn. `temperature` 0 means the most probable; `top_k` 0 and `top_p` 1 mean off."""
+    """How tokens are drawn. `temperature` 0 means the most probable; `top_k` 0 and `top_p` 1 mean off.
+
+    Raises:
+        InputError: a value that no sampling can work with.
+    """
 
     temperature: float = 0.85
     top_k: int = 0
     top_p: float = 0.9
     repetition_penalty: float = 1.0
     cfg_scale: float = 1.0
+
+    def __post_init__(self) -> None:
+        for name, low, high in _SAMPLING_RANGES:
+            value = getattr(self, name)
+            number = isinstance(value, (int, float)) and not isinstance(value, bool)
+            if not number or not low <= value <= high:  # also refuses NaN
+                raise InputError(name, value, f"a number from {low} to {high}")
 
 
 DEFAULT_SAMPLING = Sampling()

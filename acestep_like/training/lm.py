@@ -6,6 +6,7 @@ device never waits for text, and the more the processors give, the fresher the p
 
 from __future__ import annotations
 
+import json
 import math
 import multiprocessing
 import os
@@ -24,11 +25,13 @@ from tokenizers import Tokenizer
 from torch.nn import functional as F
 from transformers import Qwen3Config, Qwen3ForCausalLM
 
+from acestep_like.lm.model import SIDECAR
 from acestep_like.training.lm_examples import (
     BPM,
     CODE,
     GENRE,
     KEY,
+    LONGEST_S,
     METER,
     NONE,
     TEXT,
@@ -39,6 +42,9 @@ from acestep_like.training.lm_examples import (
     chat,
 )
 from acestep_like.training.lm_tokenizer import END_TURN, PAD, build_tokenizer, save_tokenizer
+
+COLD = 0.5
+"""A small model copies numbers from the words better when cold; the sidecar tells the sampler."""
 
 Log = Callable[[str], None]
 
@@ -66,6 +72,7 @@ class LMConfig:
     ema: float = 0.999
     workers: int = 6
     compile_model: bool = False
+    max_steps: int | None = None
     validation_share: float = 0.04
     validation_sequences: int = 256  # of each kind
     log_every_s: float = 15.0
@@ -74,7 +81,7 @@ class LMConfig:
 
 QUICK = LMConfig(text_entries=600, width=64, mlp=96, layers=2, pool_tokens=400_000, pool_start=64,
                  tokens_per_step=2048, warmup_steps=10, workers=0, validation_sequences=16, log_every_s=5.0,
-                 ema=0.95)  # fmt: skip
+                 ema=0.95, max_steps=12)  # fmt: skip
 """Proves the recipe in seconds on a CPU; what it trains is useless."""
 
 
@@ -400,6 +407,7 @@ class _Run:
         self.generator = torch.Generator(pool.device).manual_seed(config.seed)
         self.steps, self.tokens, self.sequences, self.elapsed_s = 0, 0, 0, 0.0
         self.figures: dict[str, float] = {}
+        self.best: tuple[float, list[torch.Tensor]] | None = None
         self.losses = torch.compile(token_losses, dynamic=False) if config.compile_model else token_losses
 
     def go(self, minutes: float) -> dict[str, Any]:
@@ -409,7 +417,7 @@ class _Run:
         began = time.monotonic() - self.elapsed_s
         logged = saved = time.monotonic()
         sums = torch.zeros(len(WEIGHTS), 2, device=self.pool.device)
-        while self.elapsed_s < budget_s:
+        while self.elapsed_s < budget_s and self.steps != self.config.max_steps:
             self._step(sums, self.elapsed_s / budget_s)
             self.feeder.feed(self.pool)
             now = time.monotonic()
@@ -423,6 +431,11 @@ class _Run:
                 self._keep()
         self.averaged.swap()
         self.figures = self.validate()
+        if self.best is not None and self.best[0] < self.figures.get("loss", 0.0):
+            self.log(f"lm: the last weights have overfitted; kept those with held-out loss {self.best[0]:.4f}")
+            for live, kept in zip(self.model.parameters(), self.best[1], strict=True):
+                live.data.copy_(kept)
+            self.figures = self.validate()
         return {"steps": self.steps, "sequences": self.sequences, "tokens": self.tokens,
                 "minutes": round(self.elapsed_s / 60, 2), "sequences_built": sum(self.pool.added),
                 "too_long": self.pool.dropped, **self.figures}  # fmt: skip
@@ -459,6 +472,9 @@ class _Run:
         mean = (sums[:, 0] / sums[:, 1].clamp(min=1)).tolist()
         self.averaged.swap()
         self.figures = self.validate()
+        loss = self.figures.get("loss")
+        if loss is not None and (self.best is None or loss < self.best[0]):
+            self.best = (loss, [p.detach().clone() for p in self.model.parameters()])
         self.averaged.swap()
         shown = "  ".join(f"{name} {value:.3f}" for name, value in self.figures.items())
         self.log(
@@ -469,9 +485,10 @@ class _Run:
 
     @torch.no_grad()
     def validate(self) -> dict[str, float]:
-        """Held-out figures: code loss in nats; shares right of bpm (4 %), key, meter, genre, teacher-forced."""
+        """Held-out figures: weighted loss; code loss in nats; shares right, teacher-forced, of bpm (4 %) and others."""
         self.model.eval()
         figures: dict[str, float] = {}
+        weight, total, count = self.weights.cpu(), 0.0, 0.0
         for check in self.checks:
             parts = []
             for rows in range(0, len(check.ids), 64):
@@ -479,6 +496,8 @@ class _Run:
                 with torch.autocast(self.pool.device.type, torch.bfloat16, enabled=self.pool.device.type == "cuda"):
                     parts.append(token_losses(self.model, ids, kinds, ids))
             losses, kinds, targets, best = (torch.cat(column).cpu() for column in zip(*parts, strict=True))
+            total += float((losses * weight[kinds.long()]).sum())
+            count += float(weight[kinds.long()].sum())
             if (kinds == CODE).any():
                 figures[f"{check.kind}.codes_nats"] = float(losses[kinds == CODE].mean())
             if check.kind == "generate":
@@ -488,7 +507,7 @@ class _Run:
                 if (kinds == kind).any():
                     right = targets[kinds == kind] == best[kinds == kind]
                     figures[f"{check.kind}.{name}"] = float(right.float().mean())
-        return figures
+        return {"loss": total / count, **figures} if count else figures
 
     def _near_bpm(self, targets: torch.Tensor, best: torch.Tensor) -> float:
         """Share of tempo tokens within 4 % (plus the rounding of a jittered target)."""
@@ -527,5 +546,6 @@ def save_lm(model: Qwen3ForCausalLM, tokenizer: Tokenizer, out_dir: Path, *, max
     with tempfile.TemporaryDirectory(dir=out_dir.parent) as folder:
         half.save_pretrained(folder)
         save_tokenizer(tokenizer, Path(folder), max_length=max_length)
+        (Path(folder) / SIDECAR).write_text(json.dumps({"longest_s": LONGEST_S, "metadata_temperature": COLD}) + "\n")
         for file in sorted(Path(folder).iterdir()):
             os.replace(file, out_dir / file.name)

@@ -1,0 +1,143 @@
+"""Understand, create_sample and format_sample: one answer of metadata and lyrics each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+
+from acestep_like.errors import InputError
+from acestep_like.lm import prompts
+from acestep_like.lm.base import LMRequest
+from acestep_like.lm.grammar import metadata_grammar
+from acestep_like.lm.model import LoadedLM
+from acestep_like.lm.parse import DURATION_RANGE_S, format_codes, parse_answer, parse_codes
+from acestep_like.lm.requests import Description, LMObserver, Metadata, Sampling
+from acestep_like.lm.think import CODES_PER_S, METADATA_TOKENS, check_room
+from acestep_like.progress import CancelToken
+
+ANSWER_TOKENS = 2048
+"""Room for metadata and 4,096 characters of lyrics."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the three uses share."""
+
+    seed: int
+    sampling: Sampling
+    constrained: bool = True
+    debug: bool = False
+    cancel: CancelToken | None = None
+    observer: LMObserver | None = None
+
+
+def understand(lm: LoadedLM, audio_codes: str, options: Options) -> Description:
+    """Describe audio codes. The duration is known (five codes a second) and not guessed.
+
+    Raises:
+        InputError: no codes, codes that the model does not know, or more than its context holds.
+    """
+    codes = checked_codes(lm, audio_codes)
+    seconds = len(codes) // CODES_PER_S
+    given: Metadata = {"duration": seconds} if DURATION_RANGE_S[0] <= seconds <= DURATION_RANGE_S[1] else {}
+    description = _describe(lm, prompts.UNDERSTAND, format_codes(codes), given, options)
+    return _with_status(description, "✅ Understanding completed successfully", ", ".join(description.fields))
+
+
+def inspire(lm: LoadedLM, query: str, instrumental: bool, vocal_language: str | None, options: Options) -> Description:
+    """Invent a song from a request in plain words."""
+    _check_text("query", query)
+    given: Metadata = {"language": vocal_language} if vocal_language and vocal_language != "unknown" else {}
+    user = prompts.inspire_user(query, instrumental)
+    description = _describe(lm, prompts.INSPIRE, user, given, options)
+    if instrumental:
+        description = _with_words(description, prompts.INSTRUMENTAL)
+    return _with_status(description, "✅ Sample created successfully", str(description.metadata))
+
+
+def format_text(lm: LoadedLM, caption: str, lyrics: str, user_metadata: Metadata | None,
+                options: Options) -> Description:  # fmt: skip
+    """Rewrite caption and lyrics with metadata; where the model writes nothing the user's words stay."""
+    _check_text("caption", caption)
+    _check_text("lyrics", lyrics)
+    given = {name: value for name, value in (user_metadata or {}).items() if value not in (None, "")}
+    description = _describe(lm, prompts.FORMAT, prompts.format_user(caption, lyrics), given, options)
+    description = _with_words(description, description.lyrics or lyrics, description.caption or caption.strip())
+    return _with_status(description, "✅ Format completed successfully", ", ".join(description.fields))
+
+
+def checked_codes(lm: LoadedLM, audio_codes: str) -> list[int]:
+    """The codes of a string, all of them known to the model."""
+    _check_text("audio_codes", audio_codes)
+    codes = parse_codes(audio_codes)
+    if not codes:
+        raise InputError("audio_codes", audio_codes, "'<|audio_code_N|>' tokens", "No audio codes provided.")
+    if max(codes) >= lm.vocabulary.codes:
+        raise InputError(
+            "audio_codes", f"<|audio_code_{max(codes)}|>", f"codes from 0 to {lm.vocabulary.codes - 1}",
+            f"They were made for another model than {lm.name}.",
+        )  # fmt: skip
+    return codes
+
+
+def _check_text(field: str, value: object) -> None:
+    if not isinstance(value, str):
+        raise InputError(field, value, "a text")
+
+
+def _describe(lm: LoadedLM, instruction: str, user: str, given: Metadata, options: Options) -> Description:
+    """One answer, read back; the user's fields stay the user's."""
+    ids = lm.encode(lm.prompt(instruction, user))
+    check_room(lm, ids, METADATA_TOKENS)
+    constraint = metadata_grammar(given, lyrics=True, longest_s=lm.longest_s) if options.constrained else None
+    request = LMRequest(
+        ids,
+        min(ANSWER_TOKENS, lm.backend.max_length - len(ids)),
+        options.seed,
+        lm.cooled(options.sampling),
+        constraint=constraint,
+        stop_ids=(lm.vocabulary.end_turn,),
+        debug=options.debug,
+    )
+    observer = None if options.observer is None else partial(options.observer, "describe")
+    (result,) = lm.backend.generate([request], observer, options.cancel)
+    answer = parse_answer(lm.decode(result.ids))
+    metadata = {**answer.metadata, **given}
+    notes = list(answer.notes)
+    if not result.finished:
+        notes.append(f"The answer was cut off after {len(result.ids)} tokens.")
+    return _from_metadata(metadata, answer.lyrics, options.seed, tuple(answer.metadata), notes)
+
+
+def _from_metadata(
+    metadata: Metadata, lyrics: str, seed: int, fields: tuple[str, ...], notes: Sequence[str]
+) -> Description:
+    bpm, duration = metadata.get("bpm"), metadata.get("duration")
+    return Description(
+        caption=str(metadata.get("caption", "")),
+        lyrics=lyrics,
+        bpm=None if bpm is None else int(bpm),
+        duration=None if duration is None else float(duration),
+        keyscale=str(metadata.get("keyscale", "")),
+        language=str(metadata.get("language", "")),
+        timesignature=str(metadata.get("timesignature", "")),
+        genres=str(metadata.get("genres", "")),
+        instrumental=lyrics.strip().lower() == prompts.INSTRUMENTAL.lower(),
+        seed=seed,
+        metadata=metadata,
+        fields=fields,
+        notes=tuple(notes),
+    )
+
+
+def _with_words(description: Description, lyrics: str, caption: str | None = None) -> Description:
+    instrumental = lyrics.strip().lower() == prompts.INSTRUMENTAL.lower()
+    caption = description.caption if caption is None else caption
+    return replace(description, lyrics=lyrics, caption=caption, instrumental=instrumental)
+
+
+def _with_status(description: Description, success: str, detail: str) -> Description:
+    if not description.fields:
+        return description
+    return replace(description, status=f"{success}\nGenerated fields: {detail}")

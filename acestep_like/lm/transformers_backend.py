@@ -1,0 +1,168 @@
+"""The `pt` backend: batches of (guided, unguided) pairs through one KV cache, weights from a transformers folder."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from transformers import AutoModelForCausalLM, PreTrainedTokenizerBase, Qwen3ForCausalLM
+
+from acestep_like.errors import CheckpointError, LMError
+from acestep_like.lm.base import CodeRange, Grammar, LMRequest, LMResult, TokenObserver
+from acestep_like.lm.constraint import GrammarCompiler, GrammarState
+from acestep_like.lm.qwen3 import Qwen3Decoder
+from acestep_like.lm.sampling import draw
+from acestep_like.progress import CancelToken
+
+
+class TransformersBackend:
+    """Runs a Qwen3 on any torch device.
+
+    Both rows of a pair live in one batch and are fed the same token in the same step: they cannot fall out of step.
+    """
+
+    name = "pt"
+
+    def __init__(self, model: Qwen3ForCausalLM, tokenizer: PreTrainedTokenizerBase, stop_id: int) -> None:
+        self.vocab_size = int(model.config.vocab_size)
+        self.decoder = Qwen3Decoder(model)
+        self.max_length = self.decoder.max_length
+        self._tokenizer, self._stop_id = tokenizer, stop_id
+        self._compiler: GrammarCompiler | None = None
+
+    @classmethod
+    def load(
+        cls, folder: Path, tokenizer: PreTrainedTokenizerBase, stop_id: int, *, device: str, dtype: torch.dtype
+    ) -> TransformersBackend:
+        """Read a folder in the transformers layout.
+
+        Raises:
+            CheckpointError: it is not a Qwen3 language model.
+        """
+        model = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, local_files_only=True)
+        if not isinstance(model, Qwen3ForCausalLM):
+            raise CheckpointError(f"{folder.name} is a {type(model).__name__}, not a Qwen3ForCausalLM.")
+        return cls(torch.nn.Module.to(model.eval(), device), tokenizer, stop_id)
+
+    def generate(
+        self,
+        requests: Sequence[LMRequest],
+        observer: TokenObserver | None = None,
+        cancel: CancelToken | None = None,
+    ) -> list[LMResult]:
+        """Continue every request; requests that can share a batch do.
+
+        Raises:
+            LMError: a prompt and its answer do not fit the model's context.
+            Cancelled: `cancel` was set.
+        """
+        results: dict[int, LMResult] = {}
+        groups: dict[tuple[object, ...], list[int]] = {}
+        for index, request in enumerate(requests):
+            kind = request.constraint if isinstance(request.constraint, CodeRange) else None
+            groups.setdefault((request.sampling, request.uncond_ids is None, kind), []).append(index)
+        for indices in groups.values():
+            batch = _Batch(self, [requests[index] for index in indices])
+            results.update(zip(indices, batch.run(observer, cancel), strict=True))
+        return [results[index] for index in range(len(requests))]
+
+    def start_grammar(self, request: LMRequest) -> GrammarState | None:
+        """The state of a request's grammar, if it has one."""
+        if not isinstance(request.constraint, Grammar):
+            return None
+        if self._compiler is None:
+            self._compiler = GrammarCompiler(self._tokenizer, self.vocab_size, self._stop_id)
+        return self._compiler.start(request.constraint.ebnf, debug=request.debug)
+
+
+class _Batch:
+    """One batch from prompt to end: the guided rows first, then the unguided rows in the same order."""
+
+    def __init__(self, backend: TransformersBackend, requests: list[LMRequest]) -> None:
+        self.decoder, self.requests = backend.decoder, requests
+        self.sampling = requests[0].sampling
+        constraint = requests[0].constraint
+        span = (constraint.first, constraint.last) if isinstance(constraint, CodeRange) else (0, backend.vocab_size)
+        self.first, self.last = span
+        self.grammars = [backend.start_grammar(request) for request in requests]
+        self.generators = [torch.Generator().manual_seed(request.seed) for request in requests]
+        self.drawn: list[list[int]] = [[] for _ in requests]
+        self.finished = [False for _ in requests]
+        prompts = [request.cond_ids for request in requests]
+        prompts += [request.uncond_ids for request in requests if request.uncond_ids is not None]
+        self.guided = len(prompts) > len(requests)
+        longest = max(len(prompt) for prompt in prompts)
+        self.steps = max(request.max_tokens for request in requests)
+        if longest + self.steps > backend.max_length:
+            raise LMError(
+                f"The prompt has {longest} tokens and up to {self.steps} more were asked for; the model's context"
+                f" holds {backend.max_length}. Shorten lyrics, codes or duration."
+            )
+        rows = [[0] * (longest - len(prompt)) + list(prompt) for prompt in prompts]
+        padding = torch.tensor([longest - len(prompt) for prompt in prompts], device=self.decoder.device)
+        self.prompt = torch.tensor(rows, device=self.decoder.device)
+        self.cache = self.decoder.new_cache(padding, longest + self.steps)
+
+    @torch.inference_mode()
+    def run(self, observer: TokenObserver | None, cancel: CancelToken | None) -> list[LMResult]:
+        ids = self.prompt
+        for step in range(self.steps):
+            if cancel is not None:
+                cancel.raise_if_cancelled()
+            tokens = self._next(self.decoder.logits(self.decoder.forward(ids, self.cache), self.first, self.last))
+            if observer is not None:
+                observer(step + 1, self.steps)
+            if tokens is None:
+                break
+            column = torch.tensor(tokens, device=self.decoder.device)
+            ids = (torch.cat([column, column]) if self.guided else column).unsqueeze(1)
+        return [LMResult(tuple(drawn), done) for drawn, done in zip(self.drawn, self.finished, strict=True)]
+
+    def _next(self, logits: torch.Tensor) -> list[int] | None:
+        """The next token of every request (any token for finished ones), or None when all are finished."""
+        tokens = [0] * len(self.requests)
+        free = []
+        for row, grammar in enumerate(self.grammars):
+            if self.finished[row]:
+                continue
+            forced = grammar.forced() if grammar is not None else None
+            if forced is None:
+                free.append(row)
+            else:
+                tokens[row] = forced
+        if free:
+            for row, token in zip(free, self._draw(logits, free), strict=True):
+                tokens[row] = token
+        for row in range(len(tokens)):
+            if not self.finished[row]:
+                self._take(row, tokens[row])
+        return None if all(self.finished) else tokens
+
+    def _draw(self, logits: torch.Tensor, rows: list[int]) -> list[int]:
+        count = len(self.requests)
+        index = torch.tensor(rows, device=logits.device)
+        cond, uncond = logits[:count][index], logits[count:][index] if self.guided else None
+        grammars = [self.grammars[row] for row in rows]
+
+        def mask(values: torch.Tensor) -> None:
+            for value, grammar in zip(values, grammars, strict=True):
+                if grammar is not None:
+                    grammar.mask(value)
+
+        previous = [[token - self.first for token in self.drawn[row]] for row in rows]
+        generators = [self.generators[row] for row in rows]
+        columns = draw(cond, uncond, self.sampling, previous, generators, mask)
+        return [column + self.first for column in columns]
+
+    def _take(self, row: int, token: int) -> None:
+        """Record a token and see whether it ends the sequence."""
+        request, grammar = self.requests[row], self.grammars[row]
+        if grammar is not None:
+            grammar.accept(token)
+        if token in request.stop_ids and not request.exact_tokens:
+            self.finished[row] = True
+            return
+        self.drawn[row].append(token)
+        if len(self.drawn[row]) >= request.max_tokens:
+            self.finished[row] = True
