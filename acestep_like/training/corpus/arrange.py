@@ -15,7 +15,8 @@ from acestep_like.training.corpus.styles import ALL, Part
 from acestep_like.training.corpus.theory import lead_voices
 
 Stream = Callable[[str], random.Random]
-_BASS_CLASS_ROLES = ("bass",)
+_REST_CHANCE = {"intro": 0.5, "bridge": 0.35, "outro": 0.3}
+"""How often a layer that is not the main chords rests in a kind of section."""
 
 
 def arrange(context: Context, sections: list[SectionContext], has_vocals: bool, stream: Stream) -> list[Track]:
@@ -41,8 +42,18 @@ def _plays(section: SectionContext, allowed: str) -> bool:
     return section.name[0] in allowed
 
 
+def _rests(section: SectionContext, layer: str, stream: Stream) -> bool:
+    """Whether a layer is silent in a section, decided once a song for each kind; the first verse starts smaller."""
+    chance = _REST_CHANCE.get(section.name, 0.0)
+    if section.name == "verse" and section.variant == 0 and section.start_bar == 0:
+        chance = 0.2
+    return stream(f"rest {layer} {section.name}").random() < chance
+
+
 def _melodic(part: Part, program: int, role: str, notes: list[Note], rng: random.Random) -> Track:
-    track_class = "bass" if role == "bass" else "backing_vocals" if role == "backing_vocals" else class_of(program)
+    track_class = "bass" if role == "bass" else class_of(program)
+    if track_class == "vocals" and role != "vocals":
+        track_class = "backing_vocals"
     pan = part.pan * rng.choice((1, 1, -1)) + rng.uniform(-0.08, 0.08)
     name = "synth bass" if role == "bass" and program >= 80 else PROGRAM_NAMES[program]
     return Track(name, track_class, role, 0, program, tuple(notes), round(max(-0.9, min(0.9, pan)), 3),
@@ -55,7 +66,7 @@ def _drums(context: Context, sections: list[SectionContext], stream: Stream) -> 
     late = stream("late drums").random() < 0.4
     notes: list[Note] = []
     for section in sections:
-        if section.name == "intro" and late:
+        if (section.name == "intro" and late) or (section.name == "bridge" and _rests(section, "drums", stream)):
             continue
         notes += drum_part(context, section, feel, stream(f"drums {section.name} {section.variant}"))
     return Track("drum kit", "drums", "drums", DRUM_BANK, kit, tuple(notes), 0.0,
@@ -77,9 +88,8 @@ def _percussion(context: Context, sections: list[SectionContext], stream: Stream
 
 def _bass(context: Context, sections: list[SectionContext], part: Part, stream: Stream) -> Track:
     notes: list[Note] = []
-    late = stream("late bass").random() < 0.6
     for section in sections:
-        if (section.name == "intro" and late) or not _plays(section, part.sections):
+        if not _plays(section, part.sections) or _rests(section, "bass", stream):
             continue
         notes += bass_part(context, section, part, stream(f"bass {section.name}"))
     program = stream("bass program").choice(part.programs)
@@ -92,7 +102,7 @@ def _comp(context: Context, sections: list[SectionContext], part: Part, index: i
     voicer = Voicer(part.low, part.size)
     notes: list[Note] = []
     for section in sections:
-        if _plays(section, part.sections):
+        if _plays(section, part.sections) and not (index and _rests(section, f"comp {index}", stream)):
             notes += comp_part(context, section, part, voicer, stream(f"comp {index} {section.name}"))
     return _melodic(part, program, part.role, notes, rng)
 

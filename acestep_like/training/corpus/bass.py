@@ -62,6 +62,6 @@ def bass_part(context: Context, section: SectionContext, part: Part, rng: random
             pitch = _pitch(shown, chord, following, low, previous, rng)
             start, end = section.step_beat(bar, step), section.step_beat(bar, step + length)
             accent = 10 if step == 0 else 0
-            notes.append(context.hit(start, pitch, (end - start) * part.gate, part.velocity + accent, rng))
+            notes.append(context.hit(start, pitch, (end - start) * part.gate, part.velocity + accent + section.dynamic, rng))
             previous = pitch
     return notes

@@ -67,7 +67,7 @@ def comp_part(
             span = section.span_at(bar, step)
             pitches = _pitches(mark, voicer.voicing(span, shift), span, part)
             start, end = section.step_beat(bar, step), section.step_beat(bar, step + length)
-            level = part.velocity + _STRESS.get(mark, 0) + (6 if step == 0 else 0) + (5 if index else 0)
+            level = part.velocity + _STRESS.get(mark, 0) + (6 if step == 0 else 0) + section.dynamic
             order = pitches[::-1] if mark == "u" else pitches
             for place, pitch in enumerate(order):
                 delay = strum * place * (0.8 + 0.4 * rng.random())

@@ -64,11 +64,9 @@ def compose(
         bars = total_bars(stream("length"), bar_s)
         duration_s = bars * bar_s
     else:
-        bars = max(1, round(duration_s / bar_s))
-        if (bars - 1) * bar_s > duration_s - 0.75 * min(bar_s, 1.5) and bars > 1:
-            bars -= 1  # the last chord needs time to sound
-        if bars * bar_s < duration_s - 1e-6 and duration_s - bars * bar_s > bar_s:
-            bars = int(duration_s / bar_s)
+        bars = max(1, int(duration_s / bar_s + 1e-6))
+        if duration_s - bars * bar_s >= max(1.0, 0.4 * bar_s):
+            bars += 1  # long enough for the last chord to sound in a cut bar
     sections = plan.sections if plan is not None and plan.sections else choose_form(stream("form"), bars, bar_s)
     colour = _weighted(stream("colour"), row.colours)
     chords = plan.chords if plan is not None and plan.chords else _harmony(stream, row, key, colour, sections, meter)

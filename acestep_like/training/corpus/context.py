@@ -12,6 +12,8 @@ from acestep_like.training.corpus.patterns import STEPS_PER_BAR, STEPS_PER_BEAT
 from acestep_like.training.corpus.song import Note
 from acestep_like.training.corpus.styles import Style
 
+_DYNAMIC = {"intro": -12, "verse": -4, "chorus": 8, "bridge": -10, "solo": 5, "outro": -10}
+
 
 @dataclass(frozen=True)
 class Context:
@@ -50,6 +52,11 @@ class SectionContext:
     variant: int
     chords: tuple[ChordSpan, ...]
     last: bool
+
+    @property
+    def dynamic(self) -> int:
+        """MIDI velocity added by the kind of section, so that a chorus is louder than a verse."""
+        return _DYNAMIC[self.name]
 
     def is_ending(self, bar: int) -> bool:
         """Whether a bar of this section is the last of the song: one held chord, so that it can ring out."""

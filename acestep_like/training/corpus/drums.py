@@ -53,7 +53,7 @@ def drum_part(context: Context, section: SectionContext, feel: str, rng: random.
                 continue
             for step, mark in enumerate(clean(text)[:fill_from]):
                 if mark != "." and not (mark == "o" and rng.random() < 0.15):
-                    level = _LEVEL[voice] * _STRESS[mark] * (1 if step else 1.05)
+                    level = _LEVEL[voice] * _STRESS[mark] * (1 if step else 1.05) + section.dynamic
                     notes.append(context.hit(section.step_beat(bar, step), _KEYS[voice], 0.2, level, rng))
         if fill:
             notes += _fill(context, section, bar, fill_from, steps, rng)
@@ -91,10 +91,10 @@ def percussion_part(context: Context, section: SectionContext, kind: str, rng: r
             if mark == ".":
                 continue
             beat = section.step_beat(bar, step)
-            level = 62 if mark == "o" else 96 if mark == "X" else 84
+            level = (62 if mark == "o" else 96 if mark == "X" else 84) + section.dynamic
             if kind == "timpani":
                 root = section.chord_at(bar, step).bass_note
-                notes.append(context.hit(beat, 36 + (root - 36 + 3) % 12 + 2 - 5, 1.5, level, rng))
+                notes.append(context.hit(beat, 33 + (root - 33) % 12, 1.5, level, rng))
             elif kind == "taiko":
                 notes.append(context.hit(beat, 43 if mark == "l" else 50, 1.0, level + 8, rng))
             else:

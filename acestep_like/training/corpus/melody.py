@@ -127,7 +127,7 @@ def melody_part(
                 pitch = nearest_in(target + 1.5, classes)
             length = min(length, context.steps_per_bar * (section.bars - bar) - place)
             start, end = section.step_beat(bar, place), section.step_beat(bar, place + length)
-            level = velocity + (6 if strong else 0) + min(max(height, -3), 6)
+            level = velocity + (6 if strong else 0) + min(max(height, -3), 6) + section.dynamic // 2
             notes.append(context.hit(start, pitch, (end - start) * gate, level, rng))
             previous = pitch
     return notes
