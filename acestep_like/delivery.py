@@ -71,11 +71,30 @@ def item_params(job: Job, item: Item, lm_name: str) -> dict[str, Any]:
         "instruction": job.instruction,
         "seed": item.request.seed,
         "audio_codes": item.request.audio_codes,
+        **_plan_facts(item),
         "checkpoint": job.checkpoint.name,
         "lm": lm_name,
         "audio_format": job.config.audio_format,
         **_mp3_settings(job.config),
         **job.lineage,
+    }
+
+
+def _plan_facts(item: Item) -> dict[str, Any]:
+    """The song plan of a guided checkpoint in words: what was chosen where nobody said anything."""
+    plan = item.request.plan
+    if plan is None:
+        return {}
+    from acestep_like.harmony import chart_text
+
+    return {
+        "plan": {
+            "bpm": plan.bpm,
+            "keyscale": plan.keyscale.name if plan.keyscale else "",
+            "timesignature": plan.timesignature or "",
+            "chords": chart_text(plan),
+            "sections": [[section.name, section.start_bar, section.bars] for section in plan.sections],
+        }
     }
 
 

@@ -17,6 +17,7 @@ from typing import Any
 from acestep_like.errors import InputError
 
 _SPEC = "spec"
+_HUGE = 2**53
 
 
 class UnsetInt(int):
@@ -100,7 +101,7 @@ class FieldSpec:
         """The numeric range in words, empty without one."""
         if self.above is not None:
             return f"above {_plain(self.above)}" + ("" if self.high is None else f" and at most {_plain(self.high)}")
-        if self.low is not None and self.high is not None:
+        if self.low is not None and self.high is not None and self.high < _HUGE:
             return f"from {_plain(self.low)} to {_plain(self.high)}"
         if self.low is not None:
             return f"of at least {_plain(self.low)}"
@@ -259,4 +260,4 @@ def _nearest(text: str, known: Iterable[Any]) -> str:
 
 
 def _plain(number: float) -> str:
-    return f"{number:g}" if abs(number) < 1e6 else str(int(number))
+    return f"{number:g}" if abs(number) < 1e6 else f"{int(number)}"

@@ -74,11 +74,15 @@ def generate_music(
     try:
         return _generate(dit_handler, llm_handler, params, config, save_dir, Progress(progress), on_step, cancel)
     except NotLoadedError as error:
-        return GenerationResult(success=False, status_message=_NO_DIT[0], error=str(error) or _NO_DIT[1])
+        return _failed(_NO_DIT[0], error)
     except LMError as error:
-        return GenerationResult(success=False, status_message=f"❌ LM generation failed: {error}", error=str(error))
+        return _failed(f"❌ LM generation failed: {error}", error)
     except AceStepError as error:
-        return GenerationResult(success=False, status_message=f"Error: {error}", error=str(error))
+        return _failed(f"Error: {error}", error)
+
+
+def _failed(status: str, error: AceStepError) -> GenerationResult:
+    return GenerationResult(success=False, status_message=status, error=str(error), exception=error)
 
 
 def _generate(

@@ -18,7 +18,8 @@ from typing import Any, TypeVar
 
 from acestep_like.errors import InputError
 from acestep_like.fields import FieldSpec, UnsetFloat, UnsetInt, is_given, parameter, reject_unknown, specs
-from acestep_like.music import LANGUAGES, parse_chords, parse_keyscale, parse_timesignature
+from acestep_like.harmony import parse_chart
+from acestep_like.music import LANGUAGES, parse_keyscale, parse_timesignature
 from acestep_like.tasks import DEFAULT_INSTRUCTION, TASKS, resolve_instruction, task_spec
 
 MAX_SEED = 2**63 - 1
@@ -33,10 +34,12 @@ _MAX_CODE = 63999
 _CODE_RATE_HZ = 5
 _MAX_DURATION_S = 600
 
-_TEXT, _META, _DIFFUSION, _DIT, _TASK, _LM, _COT, _LATER, _BATCH, _FILE = (
-    "Text", "Music metadata", "Generation", "Advanced DiT", "Task", "5 Hz language model",
-    "Filled in by the language model", "Sound and experiments", "Batch", "Files",
+GROUPS = (
+    "Text", "Music metadata", "Task", "Generation", "Advanced DiT", "5 Hz language model", "Sound and experiments",
+    "Batch", "Files", "Filled in by the language model",
 )  # fmt: skip
+"""Headings of the fields, in the order of help and docs."""
+_TEXT, _META, _TASK, _DIFFUSION, _DIT, _LM, _LATER, _BATCH, _FILE, COT_GROUP = GROUPS
 
 _Self = TypeVar("_Self", bound="_Parameters")
 
@@ -140,8 +143,9 @@ class GenerationParams(_Parameters):
     instrumental: bool = parameter(False, "bool", _TEXT, "Music without a voice, whatever the lyrics say.")
     chords: str = parameter(
         "", "str", _META, "Chord chart, bars between '|', played in a circle; '%' repeats a bar, '(Am | F) x2' a "
-        "group. Only for checkpoints with a guide (the embedded one); empty lets the key and style choose.",
-        max_length=4096, reader=parse_chords, example="'Am | F | C | G'",
+        "group, 'verse: Am | F; chorus: C | G' gives each section its own. Only for checkpoints with a guide (the "
+        "embedded one); empty lets key and style choose.", max_length=4096, reader=parse_chart,
+        example="'Am | F | C | G'",
     )  # fmt: skip
 
     # Metadata
@@ -224,13 +228,13 @@ class GenerationParams(_Parameters):
     use_constrained_decoding: bool = parameter(True, "bool", _LM, "Hold its metadata to the grammar.")
 
     # Filled in by the language model
-    cot_bpm: int | None = parameter(None, "any", _COT, "Tempo it chose.", output=True)
-    cot_keyscale: str = parameter("", "any", _COT, "Key it chose.", output=True)
-    cot_timesignature: str = parameter("", "any", _COT, "Time signature it chose.", output=True)
-    cot_duration: float | None = parameter(None, "any", _COT, "Length it chose.", unit="seconds", output=True)
-    cot_vocal_language: str = parameter("unknown", "any", _COT, "Language it detected.", output=True)
-    cot_caption: str = parameter("", "any", _COT, "Caption it wrote.", output=True)
-    cot_lyrics: str = parameter("", "any", _COT, "Lyrics it wrote.", output=True)
+    cot_bpm: int | None = parameter(None, "any", COT_GROUP, "Tempo it chose.", output=True)
+    cot_keyscale: str = parameter("", "any", COT_GROUP, "Key it chose.", output=True)
+    cot_timesignature: str = parameter("", "any", COT_GROUP, "Time signature it chose.", output=True)
+    cot_duration: float | None = parameter(None, "any", COT_GROUP, "Length it chose.", unit="seconds", output=True)
+    cot_vocal_language: str = parameter("unknown", "any", COT_GROUP, "Language it detected.", output=True)
+    cot_caption: str = parameter("", "any", COT_GROUP, "Caption it wrote.", output=True)
+    cot_lyrics: str = parameter("", "any", COT_GROUP, "Lyrics it wrote.", output=True)
 
     # Later additions upstream
     enable_normalization: bool = parameter(True, "bool", _LATER, "Bring the peak to normalization_db.")

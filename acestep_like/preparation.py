@@ -60,6 +60,7 @@ class Job:
         instruction: the sentence for the DiT.
         inference_steps, shift, guidance_scale: given by the caller or else the checkpoint's own.
         lineage: names and digests of the audio that goes in, for the recipe.
+        inherited: tempo, key, meter and chords of a source that this package made; what was given wins.
         notes: sentences for the status message.
     """
 
@@ -76,6 +77,7 @@ class Job:
     source: Source | None = None
     references: tuple[torch.Tensor, ...] = ()
     lineage: dict[str, Any] = field(default_factory=dict)
+    inherited: dict[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
 
@@ -114,6 +116,7 @@ def prepare(params: GenerationParams, config: GenerationConfig, checkpoint: Chec
         source=source,
         references=references,
         lineage={**source_facts, **reference_facts},
+        inherited=_inherited(asked, spec, checkpoint),
         notes=tuple(notes),
     )
 
@@ -162,7 +165,9 @@ def _read_source(
         raise InputError("src_audio", f"{length_s:.1f} s of audio", f"at most {limit:g} s for {checkpoint.name}",
                          "Cut it, or work on it in parts.")  # fmt: skip
     facts = {"src_sha256": _digest(samples)}
-    key = _key_of(params.src_audio)
+    from acestep_like.lineage import origin_of
+
+    key = origin_of(params.src_audio).key
     return Source(padded, spans, duration_s, left_s), {**facts, **({"parents": [key]} if key else {})}
 
 
@@ -179,15 +184,17 @@ def _read_references(params: GenerationParams) -> tuple[tuple[torch.Tensor, ...]
     return loaded, {"reference_sha256": [_digest(samples) for samples in loaded]}
 
 
+def _inherited(params: GenerationParams, spec: TaskSpec, checkpoint: CheckpointInfo) -> dict[str, Any]:
+    """What the recipe of a source says about its music."""
+    if not spec.needs_source:
+        return {}
+    from acestep_like.lineage import origin_of
+
+    return origin_of(params.src_audio).metadata(guided=checkpoint.guide_version is not None)
+
+
 def _digest(samples: torch.Tensor) -> str:
     return hashlib.sha256(samples.contiguous().numpy().tobytes()).hexdigest()[:16]
-
-
-def _key_of(audio: object) -> str:
-    """The key of an earlier result, so that lineage can be followed; empty for files and arrays."""
-    audios = getattr(audio, "audios", None)
-    audio = audios[0] if audios else audio
-    return str(getattr(audio, "key", "") or "")
 
 
 def think_request(job: Job, lm_ready: bool) -> ThinkRequest | None:
@@ -266,30 +273,55 @@ def settle_items(job: Job, thoughts: Sequence[Thought | None]) -> list[Item]:
 
 
 def _settle(job: Job, seed: int, thought: Thought | None) -> Item:
-    from acestep_like.diffusion.request import ItemRequest
-
-    params = job.params
+    params, known = job.params, job.inherited
     decided = {name: thought.metadata[name] for name in thought.decided if name in thought.metadata} if thought else {}
     cot = _cot_fields(decided)
-    bpm = params.bpm if params.bpm is not None else cot.get("cot_bpm")
-    key = _ace_key(params.keyscale) or cot.get("cot_keyscale", "")
-    meter = _ace_meter(params.timesignature) or cot.get("cot_timesignature", "")
-    language = params.vocal_language if params.vocal_language != "unknown" else cot.get("cot_vocal_language", "unknown")
-    caption = cot.get("cot_caption") or params.caption
     codes = params.audio_codes.strip() or (thought.codes if thought else "")
     duration_s, codes, notes = _settle_duration(job, cot.get("cot_duration"), codes)
-    request = ItemRequest(
+    music = Music(
+        bpm=params.bpm if params.bpm is not None else cot.get("cot_bpm", known.get("bpm")),
+        keyscale=params.keyscale.strip() or cot.get("cot_keyscale", known.get("keyscale", "")),
+        timesignature=_ace_meter(params.timesignature) or cot.get("cot_timesignature", known.get("timesignature", "")),
+        chords=params.chords.strip() or known.get("chords", ""),
+    )
+    plan = _plan(job, duration_s, music, seed)
+    language = params.vocal_language if params.vocal_language != "unknown" else cot.get("cot_vocal_language", "unknown")
+    caption = cot.get("cot_caption") or params.caption
+    request = _item_request(job, seed, caption, language, codes, music, plan)
+    return Item(request, duration_s, cot, notes + (thought.notes if thought else ()))
+
+
+@dataclass(frozen=True)
+class Music:
+    """What is known of an item's music before its plan: given, decided by the language model, or the source's."""
+
+    bpm: float | None
+    keyscale: str
+    timesignature: str
+    chords: str
+
+
+def _item_request(
+    job: Job, seed: int, caption: str, language: str, codes: str, music: Music, plan: SongPlan | None
+) -> ItemRequest:
+    """The item with its metadata in the prompt's vocabulary: the plan's where there is one, so that both agree."""
+    from acestep_like.diffusion.request import ItemRequest
+
+    bpm, meter, key = music.bpm, music.timesignature, _ace_key(music.keyscale)
+    if plan is not None:
+        bpm, meter = plan.bpm, plan.timesignature or ""
+        key = plan.keyscale.ace_name if plan.keyscale else ""
+    return ItemRequest(
         caption=caption,
         lyrics=job.lyrics,
         language=language,
-        bpm=bpm,
+        bpm=None if bpm is None else round(bpm),
         keyscale=key,
         timesignature=meter,
         seed=seed,
         audio_codes=codes,
-        plan=_plan(job, duration_s, bpm, meter, key, seed),
+        plan=plan,
     )
-    return Item(request, duration_s, cot, notes + (thought.notes if thought else ()))
 
 
 def _cot_fields(decided: dict[str, Any]) -> dict[str, Any]:
@@ -322,22 +354,31 @@ def _settle_duration(job: Job, planned_s: float | None, codes: str) -> tuple[flo
     return limit, "".join("<|audio_code_" + code for code in kept), (note,)
 
 
-def _plan(job: Job, duration_s: float | None, bpm: int | None, meter: str, key: str, seed: int) -> SongPlan | None:
-    """The song plan that a guided checkpoint is steered by; None for checkpoints without a guide."""
+def _plan(job: Job, duration_s: float | None, music: Music, seed: int) -> SongPlan | None:
+    """The plan that a guided checkpoint is steered by; None for checkpoints without a guide.
+
+    Music made from nothing gets a whole plan. A source has a tempo and harmony of its own: what nobody told stays
+    unknown there, and so does the grid when audio is put before its start.
+    """
     if job.checkpoint.guide_version is None or duration_s is None:
         return None
     from acestep_like.harmony import plan_song
 
+    source = job.source
+    if source is not None:
+        duration_s = source.samples.shape[-1] / SAMPLE_RATE
+        if source.left_padding_s > 0:
+            music = Music(None, music.keyscale, "", "")
     return plan_song(
         duration_s=duration_s,
-        bpm=bpm,
-        timesignature=meter,
-        # The caller's own mode (dorian, say) is kept for the plan; the prompt knows only major and minor.
-        keyscale=job.params.keyscale.strip() or key,
-        chords_text=job.params.chords,
+        bpm=music.bpm,
+        timesignature=music.timesignature,
+        keyscale=music.keyscale,
+        chords_text=music.chords,
         lyrics=job.lyrics,
         caption=job.params.caption,
         seed=seed,
+        choose=source is None,
     )
 
 

@@ -11,6 +11,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from acestep_like.errors import AceStepError
+
 
 @dataclass(eq=False)
 class AudioResult(Mapping[str, Any]):
@@ -81,6 +83,7 @@ class GenerationResult:
         extra_outputs: `lm_metadata`, `time_costs` (seconds), `latents`, `masks` and upstream's other keys.
         success: whether the audios are there.
         error: one sentence when they are not.
+        exception: the error of this package behind it, for callers who prefer to raise.
     """
 
     audios: list[AudioResult] = field(default_factory=list)
@@ -88,6 +91,7 @@ class GenerationResult:
     extra_outputs: dict[str, Any] = field(default_factory=dict, repr=False)
     success: bool = True
     error: str | None = None
+    exception: AceStepError | None = field(default=None, repr=False)
 
     def to_dict(self) -> dict[str, Any]:
         """JSON values; tensors are left out."""

@@ -203,8 +203,9 @@ FILES = ["missing", "folder", "empty", "not audio", "silent", "too short", "trun
 
 @pytest.mark.parametrize("kind", FILES)
 @pytest.mark.parametrize("field", ["src_audio", "reference_audio"])
-def test_bad_files(tmp_path, kind, field):
-    path = bad_file(tmp_path, kind)
+def test_bad_files(tmp_path, monkeypatch, kind, field):
+    monkeypatch.chdir(tmp_path)
+    path = bad_file(tmp_path, kind).relative_to(tmp_path)
     before = sorted(tmp_path.rglob("*"))
     task = {"task_type": "cover"} if field == "src_audio" else {}
     error = refused(GenerationParams(**GOOD, **task, **{field: str(path)}), GenerationConfig(), tmp_path / "out")
@@ -222,10 +223,11 @@ def test_an_unreadable_file(tmp_path):
 
 
 def test_a_read_that_is_not_permitted(tmp_path, monkeypatch):
-    path = tmp_path / "secret.wav"
+    monkeypatch.chdir(tmp_path)
+    path = "secret.wav"
     sf.write(path, np.ones((96000, 2)) * 0.1, 48000)
     monkeypatch.setattr("os.access", lambda *_: False)
-    error = refused(GenerationParams(**GOOD, task_type="cover", src_audio=str(path)), GenerationConfig(), None)
+    error = refused(GenerationParams(**GOOD, task_type="cover", src_audio=path), GenerationConfig(), None)
     assert "readable" in error and "secret.wav" in error
 
 

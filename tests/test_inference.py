@@ -351,7 +351,7 @@ def test_a_failing_write_leaves_no_file_of_the_batch(tmp_path, monkeypatch):
 def test_time_costs_add_up():
     class Slow(FakeDiT):
         def generate(self, *args, **kwargs):
-            time.sleep(0.05)
+            time.sleep(0.3)
             return super().generate(*args, **kwargs)
 
     began = time.perf_counter()
@@ -360,7 +360,7 @@ def test_time_costs_add_up():
     parts = sum(costs[name] for name in
                 ("preparation_time", "lm_total_time", "dit_total_time_cost", "saving_time"))  # fmt: skip
     assert parts == pytest.approx(costs["pipeline_total_time"], rel=0.05)
-    assert costs["pipeline_total_time"] == pytest.approx(wall, rel=0.05)
+    assert costs["pipeline_total_time"] == pytest.approx(wall, rel=0.1)
     stages = ("encoder", "diffusion", "diffusion_per_step", "vae_decode", "offload")
     assert {f"dit_{stage}_time_cost" for stage in stages} <= set(costs)
     assert {"lm_phase1_time", "lm_phase2_time"} <= set(costs)

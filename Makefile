@@ -1,0 +1,51 @@
+# make song   hear the embedded model: about 20 s of music on this machine's CPU
+# make test   lint, types and the whole test suite, offline once installed
+# make mini   train the embedded model from nothing (hours; see docs/architecture.md)
+# make docs   write the generated parts of docs/ anew
+#
+# Needed: Python 3.10 or later and make. Everything else goes into .venv.
+
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+SONG   ?= lo-fi hip hop with soft piano
+# One thread a process is fastest where cores are few and shared; the suite's own setting is in tests/conftest.py.
+TESTS  ?= tests
+
+.PHONY: song test lint mini docs clean
+
+song: $(VENV)/.song
+	$(BIN)/acestep-like generate "$(SONG)" --bpm 84 --key "A minor" --duration 20 --out outputs
+
+test: $(VENV)/.test lint
+	$(BIN)/python -m pytest -q $(TESTS)
+
+lint: $(VENV)/.test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+mini: $(VENV)/.mini
+	$(BIN)/python -m acestep_like.training
+
+docs: $(VENV)/.song
+	$(BIN)/python -m acestep_like.docs
+
+$(BIN)/python:
+	$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 10) else "Python 3.10 or later is needed")'
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.song: $(BIN)/python pyproject.toml constraints.txt
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e .
+	touch $@
+
+$(VENV)/.test: $(BIN)/python pyproject.toml constraints.txt
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[test]'
+	touch $@ $(VENV)/.song
+
+$(VENV)/.mini: $(BIN)/python pyproject.toml constraints.txt
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[train]'
+	touch $@
+
+clean:
+	rm -rf $(VENV) outputs build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
