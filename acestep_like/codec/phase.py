@@ -9,7 +9,6 @@ frames to come are looked at, so blocks join without a seam and early output doe
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 
 import torch
 from torch import Tensor
@@ -109,28 +108,3 @@ class PhaseStream:
             before = found
             whole[fixed:] = aim * (magnitude / (aim.abs() + 1e-9))
         return whole[fixed:]
-
-
-def blocks(frames: int, size: int, lookahead: int) -> Iterator[tuple[int, int, int]]:
-    """Fixed grid of blocks over `frames`: yields first frame, end frame, and frames of look-ahead that exist."""
-    for first in range(0, frames, size):
-        end = min(first + size, frames)
-        yield first, end, min(lookahead, frames - end)
-
-
-def rebuild(
-    magnitude: Tensor, window: Tensor, hop: int, iterations: int, block: int = 256, lookahead: int = 16
-) -> Tensor:
-    """Complex spectra `[J, F]` of magnitudes `[J, F]`, streamed over the fixed grid."""
-    stream = PhaseStream(window, hop, iterations)
-    parts = [stream.push(magnitude[a : b + ahead], ahead) for a, b, ahead in blocks(len(magnitude), block, lookahead)]
-    return torch.cat(parts)
-
-
-def istft(spectra: Tensor, window: Tensor, hop: int) -> Tensor:
-    """Least-squares inverse of `dsp.stft`: `[..., J, F]` to `[..., hop * J]`."""
-    n_fft = window.shape[0]
-    margin = (n_fft - hop) // 2
-    signal = overlap_add(torch.fft.irfft(spectra, n=n_fft) * window, hop)
-    envelope = overlap_add((window**2).expand(spectra.shape[-2], -1), hop).clamp(min=1e-3)
-    return (signal / envelope)[..., margin : signal.shape[-1] - margin]

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -23,6 +24,22 @@ from torch import Tensor, nn
 from acestep_like.codec import dsp, phase
 from acestep_like.codec.stereo import StereoBands
 from acestep_like.codec.tiling import overlap_discard, tile_spans
+
+_ENCODE_TILE_S = 20
+_NET_TILE = 256  # latents whose picture is predicted at once
+_BLOCK_FRAMES = 256  # spectral frames whose phases are found together: they fit the cache of a core
+_LOOKAHEAD_FRAMES = 16
+
+
+@dataclass(frozen=True)
+class _Block:
+    """A piece of the picture: `frames` of it from frame `first` on; log magnitude also of what comes after."""
+
+    first: int
+    frames: int
+    log_magnitude: Tensor
+    pan: Tensor
+    coherence: Tensor
 
 
 class LatentDistribution:
@@ -205,42 +222,49 @@ class SpectralAutoencoder(ModelMixin, ConfigMixin):
         return OobleckDecoderOutput(sample=audio) if return_dict else (audio,)
 
     def _decode_item(self, latents: Tensor, residual: bool) -> Tensor:
-        """`[64, T]` to `[2, hop * T]`: picture in tiles, phase as a stream, overlap-add as it goes."""
-        window, hop = self.window.float(), self.frame_hop
-        n_fft = window.shape[0]
+        """`[64, T]` to `[2, hop * T]`."""
         frames = latents.shape[1] * self.config.frames_per_latent
-        margin = (n_fft - hop) // 2
-        out = torch.zeros(2, hop * (frames - 1) + n_fft, device=latents.device)
-        stream = phase.PhaseStream(window, hop, self.config.griffin_lim_iterations)
-        for first, ahead, picture in self._pictures(latents, residual):
-            magnitude = (picture[0].exp() - dsp.MAGNITUDE_FLOOR).clamp(min=0.0)
-            mono = stream.push(magnitude, ahead)
-            count = len(mono)
-            stereo = self.stereo.spread(mono, picture[1][:count], picture[2][:count])
-            part = dsp.overlap_add(torch.fft.irfft(stereo, n=n_fft) * window, hop)
-            out[:, first * hop : first * hop + part.shape[-1]] += part
-        envelope = dsp.overlap_add((window**2).expand(frames, -1), hop).clamp(min=1e-3)
-        return (out / envelope)[:, margin : margin + frames * hop]
+        return self._synthesise(self._predicted_blocks(latents, residual), frames)
 
-    def _pictures(self, latents: Tensor, residual: bool) -> Iterator[tuple[int, int, tuple[Tensor, Tensor, Tensor]]]:
-        """Blocks of the fixed grid: first frame, frames of look-ahead, and log magnitude, pan, coherence of both."""
+    @torch.no_grad()
+    def render(self, log_magnitude: Tensor, pan: Tensor, coherence: Tensor) -> Tensor:
+        """Picture of one item (`[J, bins]`, `[J, bands]` twice) to audio `[2, J * hop / frames_per_latent]`."""
+        frames = len(log_magnitude)
+        blocks = (
+            _Block(a, b - a, log_magnitude[a : b + _LOOKAHEAD_FRAMES], pan[a:b], coherence[a:b])
+            for a, b in tile_spans(frames, _BLOCK_FRAMES)
+        )
+        return self._synthesise(blocks, frames)
+
+    def _predicted_blocks(self, latents: Tensor, residual: bool) -> Iterator[_Block]:
+        """The picture on a fixed grid: predicted in large tiles, given out in blocks."""
         per, reach = self.config.frames_per_latent, self.residual.reach
         length = latents.shape[1]
-        ahead_latents = _LOOKAHEAD_FRAMES // per
         for first, end in tile_spans(length, _NET_TILE):
-            left, right = max(0, first - reach), min(length, end + ahead_latents + reach)
+            left, right = max(0, first - reach), min(length, end + _LOOKAHEAD_FRAMES // per + reach)
             piece = latents[None, :, left:right].to(self.readout.weight.dtype)
-            picture = [part[0, (first - left) * per :].float() for part in self.predict(piece, residual)]
+            picture = (part[0, (first - left) * per :].float() for part in self.predict(piece, residual))
+            log_magnitude, pan, coherence = picture
             for a, b in tile_spans((end - first) * per, _BLOCK_FRAMES):
                 last = min(b + _LOOKAHEAD_FRAMES, (length - first) * per)
-                yield first * per + a, last - b, (picture[0][a:last], picture[1][a:last], picture[2][a:last])
+                yield _Block(first * per + a, b - a, log_magnitude[a:last], pan[a:b], coherence[a:b])
+
+    def _synthesise(self, blocks: Iterator[_Block], frames: int) -> Tensor:
+        """Phase as a stream over the blocks, overlap-add as it goes: `[2, frames * hop]`."""
+        window, hop = self.window.float(), self.frame_hop
+        n_fft = window.shape[0]
+        out = torch.zeros(2, hop * (frames - 1) + n_fft, device=window.device)
+        stream = phase.PhaseStream(window, hop, self.config.griffin_lim_iterations)
+        for block in blocks:
+            magnitude = (block.log_magnitude.exp() - dsp.MAGNITUDE_FLOOR).clamp(min=0.0)
+            mono = stream.push(magnitude, len(magnitude) - block.frames)
+            stereo = self.stereo.spread(mono, block.pan, block.coherence)
+            part = dsp.overlap_add(torch.fft.irfft(stereo, n=n_fft) * window, hop)
+            out[:, block.first * hop : block.first * hop + part.shape[-1]] += part
+        out /= dsp.overlap_add((window**2).expand(frames, -1), hop).clamp(min=1e-3)
+        margin = (n_fft - hop) // 2
+        return out[:, margin : margin + frames * hop]
 
     def forward(self, sample: Tensor, return_dict: bool = True) -> OobleckDecoderOutput | tuple[Tensor]:
         """Round trip of audio `[B, 2, N]` through the posterior's mean."""
         return self.decode(self.encode(sample).latent_dist.mode(), return_dict=return_dict)
-
-
-_ENCODE_TILE_S = 20
-_NET_TILE = 256  # latents whose picture is predicted at once
-_BLOCK_FRAMES = 256  # spectral frames whose phases are found together: they fit the cache of a core
-_LOOKAHEAD_FRAMES = 16

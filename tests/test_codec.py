@@ -1,0 +1,267 @@
+"""Promises of the codecs: shapes, silence, tiles without seams, items that do not see each other."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from acestep_like.codec import dsp
+from acestep_like.codec.base import DiffusersCodec
+from acestep_like.codec.load import as_codec, load_codec
+from acestep_like.codec.oobleck import decoder_reach, encoder_reach
+from acestep_like.codec.phase import PhaseStream
+from acestep_like.codec.spectral import SpectralAutoencoder
+from acestep_like.codec.stereo import StereoBands
+from acestep_like.codec.tiling import overlap_discard
+from acestep_like.errors import CheckpointError, InputError
+
+HOP, RATE = 1920, 48000
+
+
+def tone_music(seconds: float, seed: int = 0) -> Tensor:
+    """Decaying tones and clicks on a grid, left and right differing: [2, N]."""
+    rng = torch.Generator().manual_seed(seed)
+    time = torch.arange(int(seconds * RATE)) / RATE
+    out = torch.zeros(2, len(time))
+    for beat in range(int(seconds * 4)):
+        start = beat * RATE // 4
+        age = time[start:] - time[start]
+        pitch = 110.0 * 2 ** (float(torch.randint(0, 36, (1,), generator=rng)) / 12)
+        gains = 0.1 + 0.2 * torch.rand(2, 1, generator=rng)
+        out[:, start:] += gains * torch.sin(2 * math.pi * pitch * age) * torch.exp(-5 * age)
+        click = torch.randn(2, 480, generator=rng) * 0.1
+        out[:, start : start + 480] += click[:, : out.shape[1] - start]
+    return out
+
+
+@pytest.fixture(scope="module")
+def spectral() -> SpectralAutoencoder:
+    """A small codec fitted to a few synthetic seconds, with a random residual so that every layer matters."""
+    from acestep_like.training.codec import fit_pca
+
+    model = fit_pca(
+        [tone_music(4.0, seed) * 0.5**seed for seed in range(3)],
+        decoder_width=16, low_blocks=2, high_blocks=2, griffin_lim_iterations=4, log=lambda line: None,
+    )  # fmt: skip
+    torch.nn.init.normal_(model.residual.head.weight, std=0.02, generator=torch.Generator().manual_seed(1))
+    return model
+
+
+@pytest.fixture(scope="module")
+def codec(spectral: SpectralAutoencoder) -> DiffusersCodec:
+    return as_codec(spectral)
+
+
+@pytest.fixture(scope="module")
+def music(codec: DiffusersCodec) -> Tensor:
+    return codec.encode(tone_music(14.0, 7)[None])
+
+
+def test_contract_shapes_and_numbers(codec: DiffusersCodec) -> None:
+    assert (codec.sample_rate, codec.latent_rate, codec.hop, codec.channels) == (RATE, 25.0, HOP, 64)
+    latents = codec.encode(torch.randn(2, 2, 5 * HOP + 77) * 0.1)
+    assert latents.shape == (2, 5, 64) and latents.dtype == torch.float32
+    audio = codec.decode(latents)
+    assert audio.shape == (2, 2, 5 * HOP) and audio.dtype == torch.float32
+
+
+def test_diffusers_interface_is_that_of_oobleck(spectral: SpectralAutoencoder) -> None:
+    posterior = spectral.encode(torch.randn(1, 2, 4 * HOP)).latent_dist
+    assert posterior.mode().shape == (1, 64, 4)
+    assert math.prod(spectral.config.downsampling_ratios) == HOP and spectral.config.sampling_rate == RATE
+    assert spectral.decode(posterior.mode()).sample.shape == (1, 2, 4 * HOP)
+    assert spectral.decode(posterior.mode(), return_dict=False)[0].shape == (1, 2, 4 * HOP)
+
+
+@pytest.mark.parametrize("frames", [1, 2, 7])
+def test_shortest_clips_decode(codec: DiffusersCodec, frames: int) -> None:
+    audio = codec.decode(codec.encode(torch.randn(1, 2, frames * HOP) * 0.1))
+    assert audio.shape[-1] == frames * HOP and bool(audio.isfinite().all())
+
+
+def test_posterior_samples_are_seeded_and_small(codec: DiffusersCodec) -> None:
+    audio = tone_music(1.0)[None]
+    mean = codec.encode(audio)
+    first, again = (codec.encode(audio, generator=torch.Generator().manual_seed(3)) for _ in range(2))
+    other = codec.encode(audio, generator=torch.Generator().manual_seed(4))
+    assert torch.equal(first, again) and not torch.equal(first, other)
+    assert float((first - mean).std()) == pytest.approx(codec.model.config.latent_std, rel=0.1)
+    assert torch.equal(mean, codec.encode(audio))
+
+
+def test_latents_have_one_scale_and_natural_energies(music: Tensor) -> None:
+    energies = music[0].var(0)
+    assert 0.3 < float(music.std()) < 3.0
+    assert float(energies[:8].sum()) > float(energies[-8:].sum()) * 4
+
+
+def test_silence_is_one_latent_and_decodes_silent(spectral: SpectralAutoencoder, codec: DiffusersCodec) -> None:
+    latents = codec.encode(torch.zeros(1, 2, 60 * HOP))[0]
+    assert torch.allclose(latents, spectral.silence_latent().expand_as(latents), atol=1e-4)
+
+
+def test_encoding_in_tiles_equals_encoding_whole(spectral: SpectralAutoencoder) -> None:
+    audio = tone_music(30.0)[None, :, : 740 * HOP]
+    with torch.no_grad():
+        assert audio.shape[-1] > 20 * RATE
+        tiled, whole = spectral.encode(audio).latent_dist.mode(), spectral._project(audio)
+    assert torch.allclose(tiled, whole, atol=1e-4)
+
+
+def test_the_picture_in_tiles_equals_the_picture_whole(spectral: SpectralAutoencoder, music: Tensor) -> None:
+    latents = music[0].T[:, :300]
+    with torch.no_grad():
+        whole = spectral.predict(latents[None])[0][0]
+        blocks = list(spectral._predicted_blocks(latents, residual=True))
+    tiled = torch.cat([block.log_magnitude[: block.frames] for block in blocks])
+    assert torch.allclose(tiled, whole, atol=1e-3)
+
+
+def test_early_sound_does_not_depend_on_the_length(codec: DiffusersCodec, music: Tensor) -> None:
+    whole, start = codec.decode(music), codec.decode(music[:, :280])
+    settled = (280 - codec.model.residual.reach - 8) * HOP
+    assert torch.allclose(whole[..., :settled], start[..., :settled], atol=1e-4)
+
+
+def test_borders_of_phase_blocks_are_no_worse_than_elsewhere(codec: DiffusersCodec, music: Tensor) -> None:
+    """A steady tone has no reason to change at a border: neither level nor spectrum may jump there."""
+    time = torch.arange(12 * RATE) / RATE
+    tone = (0.2 * torch.sin(2 * math.pi * 440 * time)).expand(1, 2, -1)
+    model = codec.model
+    log_magnitude, pan, coherence, _ = model.picture(tone)
+    audio = model.render(log_magnitude[0], pan[0], coherence[0])[:, RATE : 11 * RATE]
+    level = audio.reshape(2, -1, 480).square().mean(-1).sqrt()
+    jumps = 20 * (level[:, 1:] / level[:, :-1]).log10().abs()
+    border = [frame - 100 for frame in range(256, 1100, 256)]
+    at_border = max(float(jumps[:, frame - 3 : frame + 3].max()) for frame in border)
+    assert at_border < 0.5 and at_border <= float(jumps.max()) + 1e-6
+
+
+def test_items_of_a_batch_do_not_see_each_other(codec: DiffusersCodec, music: Tensor) -> None:
+    other = codec.encode(tone_music(2.0, 9)[None])
+    pair = codec.decode(torch.cat([music[:, :50], other]))
+    assert torch.equal(pair[1], codec.decode(other)[0]) and torch.equal(pair[0], codec.decode(music[:, :50])[0])
+
+
+def test_decoding_twice_gives_the_same_bits(codec: DiffusersCodec, music: Tensor) -> None:
+    assert torch.equal(codec.decode(music[:, :60]), codec.decode(music[:, :60]))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
+def test_save_and_load_round_trip(spectral: SpectralAutoencoder, tmp_path: Path, dtype: torch.dtype) -> None:
+    import copy
+
+    copy.deepcopy(spectral).to(dtype).save_pretrained(tmp_path)
+    loaded = load_codec(str(tmp_path))
+    audio = tone_music(1.0)[None]
+    # Encoder weights are exact in half precision, so latents never depend on how the codec was saved.
+    assert torch.equal(loaded.encode(audio), as_codec(spectral).encode(audio))
+    assert not any(name.endswith("window") for name in loaded.model.state_dict())
+
+
+def test_level_and_stereo_image_survive(codec: DiffusersCodec) -> None:
+    """The picture alone (no latents) keeps energy and the side a sound comes from."""
+    left = tone_music(3.0)
+    left[1] *= 0.1
+    log_magnitude, pan, coherence, _ = codec.model.picture(left[None])
+    rebuilt = codec.model.render(log_magnitude[0], pan[0], coherence[0])
+    for channel in range(2):
+        change = 10 * math.log10(float(rebuilt[channel].square().mean() / left[channel].square().mean()))
+        assert abs(change) < 1.5
+
+
+def test_width_is_restored_without_changing_levels() -> None:
+    bands = StereoBands(RATE, 3840, 32)
+    mono = torch.randn(40, 1921, dtype=torch.complex64, generator=torch.Generator().manual_seed(0))
+    wide = bands.spread(mono, torch.zeros(40, 32), torch.zeros(40, 32))
+    same = bands.spread(mono, torch.zeros(40, 32), torch.ones(40, 32))
+    assert torch.allclose(wide.abs(), mono.abs().expand(2, -1, -1), rtol=1e-4, atol=1e-4)
+    assert torch.allclose(same[0], same[1], atol=1e-4)
+    correlation = float((wide[0] * wide[1].conj()).real.mean() / mono.abs().square().mean())
+    assert abs(correlation) < 0.15
+
+
+def test_stft_counts_and_centres_frames() -> None:
+    spectra = dsp.stft(torch.zeros(2, 10 * 480), dsp.hann(3840), 480)
+    assert spectra.shape == (2, 10, 1921)
+    click = torch.zeros(10 * 480)
+    click[5 * 480 + 240] = 1.0
+    energy = dsp.stft(click, dsp.hann(960), 480).abs().mean(-1)
+    assert int(energy.argmax()) == 5
+
+
+def test_mel_matrix_is_the_known_one() -> None:
+    librosa = pytest.importorskip("librosa")
+    expected = librosa.filters.mel(sr=RATE, n_fft=2048, n_mels=80, fmin=20, fmax=22000, norm=None, htk=False)
+    assert torch.allclose(dsp.mel_matrix(2048, 80, RATE).T, torch.from_numpy(expected), atol=1e-4)
+
+
+def test_phase_stream_rebuilds_a_tone() -> None:
+    window = dsp.hann(3840)
+    time = torch.arange(RATE) / RATE
+    true = dsp.stft(0.5 * torch.sin(2 * math.pi * 523.25 * time), window, 480)
+    spectra = PhaseStream(window, 480, iterations=8).push(true.abs(), 0)
+    frames = torch.fft.irfft(spectra, n=3840) * window
+    signal = dsp.overlap_add(frames, 480) / dsp.overlap_add((window**2).expand(100, -1), 480).clamp(min=1e-3)
+    found = dsp.stft(signal[1680:-1680], window, 480).abs()
+    inside = slice(20, 80)
+    error = (found[inside] - true.abs()[inside]).norm() / true.abs()[inside].norm()
+    assert float(error) < 0.1
+
+
+def test_overlap_discard_equals_the_whole() -> None:
+    kernel = torch.randn(1, 1, 9, generator=torch.Generator().manual_seed(0))
+    signal = torch.randn(1, 1, 103)
+
+    def filtered(x: Tensor) -> Tensor:
+        return torch.nn.functional.conv1d(x, kernel, padding=4)
+
+    assert torch.allclose(overlap_discard(filtered, signal, tile=10, overlap=4), filtered(signal), atol=1e-6)
+    assert not torch.allclose(overlap_discard(filtered, signal, tile=10, overlap=3), filtered(signal), atol=1e-6)
+
+
+@pytest.fixture(scope="module")
+def oobleck() -> torch.nn.Module:
+    from diffusers import AutoencoderOobleck
+
+    torch.manual_seed(0)
+    return AutoencoderOobleck(
+        encoder_hidden_size=16, downsampling_ratios=[2, 4, 4, 6, 10], channel_multiples=[1, 1, 1, 1, 1],
+        decoder_channels=4, decoder_input_channels=8, audio_channels=2, sampling_rate=RATE,
+    ).eval()  # fmt: skip
+
+
+def test_oobleck_tiles_equal_the_whole(oobleck: torch.nn.Module) -> None:
+    codec = as_codec(oobleck)
+    codec.tile = 12
+    generator = torch.Generator().manual_seed(0)
+    latents, audio = torch.randn(1, 40, 8, generator=generator), torch.randn(1, 2, 40 * HOP, generator=generator)
+    with torch.no_grad():
+        whole = oobleck.decode(latents.transpose(1, 2)).sample
+        means = oobleck.encode(audio).latent_dist.mode().transpose(1, 2)
+    assert torch.allclose(codec.decode(latents), whole, atol=1e-5 * float(whole.abs().max()))
+    assert torch.allclose(codec.encode(audio), means, atol=1e-5 * float(means.abs().max()))
+    assert (codec.latent_rate, codec.hop, codec.channels) == (25.0, HOP, 8)
+
+
+def test_oobleck_reach_is_not_wasteful() -> None:
+    ratios = [2, 4, 4, 6, 10]
+    assert decoder_reach(ratios) <= 10 and encoder_reach(ratios) <= 8
+
+
+def test_wrong_input_is_refused_with_its_name(codec: DiffusersCodec, tmp_path: Path) -> None:
+    for audio in (torch.zeros(2, HOP), torch.zeros(1, 1, HOP), torch.zeros(1, 2, HOP - 1)):
+        with pytest.raises(InputError, match="audio"):
+            codec.encode(audio)
+    for latents in (torch.zeros(5, 64), torch.zeros(1, 5, 63), torch.zeros(1, 0, 64)):
+        with pytest.raises(InputError, match="latents"):
+            codec.decode(latents)
+    with pytest.raises(CheckpointError, match="config.json is missing"):
+        load_codec(str(tmp_path))
+    (tmp_path / "config.json").write_text('{"_class_name": "AutoencoderKL"}')
+    with pytest.raises(CheckpointError, match="AutoencoderKL"):
+        load_codec(str(tmp_path))
