@@ -1,8 +1,8 @@
 """The teacher: a composer, a renderer and a describer of songs, deterministic by seed.
 
-    song = compose(7, style="jazz")                      # notes, plan, tags; standard library only
-    stems = Synth(soundfont).render(song)                # dry stems by track class, numpy
-    mixed = mix({name: torch.from_numpy(x) for name, x in stems.items()}, song)   # wet stems and their exact sum
+song = compose(7, style="jazz")                      # notes, plan, tags; standard library only
+stems = Synth(soundfont).render(song)                # dry stems by track class, numpy
+mixed = mix({name: torch.from_numpy(x) for name, x in stems.items()}, song)   # wet stems and their exact sum
 """
 
 from __future__ import annotations

@@ -144,11 +144,11 @@ def _melodies(context: Context, sections: list[SectionContext], has_vocals: bool
     if counter and style.counter is not None:
         tracks.append(_melodic(style.counter, mix.choice(style.counter.programs), "counter", counter, mix))
     if voice:
-        tracks.append(_melodic(Part("vocals", (), reverb=style.reverb + 0.08), mix.choice(style.vocal_programs), "vocals",
-                               voice, mix))  # fmt: skip
+        part = Part("vocals", (), reverb=style.reverb + 0.08)
+        tracks.append(_melodic(part, mix.choice(style.vocal_programs), "vocals", voice, mix))
     if backing and mix.random() < 0.75:
-        tracks.append(_melodic(Part("backing_vocals", (), pan=0.35, reverb=style.reverb + 0.12), mix.choice((53, 52, 53, 54)),
-                               "backing_vocals", backing, mix))  # fmt: skip
+        part = Part("backing_vocals", (), pan=0.35, reverb=style.reverb + 0.12)
+        tracks.append(_melodic(part, mix.choice((53, 52, 53, 54)), "backing_vocals", backing, mix))
     return tracks
 
 

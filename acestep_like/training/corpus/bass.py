@@ -55,13 +55,17 @@ def bass_part(context: Context, section: SectionContext, part: Part, rng: random
         for step, length, mark in runs(text, section, bar):
             chord = section.chord_at(bar, step)
             shown = "r" if section.changes_at(bar, step) else mark
-            last_of_chord = section.chord_at(bar, min(step + length, len(text) - 1)) != chord or step + length >= len(text)
+            last_of_chord = section.chord_at(bar, min(step + length, len(text) - 1)) != chord or step + length >= len(
+                text
+            )
             if shown == "a" and not last_of_chord:
                 shown = "f"
             following = section.next_chord(bar, step)
             pitch = _pitch(shown, chord, following, low, previous, rng)
             start, end = section.step_beat(bar, step), section.step_beat(bar, step + length)
             accent = 10 if step == 0 else 0
-            notes.append(context.hit(start, pitch, (end - start) * part.gate, part.velocity + accent + section.dynamic, rng))
+            notes.append(
+                context.hit(start, pitch, (end - start) * part.gate, part.velocity + accent + section.dynamic, rng)
+            )
             previous = pitch
     return notes

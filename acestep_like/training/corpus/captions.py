@@ -1,7 +1,7 @@
-"""Descriptions of songs as people write them: tags, sentences, commands, scenes, one word, typos. Standard library only.
+"""Descriptions of songs as people write them: tags, sentences, commands, scenes, one word, typos.
 
 A `Facts` is what can be said of a song; a `_Writer` says some of it and remembers what it said, so that captions made
-without a song carry exact labels for training a text encoder.
+without a song carry exact labels for training a text encoder. Standard library only.
 """
 
 from __future__ import annotations
@@ -75,8 +75,16 @@ def random_facts(rng: random.Random) -> Facts:
     """Facts without a song: mostly as the style has them, sometimes against its habits."""
     style = rng.choice(STYLES)
     row = TABLE[style]
-    mode = rng.choices(list(row.modes), list(row.modes.values()))[0] if rng.random() < 0.6 else rng.choice(("major", "minor"))
-    meter = rng.choices(list(row.meters), list(row.meters.values()))[0] if rng.random() < 0.6 else rng.choice(TIME_SIGNATURES)
+    mode = (
+        rng.choices(list(row.modes), list(row.modes.values()))[0]
+        if rng.random() < 0.6
+        else rng.choice(("major", "minor"))
+    )
+    meter = (
+        rng.choices(list(row.meters), list(row.meters.values()))[0]
+        if rng.random() < 0.6
+        else rng.choice(TIME_SIGNATURES)
+    )
     bpm = rng.randint(*row.bpm) if rng.random() < 0.5 else rng.randint(50, 190)
     speed = tempo_class(bpm, meter)
     words = choose_words(rng, style, ACE_MODE[mode], speed, row.reverb)
@@ -125,7 +133,9 @@ class _Writer:
         self.said.add("third")
         mode = self.facts.mode if self.rng.random() < 0.5 else self.facts.third
         short = "m" if self.facts.third == "minor" else ""
-        return self.rng.choice((f"in {self.facts.tonic} {mode}", f"{self.facts.tonic} {mode}", f"key of {self.facts.tonic}{short}"))
+        return self.rng.choice(
+            (f"in {self.facts.tonic} {mode}", f"{self.facts.tonic} {mode}", f"key of {self.facts.tonic}{short}")
+        )
 
     def meter(self) -> str:
         self.said.add("meter")
@@ -182,8 +192,12 @@ def _tags(w: _Writer) -> str:
 
 def _noun(w: _Writer) -> str:
     """`slow sad 80s jazz waltz track` with random parts."""
-    words = w.maybe(0.2, w.tempo) + w.maybe(0.6, w.mood) + w.maybe(0.15, w.production) + w.maybe(0.18, w.era) + [w.genre()]
-    ending = w.rng.choice(("", "", "", " track", " song", " tune", " piece", " instrumental" if not w.facts.has_vocals else " song"))
+    words = (
+        w.maybe(0.2, w.tempo) + w.maybe(0.6, w.mood) + w.maybe(0.15, w.production) + w.maybe(0.18, w.era) + [w.genre()]
+    )
+    ending = w.rng.choice(
+        ("", "", "", " track", " song", " tune", " piece", " instrumental" if not w.facts.has_vocals else " song")
+    )
     return " ".join(words) + ending
 
 
@@ -209,7 +223,8 @@ def _sentence(w: _Writer) -> str:
     return w.rng.choice((_article(noun), noun, "some " + noun, "this is " + _article(noun))) + _tail(w)
 
 
-_COMMANDS = ("make me {}", "create {}", "i want {}", "write {}", "give me {}", "can you make {}", "generate {}", "please compose {}",
+_COMMANDS = ("make me {}", "create {}", "i want {}", "write {}", "give me {}", "can you make {}", "generate {}",
+    "please compose {}",
              "i need {} for my video", "could you write {}", "let's hear {}", "i'd like {}", "play {}", "how about {}",
              "we need {}", "looking for {}", "produce {}")  # fmt: skip
 
@@ -226,7 +241,12 @@ def _short(w: _Writer) -> str:
 
 def _scene(w: _Writer) -> str:
     text = w.scene()
-    extra = w.maybe(0.35, w.mood) + w.maybe(0.2, w.tempo) + w.instruments(w.rng.choice((0, 0, 1, 2))) + w.maybe(0.15, w.voice)
+    extra = (
+        w.maybe(0.35, w.mood)
+        + w.maybe(0.2, w.tempo)
+        + w.instruments(w.rng.choice((0, 0, 1, 2)))
+        + w.maybe(0.15, w.voice)
+    )
     if not extra:
         return w.rng.choice(("{}", "{}", "music for {}", "the feeling of {}", "sounds like {}")).format(text)
     return text + ", " + ", ".join(extra)
@@ -234,13 +254,25 @@ def _scene(w: _Writer) -> str:
 
 def _instruments_first(w: _Writer) -> str:
     words = w.instruments(w.rng.randint(1, 3)) or ["music"]
-    middle = w.rng.choice((" in a {} style", " over a {} groove", ", {} feel", " with a {} vibe", " playing {}", ": {}"))
-    return _joined(words, w.rng) + middle.format(w.genre()) + "".join(", " + x for x in w.maybe(0.4, w.mood) + w.maybe(0.2, w.tempo))
+    middle = w.rng.choice(
+        (" in a {} style", " over a {} groove", ", {} feel", " with a {} vibe", " playing {}", ": {}")
+    )
+    return (
+        _joined(words, w.rng)
+        + middle.format(w.genre())
+        + "".join(", " + x for x in w.maybe(0.4, w.mood) + w.maybe(0.2, w.tempo))
+    )
 
 
 def _plain(w: _Writer) -> str:
     """No genre at all: mood, tempo, instruments."""
-    words = w.maybe(0.7, w.mood) + w.maybe(0.5, w.tempo) + w.instruments(w.rng.randint(1, 3)) + w.maybe(0.3, w.meter) + w.maybe(0.3, w.voice)
+    words = (
+        w.maybe(0.7, w.mood)
+        + w.maybe(0.5, w.tempo)
+        + w.instruments(w.rng.randint(1, 3))
+        + w.maybe(0.3, w.meter)
+        + w.maybe(0.3, w.voice)
+    )
     return w.rng.choice((", ", " ", ", ")).join(words)
 
 
@@ -248,11 +280,27 @@ def _long(w: _Writer) -> str:
     words = w.instruments(4)
     sentences = [f"{_article(_noun(w))}".capitalize()]
     if words:
-        sentences.append(w.rng.choice(("It opens with {}", "{} set the tone", "The arrangement features {}", "{} carry the groove")).format(_joined(words[:2], w.rng)))
+        sentences.append(
+            w.rng.choice(
+                ("It opens with {}", "{} set the tone", "The arrangement features {}", "{} carry the groove")
+            ).format(_joined(words[:2], w.rng))
+        )
     if len(words) > 2:
-        sentences.append(w.rng.choice(("{} join in the chorus", "The chorus adds {}", "Later {} enter", "{} answer in the background")).format(_joined(words[2:], w.rng)))
-    sentences += [w.rng.choice(("The tempo is {}", "The pace is {}", "It feels {}")).format(w.tempo())] if w.rng.random() < 0.6 else []
-    sentences += [w.rng.choice(("The mood is {} and {}", "It sounds {} and {}")).format(w.mood(), w.mood())] if w.rng.random() < 0.6 else []
+        sentences.append(
+            w.rng.choice(
+                ("{} join in the chorus", "The chorus adds {}", "Later {} enter", "{} answer in the background")
+            ).format(_joined(words[2:], w.rng))
+        )
+    sentences += (
+        [w.rng.choice(("The tempo is {}", "The pace is {}", "It feels {}")).format(w.tempo())]
+        if w.rng.random() < 0.6
+        else []
+    )
+    sentences += (
+        [w.rng.choice(("The mood is {} and {}", "It sounds {} and {}")).format(w.mood(), w.mood())]
+        if w.rng.random() < 0.6
+        else []
+    )
     sentences += [f"The production is {w.production()}"] if w.rng.random() < 0.4 else []
     sentences += [f"Perfect for {w.scene()}"] if w.rng.random() < 0.3 else []
     sentences += [f"It is {w.voice()}"] if w.rng.random() < 0.3 else []
@@ -260,7 +308,8 @@ def _long(w: _Writer) -> str:
 
 
 _SHAPES: tuple[tuple[Callable[[_Writer], str], float], ...] = (
-    (_tags, 0.28), (_sentence, 0.22), (_command, 0.1), (_short, 0.1), (_scene, 0.1), (_instruments_first, 0.08), (_plain, 0.04), (_long, 0.08),
+    (_tags, 0.28), (_sentence, 0.22), (_command, 0.1), (_short, 0.1), (_scene, 0.1), (_instruments_first, 0.08),
+        (_plain, 0.04), (_long, 0.08),
 )  # fmt: skip
 
 
@@ -371,7 +420,8 @@ def random_caption(rng: random.Random) -> tuple[str, dict[str, object]]:
 
 def vocabulary() -> list[str]:
     """Every word and phrase captions are built from, for a tokenizer's training text."""
-    words = [word for table in (NAMES, SCENES, ERAS, STYLE_PRODUCTION, PRODUCTION, TEMPO_WORDS, METER_WORDS, _VOCABULARY) for row in table.values() for word in row]  # fmt: skip
+    words = [word for table in (NAMES, SCENES, ERAS, STYLE_PRODUCTION, PRODUCTION, TEMPO_WORDS, METER_WORDS,
+        _VOCABULARY) for row in table.values() for word in row]  # fmt: skip
     words += [word for row in MOODS.values() for word in row]
     words += [f"{SLOW_BELOW_BPM:.0f} bpm", f"{FAST_FROM_BPM:.0f} bpm", *MODES, *VOCAL_WORDS, *INSTRUMENTAL_WORDS]
     return sorted(set(words))

@@ -51,9 +51,7 @@ def _pitches(mark: str, voicing: list[int], span: ChordSpan, part: Part) -> list
     return voicing
 
 
-def comp_part(
-    context: Context, section: SectionContext, part: Part, voicer: Voicer, rng: random.Random
-) -> list[Note]:
+def comp_part(context: Context, section: SectionContext, part: Part, voicer: Voicer, rng: random.Random) -> list[Note]:
     """One section of a chord part."""
     notes: list[Note] = []
     index = 1 if section.name in ("chorus", "solo") else 0

@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from acestep_like.music import ACE_MODE, BEATS_PER_BAR, MODES, Chord, KeyScale, parse_keyscale, parse_timesignature
 from acestep_like.songplan import ChordSpan, Section, SongPlan
-from acestep_like.training.corpus.arrange import arrange
+from acestep_like.training.corpus.arrange import Stream, arrange
 from acestep_like.training.corpus.context import Context, SectionContext
 from acestep_like.training.corpus.form import choose_form, total_bars
 from acestep_like.training.corpus.lexicon import choose_words, tempo_class
@@ -108,7 +108,9 @@ def _progressions(row: Style, key: KeyScale) -> tuple[str, ...]:
     return ("1 4 5 1", "1 6 4 5", "4 1 5 1")
 
 
-def _harmony(stream, row: Style, key: KeyScale, colour: str, sections: tuple[Section, ...], meter: str) -> tuple[ChordSpan, ...]:  # type: ignore[no-untyped-def]  # fmt: skip
+def _harmony(
+    stream: Stream, row: Style, key: KeyScale, colour: str, sections: tuple[Section, ...], meter: str
+) -> tuple[ChordSpan, ...]:
     """One progression by kind of section, played through it; the song ends on the tonic."""
     rng = stream("harmony")
     pool = list(_progressions(row, key))

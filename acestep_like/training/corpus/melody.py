@@ -78,7 +78,10 @@ def vary(motif: Motif, rng: random.Random) -> Motif:
     longest = max(range(len(notes)), key=lambda k: notes[k][1])
     step, length, height = notes[longest]
     if length >= 4 and rng.random() < 0.6:
-        notes[longest : longest + 1] = [(step, length // 2, height), (step + length // 2, length - length // 2, height + 1)]
+        notes[longest : longest + 1] = [
+            (step, length // 2, height),
+            (step + length // 2, length - length // 2, height + 1),
+        ]
     return Motif(tuple(notes))
 
 

@@ -76,7 +76,9 @@ def _impulse_response(device: str) -> torch.Tensor:
     wet *= (time_s / 0.015).clamp(max=1)
     for _ in range(10):
         place = int(torch.randint(round(0.006 * SAMPLE_RATE), round(0.06 * SAMPLE_RATE), (1,), generator=generator))
-        wet[int(torch.randint(0, 2, (1,), generator=generator)), place] += 2.5 * float(torch.rand(1, generator=generator))
+        wet[int(torch.randint(0, 2, (1,), generator=generator)), place] += 2.5 * float(
+            torch.rand(1, generator=generator)
+        )
     wet /= wet.square().sum(1, keepdim=True).sqrt()
     return wet.to(device)
 

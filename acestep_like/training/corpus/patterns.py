@@ -42,7 +42,12 @@ DRUMS: dict[str, dict[str, tuple[dict[str, str], ...]]] = {
     "boom_bap": {
         "4": (
             {"kick": "x... ..x. .x.. ....", "snare": "....x... ....x..o", "hat": "x.o.x.o.x.o.x.o."},
-            {"kick": "x..x ..x. .xx. ....", "snare": "....x..o .o..x..o", "hat": "x.o.x.oox.o.x.o.", "open": ".......... ....x."},
+            {
+                "kick": "x..x ..x. .xx. ....",
+                "snare": "....x..o .o..x..o",
+                "hat": "x.o.x.oox.o.x.o.",
+                "open": ".......... ....x.",
+            },
         ),
         "3": (
             {"kick": "x..... .... x...", "snare": "....x... x...", "hat": "x.o.x.o.x.o."},
@@ -52,8 +57,13 @@ DRUMS: dict[str, dict[str, tuple[dict[str, str], ...]]] = {
     "four_floor": {
         "4": (
             {"kick": "x...x...x...x...", "open": "..x...x...x...x.", "clap": "....x.......x..."},
-            {"kick": "X...X...X...X...", "open": "..X...X...X...X.", "clap": "....X.......X..o", "hat": "x.oxx.oxx.oxx.ox",
-             "ride": "x...x...x...x..."},
+            {
+                "kick": "X...X...X...X...",
+                "open": "..X...X...X...X.",
+                "clap": "....X.......X..o",
+                "hat": "x.oxx.oxx.oxx.ox",
+                "ride": "x...x...x...x...",
+            },
         ),
     },
     "rock": {
@@ -73,8 +83,18 @@ DRUMS: dict[str, dict[str, tuple[dict[str, str], ...]]] = {
     },
     "swing": {
         "4": (
-            {"ride": "x...x.x.x...x.x.", "pedal": "....x.......x...", "kick": "o.......o.......", "snare": "..........o....."},
-            {"ride": "X...x.x.X...x.x.", "pedal": "....x.......x...", "kick": "x.....o.x.......", "snare": "......o...x...o."},
+            {
+                "ride": "x...x.x.x...x.x.",
+                "pedal": "....x.......x...",
+                "kick": "o.......o.......",
+                "snare": "..........o.....",
+            },
+            {
+                "ride": "X...x.x.X...x.x.",
+                "pedal": "....x.......x...",
+                "kick": "x.....o.x.......",
+                "snare": "......o...x...o.",
+            },
         ),
         "3": (
             {"ride": "x...x.x.x.x.", "pedal": "....x...x...", "kick": "o..........."},
@@ -92,7 +112,12 @@ DRUMS: dict[str, dict[str, tuple[dict[str, str], ...]]] = {
     "bossa": {
         "4": (
             {"kick": "x..xx..xx..xx..x", "rim": "x..x..x...x..x..", "hat": "x.x.x.x.x.x.x.x."},
-            {"kick": "x..xx..xx..xx..x", "rim": "x..x..x...x..x..", "hat": "xoxoxoxoxoxoxoxo", "ride": "....x.......x..."},
+            {
+                "kick": "x..xx..xx..xx..x",
+                "rim": "x..x..x...x..x..",
+                "hat": "xoxoxoxoxoxoxoxo",
+                "ride": "....x.......x...",
+            },
         ),
         "2": (
             {"kick": "x..xX..x", "rim": "x..x..x.", "hat": "xoxxxoxx"},
@@ -102,7 +127,12 @@ DRUMS: dict[str, dict[str, tuple[dict[str, str], ...]]] = {
     "synthwave": {
         "4": (
             {"kick": "X...X...X...X...", "snare": "....X.......X...", "hat": "..x...x...x...x."},
-            {"kick": "X...X...X...X...", "snare": "....X.......X...", "hat": "x.x.x.x.x.x.x.x.", "open": "..x...x...x...x."},
+            {
+                "kick": "X...X...X...X...",
+                "snare": "....X.......X...",
+                "hat": "x.x.x.x.x.x.x.x.",
+                "open": "..x...x...x...x.",
+            },
         ),
         "6": ({"kick": "X.....X.....", "snare": "......X.....", "hat": "x.x.x.x.x.x."},),
     },
@@ -116,7 +146,12 @@ DRUMS: dict[str, dict[str, tuple[dict[str, str], ...]]] = {
     "funk": {
         "4": (
             {"kick": "X..x......x..x..", "snare": "....X..o.o..X..o", "hat": "x.x.x.xxx.x.x.x."},
-            {"kick": "X.x...x...x..x..", "snare": "..o.X..o.o..X.oo", "hat": "xxxxxxxxxxxxxxxx", "open": ".......x......x."},
+            {
+                "kick": "X.x...x...x..x..",
+                "snare": "..o.X..o.o..X.oo",
+                "hat": "xxxxxxxxxxxxxxxx",
+                "open": ".......x......x.",
+            },
         ),
     },
     "shuffle": {
@@ -132,14 +167,24 @@ DRUMS: dict[str, dict[str, tuple[dict[str, str], ...]]] = {
     "one_drop": {
         "4": (
             {"kick": "........X.......", "rim": "........X.......", "hat": "x.x.x.x.x.x.x.x."},
-            {"kick": "........X.....x.", "snare": "........X.......", "hat": "x.x.xox.x.x.xox.", "rim": "...x......x..x.."},
+            {
+                "kick": "........X.....x.",
+                "snare": "........X.......",
+                "hat": "x.x.xox.x.x.xox.",
+                "rim": "...x......x..x..",
+            },
         ),
     },
     "trap": {
         "4": (
             {"kick": "X......x..x.....", "clap": "........X.......", "hat": "x.x.x.x.x.x.x.x."},
-            {"kick": "X..x...x..x...x.", "clap": "........X.......", "snare": "........x......o", "hat": "xxx.xxxxx.xxxxxx",
-             "open": "..............x."},
+            {
+                "kick": "X..x...x..x...x.",
+                "clap": "........X.......",
+                "snare": "........x......o",
+                "hat": "xxx.xxxxx.xxxxxx",
+                "open": "..............x.",
+            },
         ),
     },
     "train": {
@@ -153,7 +198,12 @@ DRUMS: dict[str, dict[str, tuple[dict[str, str], ...]]] = {
     "metal": {
         "4": (
             {"kick": "X.xxX.xxX.xxX.xx", "snare": "....X.......X...", "ride": "X...X...X...X..."},
-            {"kick": "XxXxXxXxXxXxXxXx", "snare": "....X.......X...", "crash": "X.......X.......", "ride": "x.x.x.x.x.x.x.x."},
+            {
+                "kick": "XxXxXxXxXxXxXxXx",
+                "snare": "....X.......X...",
+                "crash": "X.......X.......",
+                "ride": "x.x.x.x.x.x.x.x.",
+            },
         ),
         "3": ({"kick": "X.xxX.x.X.x.", "snare": "....X...X...", "ride": "X...X...X..."},),
         "6": (
@@ -164,7 +214,12 @@ DRUMS: dict[str, dict[str, tuple[dict[str, str], ...]]] = {
     "breakbeat": {
         "4": (
             {"kick": "X.........x.....", "snare": "....X.......X...", "hat": "x.x.x.x.x.x.x.x."},
-            {"kick": "X.x.......xx....", "snare": "....X..o.o..X..o", "hat": "xxxxxxxxxxxxxxxx", "ride": "x.x.x.x.x.x.x.x."},
+            {
+                "kick": "X.x.......xx....",
+                "snare": "....X..o.o..X..o",
+                "hat": "xxxxxxxxxxxxxxxx",
+                "ride": "x.x.x.x.x.x.x.x.",
+            },
         ),
     },
     "march": {
@@ -189,6 +244,8 @@ PERCUSSION: dict[str, Patterns] = {
     "triangle": {"4": ("x.......x.......", "o.x.o.x.o.x.o.x."), "6": ("x.....o.....",)},
     "woodblock": {"4": ("....x.......x.x.", "x..x..x.x..x..x."), "6": ("x...x.x...x.",)},
     "claps": {"4": ("....x.......x...", "....x.......x..x"), "6": ("......x.....",)},
-    "timpani": {"4": ("l...............", "l.......l.l.l.l."), "3": ("l...........", "l.......l.l."), "6": ("l...........", "l.....l.l.l.")},
-    "taiko": {"4": ("l.....l.l.......", "l..l..l.l..l.h.h"), "3": ("l.....l.....", "l..l..l.h.h."), "6": ("l.....l.....", "l..l..l.h.h.")},
+    "timpani": {"4": ("l...............", "l.......l.l.l.l."), "3": ("l...........", "l.......l.l."),
+        "6": ("l...........", "l.....l.l.l.")},
+    "taiko": {"4": ("l.....l.l.......", "l..l..l.l..l.h.h"), "3": ("l.....l.....", "l..l..l.h.h."),
+        "6": ("l.....l.....", "l..l..l.h.h.")},
 }  # fmt: skip

@@ -17,7 +17,7 @@ from acestep_like.training.corpus.song import DRUM_BANK, Song, Track
 
 SAMPLE_RATE = 48000
 ROLE_LEVEL_DB = {
-    "drums": -22.0, "percussion": -28.0, "bass": -22.5, "chords": -22.5, "rhythm": -25.0, "keys": -24.5, "pad": -25.5,
+    "drums": -22.0, "percussion": -28.0, "bass": -23.2, "chords": -22.5, "rhythm": -25.0, "keys": -24.5, "pad": -25.5,
     "strings": -23.5, "brass": -24.0, "ostinato": -25.0, "arp": -24.5, "lead": -22.5, "counter": -26.0, "vocals": -21.5,
     "backing_vocals": -26.0, "fx": -28.0,
 }  # fmt: skip
@@ -74,7 +74,7 @@ class Synth:
             events.append((max(int((note.start_beat + note.beats) * beat), start + 240), 0, note.pitch, 0))
         events.sort()
         audio = np.zeros((samples, 2), np.float32)
-        view = memoryview(audio).cast("B")
+        view = memoryview(audio.data).cast("B")
         position = 0
         for at, on, pitch, velocity in events:
             if at >= samples:

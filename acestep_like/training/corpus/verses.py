@@ -20,7 +20,8 @@ _LINES: dict[str, dict[str, tuple[str, ...]]] = {
             "Oh, {v} me {d}", "Hold on to the {n}", "We are {g}, {g} {d}", "Sing it to the {p}", "Take me {d} again",
             "Let the {n} {v} me {d}", "All we need is the {n}", "Never let the {n} go",
         ),
-        "bridge": ("And if the {n} should fall", "Maybe the {p} will know", "Just {v} a little more", "Only the {n} remains"),
+        "bridge": ("And if the {n} should fall", "Maybe the {p} will know", "Just {v} a little more",
+            "Only the {n} remains"),
     },
     "es": {
         "verse": ("Camino por la {p} sin {n}", "Tu {n} me lleva {d}", "La {n} canta en la {p}", "Todavía busco tu {n}"),
@@ -28,17 +29,20 @@ _LINES: dict[str, dict[str, tuple[str, ...]]] = {
         "bridge": ("Y si la {n} se va", "Solo queda la {p}"),
     },
     "fr": {
-        "verse": ("Je marche sur la {p} sans {n}", "Ta {n} me porte {d}", "La {n} chante dans la {p}", "Je cherche encore ta {n}"),
+        "verse": ("Je marche sur la {p} sans {n}", "Ta {n} me porte {d}", "La {n} chante dans la {p}",
+            "Je cherche encore ta {n}"),
         "chorus": ("Viens avec moi {d}", "Chante, chante ma {n}", "Je veux ta {n} {d}", "Ne perds jamais la {n}"),
         "bridge": ("Et si la {n} s'en va", "Il reste la {p}"),
     },
     "de": {
-        "verse": ("Ich gehe durch die {p} ohne {n}", "Deine {n} trägt mich {d}", "Die {n} singt in der {p}", "Ich suche noch die {n}"),
+        "verse": ("Ich gehe durch die {p} ohne {n}", "Deine {n} trägt mich {d}", "Die {n} singt in der {p}",
+            "Ich suche noch die {n}"),
         "chorus": ("Komm mit mir {d}", "Sing für mich die {n}", "Ich will deine {n} {d}", "Vergiss niemals die {n}"),
         "bridge": ("Und wenn die {n} vergeht", "Nur die {p} bleibt hier"),
     },
     "it": {
-        "verse": ("Cammino sulla {p} senza {n}", "La tua {n} mi porta {d}", "La {n} canta nella {p}", "Cerco ancora la {n}"),
+        "verse": ("Cammino sulla {p} senza {n}", "La tua {n} mi porta {d}", "La {n} canta nella {p}",
+            "Cerco ancora la {n}"),
         "chorus": ("Vieni con me {d}", "Canta, canta la {n}", "Voglio la {n} {d}", "Non lasciare la {n}"),
         "bridge": ("E se la {n} va via", "Resta solo la {p}"),
     },
@@ -50,21 +54,35 @@ _LINES: dict[str, dict[str, tuple[str, ...]]] = {
 }  # fmt: skip
 _WORDS: dict[str, dict[str, tuple[str, ...]]] = {
     "en": {
-        "n": ("river", "fire", "shadow", "morning", "promise", "thunder", "window", "heart", "moonlight", "dream", "memory", "rain",
+        "n": ("river", "fire", "shadow", "morning", "promise", "thunder", "window", "heart", "moonlight", "dream",
+            "memory", "rain",
               "silence", "summer", "stone", "garden", "song", "whisper", "signal", "lantern"),
-        "p": ("city", "ocean", "valley", "highway", "rooftop", "mountain", "station", "desert", "harbour", "night sky", "old town", "shoreline"),
+        "p": ("city", "ocean", "valley", "highway", "rooftop", "mountain", "station", "desert", "harbour", "night sky",
+            "old town", "shoreline"),
         "v": ("follow", "carry", "remember", "hold", "leave", "find", "feel", "believe", "burn", "need"),
         "g": ("running", "dancing", "falling", "waiting", "dreaming", "driving", "shining", "floating"),
         "d": ("home", "away", "tonight", "again", "forever", "higher", "slowly", "tomorrow"),
         "w": ("Down by", "I see", "Under", "Beyond", "We left", "Chasing"),
     },
-    "es": {"n": ("luna", "voz", "lluvia", "noche", "sombra", "luz"), "p": ("calle", "playa", "ciudad", "montaña"), "d": ("otra vez", "lejos", "sin parar", "al mar")},
-    "fr": {"n": ("lune", "voix", "pluie", "nuit", "lumière", "chanson"), "p": ("route", "plage", "ville", "montagne"), "d": ("encore", "au loin", "ce soir", "toujours")},
-    "de": {"n": ("Nacht", "Stimme", "Sonne", "Zeit", "Hoffnung", "Liebe"), "p": ("Stadt", "Straße", "Ferne", "Stille"), "d": ("heim", "noch einmal", "weit fort", "heute")},
-    "it": {"n": ("luna", "voce", "pioggia", "notte", "luce", "stella"), "p": ("strada", "spiaggia", "città", "montagna"), "d": ("ancora", "lontano", "stasera", "per sempre")},
-    "pt": {"n": ("lua", "voz", "chuva", "noite", "luz", "saudade"), "p": ("rua", "praia", "cidade", "montanha"), "d": ("outra vez", "para longe", "sem parar", "de novo")},
+    "es": {"n": ("luna", "voz", "lluvia", "noche", "sombra", "luz"), "p": ("calle", "playa", "ciudad", "montaña"),
+        "d": ("otra vez", "lejos", "sin parar", "al mar")},
+    "fr": {"n": ("lune", "voix", "pluie", "nuit", "lumière", "chanson"), "p": ("route", "plage", "ville", "montagne"),
+        "d": ("encore", "au loin", "ce soir", "toujours")},
+    "de": {"n": ("Nacht", "Stimme", "Sonne", "Zeit", "Hoffnung", "Liebe"), "p": ("Stadt", "Straße", "Ferne", "Stille"),
+        "d": ("heim", "noch einmal", "weit fort", "heute")},
+    "it": {"n": ("luna", "voce", "pioggia", "notte", "luce", "stella"), "p": ("strada", "spiaggia", "città",
+        "montagna"), "d": ("ancora", "lontano", "stasera", "per sempre")},
+    "pt": {"n": ("lua", "voz", "chuva", "noite", "luz", "saudade"), "p": ("rua", "praia", "cidade", "montanha"),
+        "d": ("outra vez", "para longe", "sem parar", "de novo")},
 }  # fmt: skip
-_TAGS = {"intro": "[Intro]", "verse": "[Verse]", "chorus": "[Chorus]", "bridge": "[Bridge]", "solo": "[Solo]", "outro": "[Outro]"}
+_TAGS = {
+    "intro": "[Intro]",
+    "verse": "[Verse]",
+    "chorus": "[Chorus]",
+    "bridge": "[Bridge]",
+    "solo": "[Solo]",
+    "outro": "[Outro]",
+}
 
 
 def _line(rng: random.Random, language: str, kind: str) -> str:
