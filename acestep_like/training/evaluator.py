@@ -1,16 +1,14 @@
 """Train the evaluator on rendered songs and their codec round trips, never on music made by the model.
 
-    store = collect_clips(soundfont, songs=1500, workers=16, minutes=3, device="cuda", codec=codec)
-    train_evaluator(store, folder, minutes=2.5, device="cuda")
-
-The songs are those of the split `validation`, which neither the model's training nor the test prompts use. A recipe
-that already mixes songs may fill a `ClipStore` itself (`add`, `add_decoded`).
+store = ClipStore()
+store.add(song, mixed.mix, mixed.stems)          # for every song, while the corpus is built
+store.add_decoded(song.seed, audio, start_s)     # for a share of them: the codec's version of the mix from start_s
+train_evaluator(store, folder, minutes=2.5, device="cuda")
 """
 
 from __future__ import annotations
 
 import datetime
-import random
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -121,50 +119,6 @@ class ClipStore:
     def arrays(self) -> tuple[torch.Tensor, torch.Tensor]:
         """All mels [F, MEL_BANDS] float16 and all stem levels [A, 12] float16 (dB relative to the mix)."""
         return torch.cat(self._mels), torch.cat(self._activity)
-
-
-@torch.no_grad()
-def collect_clips(
-    soundfont: str | Path,
-    *,
-    songs: int,
-    workers: int,
-    minutes: float,
-    device: str,
-    codec: Any = None,
-    decoded_share: float = 0.35,
-    decoded_s: float = 20.0,
-    log: Callable[[str], None] = print,
-) -> ClipStore:
-    """Render songs of the split `validation` and take them in.
-
-    Args:
-        soundfont: file for the renderer.
-        songs: how many at most; `minutes` may end it earlier.
-        workers: rendering processes; 0 renders in this one.
-        codec: an object with `encode(audio).latent_dist.mode()` and `decode(latents).sample` (the autoencoder of the
-            mini); when given, a share of the songs is also heard through it, `decoded_s` seconds of each.
-    """
-    from acestep_like.training import corpus
-    from acestep_like.training.data import render_songs
-
-    store = ClipStore()
-    seeds = list(corpus.SPLITS["validation"][:songs])
-    for item in render_songs(str(soundfont), seeds, workers=workers, minutes=minutes):
-        dry = {name: torch.from_numpy(audio).to(device).float() * scale for name, (audio, scale) in item.stems.items()}
-        mixed = corpus.mix(dry, item.song)
-        store.add(item.song, mixed.mix, mixed.stems)
-        rng = random.Random(item.song.seed)
-        if codec is not None and rng.random() < decoded_share:
-            room = max(0.0, mixed.mix.shape[1] / SAMPLE_RATE - decoded_s)
-            start_s = round(rng.uniform(0, room) * ACTIVITY_RATE) / ACTIVITY_RATE
-            first = round(start_s * SAMPLE_RATE)
-            part = mixed.mix[None, :, first : first + round(decoded_s * SAMPLE_RATE)]
-            decoded = codec.decode(codec.encode(part).latent_dist.mode()).sample
-            store.add_decoded(item.song.seed, decoded[0].float(), start_s)
-        if len(store.rows) % 100 == 0:
-            log(f"evaluator: {len(store.rows)} recordings collected")
-    return store
 
 
 def stem_activity(mix: torch.Tensor, stems: dict[str, torch.Tensor]) -> torch.Tensor:
@@ -278,7 +232,7 @@ def train_evaluator(
     minutes: float,
     device: str,
     steps: int | None = None,
-    batch_size: int = 96,
+    batch_size: int | None = None,
     styles: tuple[str, ...] | None = None,
     log: Callable[[str], None] = print,
 ) -> dict[str, Any]:
@@ -287,11 +241,13 @@ def train_evaluator(
     Args:
         store: every `HELD_OUT_EVERY`-th song in it is held out, with its decoded version.
         minutes: time budget; `steps` replaces it in the quick mode.
+        batch_size: windows a step; 96 when not given, 8 in the quick mode.
         styles: order of the style labels; the sorted styles of the store when not given.
 
     Returns:
         the report that is saved with the weights: accuracies on held-out songs, dry and through the codec.
     """
+    size = batch_size or (96 if steps is None else 8)
     names = styles or tuple(sorted({row.style for row in store.rows}))
     order = {seed: index for index, seed in enumerate(dict.fromkeys(row.seed for row in store.rows))}
     held = [row for row in store.rows if order[row.seed] % HELD_OUT_EVERY == HELD_OUT_EVERY - 1]
@@ -309,7 +265,7 @@ def train_evaluator(
     for step in budget:
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(1.5e-3, budget.fraction, step, warmup_steps=50)
-        batch = sampler.random(batch_size, generator)
+        batch = sampler.random(size, generator)
         with autocast:
             out = net(_augment(normalise(batch["mel"]), generator))
         losses = _losses({key: value.float() for key, value in out.items()}, batch)
@@ -319,7 +275,7 @@ def train_evaluator(
         torch.nn.utils.clip_grad_norm_(net.parameters(), 1.0)
         optimizer.step()
         average.update(step)
-        meter.add(batch_size, **losses)
+        meter.add(size, **losses)
     report: dict[str, Any] = {
         "held_out": {},
         "songs": len(order) - len(held_seeds),
