@@ -36,6 +36,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--songs", type=int, default=6000)
     for stage in ("corpus", "codec", "evaluator", "tokenizer", "text", "dit", "lm"):
         parser.add_argument(f"--{stage}-minutes", type=float, default=None)
+    parser.add_argument("--total-minutes", type=float, default=None, help="let the DiT use what the rest leaves of these")
     parser.add_argument("--batch", type=int, default=512, help="items in a batch of the DiT")
     parser.add_argument("--waves", type=int, default=700, help="songs kept as audio for the codec's decoder")
     parser.add_argument("--codec-start", type=Path, default=None, help="a codec with fitted PCA to start from")

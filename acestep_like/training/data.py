@@ -278,7 +278,7 @@ def build_corpus(
             for name, (audio, scale) in item.stems.items()
         }
         mixed = corpus.mix(dry, item.song)
-        wet = {name: stem for name, stem in mixed.stems.items()}
+        wet = dict(mixed.stems)
         row.tracks = sorted(wet)
         batch = [mixed.mix]
         with_stems = random.Random(row.seed ^ 0x57).random() < stem_share and len(wet) > 1
@@ -310,7 +310,8 @@ def build_corpus(
         rows.append(row)
         seconds += row.frames / LATENT_RATE
         if len(rows) % 50 == 0:
-            log(f"corpus: {len(rows)} songs, {seconds / 3600:.2f} h, {seconds / (time.time() - started):.0f}x real time")
+            rate = seconds / (time.time() - started)
+            log(f"corpus: {len(rows)} songs, {seconds / 3600:.2f} h, {rate:.0f}x real time")
     empty = torch.zeros(0, 64, dtype=torch.float16)
     arrays = {name: torch.cat(parts).contiguous() if parts else empty for name, parts in flat.items()}
     log(f"corpus: done, {len(rows)} songs, {seconds / 3600:.2f} h in {time.time() - started:.0f} s")

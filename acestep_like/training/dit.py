@@ -477,10 +477,11 @@ def warm_up_text_encoder(
         for name, target in targets.items():
             target, logits = target.to(device), heads[name](last)
             if target.dtype == torch.int64:
-                losses[name] = F.cross_entropy(logits, target, ignore_index=-1)
+                losses[name] = F.cross_entropy(logits, target, ignore_index=-1, reduction="sum") / len(target)
                 said = target >= 0
-                right = float((logits.argmax(1)[said] == target[said]).float().mean())
-                accuracy[name] = 0.95 * accuracy.get(name, right) + 0.05 * right
+                if step % 10 == 0 and bool(said.any()):
+                    right = float((logits.argmax(1)[said] == target[said]).float().mean())
+                    accuracy[name] = 0.8 * accuracy.get(name, right) + 0.2 * right
             else:
                 losses[name] = 4 * F.binary_cross_entropy_with_logits(logits[:, : target.shape[1]], target)
         for group in optimizer.param_groups:

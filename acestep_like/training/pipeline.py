@@ -23,7 +23,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -34,6 +34,10 @@ import torch
 from acestep_like.training.data import HOP, LATENT_RATE, SAMPLE_RATE, Corpus, build_corpus, render_songs
 
 MINI, MINI_LM, EVALUATOR = "acestep-mini", "acestep-mini-5Hz-lm", "acestep-mini-evaluator"
+
+# Chosen so that everything in `checkpoints/` stays under 40 MB in float16.
+CODEC_WIDTH = 192
+LM_LAYERS = 4
 
 
 @dataclass(frozen=True)
@@ -59,6 +63,8 @@ class Settings:
     batch: int = 512
     compiled: bool = False
     quick: bool = False
+    total_minutes: float | None = None
+    """When set, the DiT trains until about a minute before so much time has passed since the start."""
     codec_start: Path | None = None
 
     @staticmethod
@@ -113,7 +119,7 @@ def stage_pca(settings: Settings) -> None:
             if item.row.seed % 10 == 0:
                 yield next(iter(mixed.stems.values()))
 
-    model = fit_pca(clips(), device=settings.device, log=log)
+    model = fit_pca(clips(), device=settings.device, log=log, decoder_width=CODEC_WIDTH)
     model.save_pretrained(settings.work / "codec-pca.tmp")
     os.replace(settings.work / "codec-pca.tmp", target)
 
@@ -351,7 +357,7 @@ def _save_dit(model: torch.nn.Module, target: Path) -> None:
 
 def stage_lm(settings: Settings) -> None:
     """Train the 5 Hz language model on texts and codes."""
-    from acestep_like.training.lm import SongTexts, train_lm
+    from acestep_like.training.lm import LMConfig, SongTexts, train_lm
 
     target = settings.work / "lm"
     if (target / "model.safetensors").exists():
@@ -366,9 +372,10 @@ def stage_lm(settings: Settings) -> None:
             "sections": tuple((start, text) for start, text in row.sections),
         }  # fmt: skip
         songs.append(SongTexts(**{name: value for name, value in values.items() if name in known}))
+    config = None if settings.quick else LMConfig(layers=LM_LAYERS)
     train_lm(
         songs, load_codes(settings), target, minutes=settings.lm_minutes, device=settings.device,
-        quick=settings.quick, log=log,
+        quick=settings.quick, config=config, log=log,
     )  # fmt: skip
 
 
@@ -496,6 +503,7 @@ STAGES["package"] = stage_package
 
 def run(settings: Settings, arguments: list[str]) -> None:
     """All stages. On a GPU the codec's decoder and the language model train beside the rest, in own processes."""
+    started = time.monotonic()
     settings.work.mkdir(parents=True, exist_ok=True)
     stage_pca(settings)
     if settings.quick or settings.device == "cpu":
@@ -506,6 +514,10 @@ def run(settings: Settings, arguments: list[str]) -> None:
     stage_corpus(settings)
     stage_tokenizer(settings)
     beside.append(_spawn("lm", arguments))
+    if settings.total_minutes is not None:
+        # What is left after the text encoder's warm-up and a minute for saving and packaging.
+        left = settings.total_minutes - (time.monotonic() - started) / 60 - settings.text_minutes - 1.3
+        settings = replace(settings, dit_minutes=max(0.5, left))
     stage_dit(settings)
     codes = [process.wait() for process in beside]
     if any(codes):
