@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 
@@ -47,6 +48,22 @@ def fade(audio: torch.Tensor, sample_rate: int, fade_in_s: float = 0.0, fade_out
     if n_out > 0:
         gain[length - n_out :] *= torch.arange(n_out - 1, -1, -1, dtype=audio.dtype) / n_out
     return audio if n_in <= 0 and n_out <= 0 else audio * gain.to(audio.device)
+
+
+def gate(
+    audio: torch.Tensor, sample_rate: int, windows: Sequence[tuple[float, float]], fade_s: float = 0.01
+) -> torch.Tensor:
+    """One item [2, N] kept in windows (seconds, an end below 0 is the end) and silent elsewhere, with linear fades
+    outside each window."""
+    length = audio.shape[-1]
+    index = torch.arange(length, dtype=torch.float64)
+    gain = torch.zeros(length, dtype=torch.float64)
+    ramp = max(1.0, fade_s * sample_rate)
+    for start_s, end_s in windows:
+        start, end = start_s * sample_rate, length if end_s < 0 else end_s * sample_rate
+        outside = torch.maximum(start - index, index - (end - 1)).clamp(min=0)
+        gain = torch.maximum(gain, (1 - outside / ramp).clamp(0, 1))
+    return audio * gain.to(audio)
 
 
 def loudness_lufs(audio: torch.Tensor, sample_rate: int) -> float:
