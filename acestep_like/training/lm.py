@@ -8,14 +8,12 @@ from __future__ import annotations
 
 import json
 import math
-import multiprocessing
 import os
-import queue
 import random
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -37,10 +35,10 @@ from acestep_like.training.lm_examples import (
     TEXT,
     WEIGHTS,
     ExampleBuilder,
-    Sequence_,
     SongTexts,
     chat,
 )
+from acestep_like.training.lm_pool import Feeder, Pool, pad_into_buckets
 from acestep_like.training.lm_tokenizer import END_TURN, PAD, build_tokenizer, save_tokenizer
 
 COLD = 0.5
@@ -126,126 +124,6 @@ def add_dropout(model: Qwen3ForCausalLM, share: float) -> None:
     for layer in model.model.layers:
         layer.self_attn.register_forward_hook(drop)
         layer.mlp.register_forward_hook(drop)
-
-
-@dataclass
-class Pool:
-    """Sequences on the device, in rings by length; the newest overwrite the oldest."""
-
-    lengths: tuple[int, ...]
-    tokens: int
-    device: torch.device
-    ids: list[torch.Tensor] = field(default_factory=list)
-    kinds: list[torch.Tensor] = field(default_factory=list)
-    added: list[int] = field(default_factory=list)
-    dropped: int = 0
-
-    def __post_init__(self) -> None:
-        for length in self.lengths:
-            rows = max(self.tokens // len(self.lengths) // length, 8)
-            self.ids.append(torch.zeros(rows, length, dtype=torch.int16, device=self.device))
-            self.kinds.append(torch.zeros(rows, length, dtype=torch.uint8, device=self.device))
-            self.added.append(0)
-
-    def put(self, chunk: Sequence[tuple[int, np.ndarray, np.ndarray]], dropped: int) -> None:
-        """Add padded arrays (bucket, ids [n, length], kinds [n, length])."""
-        self.dropped += dropped
-        for bucket, ids, kinds in chunk:
-            rows = torch.arange(self.added[bucket], self.added[bucket] + len(ids)) % len(self.ids[bucket])
-            rows = rows.to(self.device)
-            self.ids[bucket][rows] = torch.from_numpy(ids).to(self.device)
-            self.kinds[bucket][rows] = torch.from_numpy(kinds).to(self.device)
-            self.added[bucket] += len(ids)
-
-    def draw(self, tokens: int, rng: random.Random, generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
-        """A batch from one bucket, ids int64 and kinds uint8 [B, L]; every sequence is equally likely."""
-        per_step = [max(tokens // length, 1) for length in self.lengths]
-        shares = [added / batch for added, batch in zip(self.added, per_step, strict=True)]
-        bucket = rng.choices(range(len(self.lengths)), shares)[0]
-        filled = min(self.added[bucket], len(self.ids[bucket]))
-        rows = torch.randint(filled, (per_step[bucket],), device=self.device, generator=generator)
-        return self.ids[bucket][rows].long(), self.kinds[bucket][rows]
-
-
-def pad_into_buckets(
-    sequences: Sequence[Sequence_], lengths: Sequence[int]
-) -> tuple[list[tuple[int, np.ndarray, np.ndarray]], int]:
-    """Right-pad sequences into the smallest bucket that holds them; answers how many were too long."""
-    groups: dict[int, list[Sequence_]] = {}
-    dropped = 0
-    for ids, kinds in sequences:
-        bucket = next((i for i, length in enumerate(lengths) if len(ids) <= length), None)
-        if bucket is None:
-            dropped += 1
-        else:
-            groups.setdefault(bucket, []).append((ids, kinds))
-    chunk = []
-    for bucket, group in groups.items():
-        padded_ids = np.zeros((len(group), lengths[bucket]), np.int16)
-        padded_kinds = np.zeros((len(group), lengths[bucket]), np.uint8)
-        for row, (ids, kinds) in enumerate(group):
-            padded_ids[row, : len(ids)], padded_kinds[row, : len(ids)] = ids, kinds
-        chunk.append((bucket, padded_ids, padded_kinds))
-    return chunk, dropped
-
-
-def _work(songs: list[SongTexts], codes: list[np.ndarray | None], tokenizer: str, seed: int,
-          lengths: tuple[int, ...], out: Any, stop: Any) -> None:  # fmt: skip
-    """Body of a worker process: build chunks until told to stop."""
-    os.environ["TOKENIZERS_PARALLELISM"] = "false"
-    builder = ExampleBuilder(songs, codes, Tokenizer.from_str(tokenizer), seed)
-    while not stop.is_set():
-        chunk = pad_into_buckets(builder.sequences(builder.draw_kinds(256)), lengths)
-        while not stop.is_set():
-            try:
-                out.put(chunk, timeout=0.5)
-                break
-            except queue.Full:
-                continue
-
-
-class Feeder:
-    """Fills a pool from worker processes, or in this process when there are none."""
-
-    def __init__(self, config: LMConfig, songs: list[SongTexts], codes: list[np.ndarray | None], tokenizer: Tokenizer):
-        self.config, self.workers = config, []
-        self.local = ExampleBuilder(songs, codes, tokenizer, config.seed + 1) if not config.workers else None
-        if config.workers:
-            context = multiprocessing.get_context("spawn")
-            self.queue, self.stop = context.Queue(maxsize=64), context.Event()
-            for k in range(config.workers):
-                args = (songs, codes, tokenizer.to_str(), config.seed + 1 + k, config.buckets, self.queue, self.stop)
-                self.workers.append(context.Process(target=_work, args=args, daemon=True))
-                self.workers[-1].start()
-
-    def feed(self, pool: Pool, *, wait: bool = False) -> None:
-        """Move what is ready into the pool; with `wait`, at least one chunk."""
-        if self.local is not None:
-            pool.put(*pad_into_buckets(self.local.sequences(self.local.draw_kinds(32)), self.config.buckets))
-            return
-        for _ in range(16):
-            try:
-                pool.put(*self.queue.get(timeout=60 if wait else 0.0001))
-            except queue.Empty:
-                if wait and not any(worker.is_alive() for worker in self.workers):
-                    raise RuntimeError("all workers that build sequences have died") from None
-                break
-            wait = False
-
-    def close(self) -> None:
-        if not self.workers:
-            return
-        self.stop.set()
-        deadline = time.monotonic() + 5
-        while time.monotonic() < deadline and any(worker.is_alive() for worker in self.workers):
-            try:
-                self.queue.get(timeout=0.1)
-            except queue.Empty:
-                continue
-        for worker in self.workers:
-            if worker.is_alive():
-                worker.terminate()
-            worker.join()
 
 
 def token_losses(
@@ -338,7 +216,10 @@ def train_lm(
     add_dropout(model, config.dropout)
     size = sum(p.numel() for p in model.parameters())
     log(f"lm: {len(train)} songs + {len(held_out)} held out, vocabulary {tokenizer.get_vocab_size()}, {size:,} weights")
-    feeder = Feeder(config, [songs[i] for i in train], [codes[i] for i in train], tokenizer)
+    feeder = Feeder(
+        [songs[i] for i in train], [codes[i] for i in train], tokenizer, seed=config.seed + 1, lengths=config.buckets,
+        workers=config.workers,
+    )  # fmt: skip
     try:
         checks = _checks([songs[i] for i in held_out], [codes[i] for i in held_out], tokenizer, config, device)
         pool = Pool(config.buckets, config.pool_tokens, device)

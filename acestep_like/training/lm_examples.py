@@ -31,7 +31,10 @@ _FIELD_KIND = {"bpm": BPM, "keyscale": KEY, "timesignature": METER, "genres": GE
                "language": OTHER}  # fmt: skip
 _VALUES = re.compile(r"^(bpm|keyscale|timesignature|genres|duration|language): (.*)$", re.MULTILINE)
 _SAYS_BPM = re.compile(r"\d\s*-?\s*bpm|bpm\s*:?\s*\d|tempo\s+(?:of\s+)?\d|beats per minute", re.IGNORECASE)
-_SAYS_KEY = re.compile(r"\b[A-G](?:#|b|♯|♭|[ -]sharp|[ -]flat)?[ -]?(?:major|minor|maj|min|m)\b")
+_SAYS_KEY = re.compile(
+    r"\b[A-G](?:#|b|♯|♭|[ -]sharp|[ -]flat)?[ -]?(?:maj|min|m\b|dorian|phrygian|lydian|mixolydian|harmonic)",
+    re.IGNORECASE,
+)
 LONG_SHARE, LONGEST_S = 0.08, 240
 """Share and length of stretches that are longer than a song."""
 _LYRICS_LIMIT = 500  # characters; longer lyrics would only teach the tail of the template
@@ -253,7 +256,7 @@ class ExampleBuilder:
         rng, told = self.rng, f"{words} {facts['caption']}"
         say = set()
         if rng.random() < 0.35 and "bpm" not in forced and not _SAYS_BPM.search(told):
-            facts["bpm"] = rng.randint(45, 200)
+            facts["bpm"] = self._other_bpm(facts)
             say.add("bpm")
         if rng.random() < 0.35 and "keyscale" not in forced and not _SAYS_KEY.search(told):
             facts["keyscale"] = f"{rng.choice(PITCH_NAMES)} {str(facts['keyscale']).split()[-1]}"
@@ -276,10 +279,16 @@ class ExampleBuilder:
             return ()
         forced = tuple(key for key in ("bpm", "keyscale", "timesignature") if rng.random() < 0.5)
         if "bpm" in forced:
-            facts["bpm"] = rng.randint(45, 200)
+            facts["bpm"] = self._other_bpm(facts)
         if "keyscale" in forced:
             facts["keyscale"] = f"{rng.choice(PITCH_NAMES)} {rng.choice(('major', 'minor'))}"
         return forced
+
+    def _other_bpm(self, facts: Mapping[str, Any]) -> int:
+        """Mostly near the song's own, so that words such as `slow` stay true; sometimes anything."""
+        if self.rng.random() < 0.25:
+            return self.rng.randint(45, 200)
+        return min(max(round(int(facts["bpm"]) * self.rng.uniform(0.9, 1.1)), 30), 300)
 
     def _forced_answer(self, text: str, forced: tuple[str, ...]) -> list[Piece]:
         """The answer in pieces, so that values that the user forces do not count."""
