@@ -11,11 +11,13 @@ from typing import Any
 import numpy as np
 
 from acestep_like.evaluation.features import (
+    ANALYSIS_RATE,
     ONSET_RATE,
     Chromagram,
     correlate,
     log_mel,
     onset_envelope,
+    to_mono,
 )
 from acestep_like.music import degree_of
 from acestep_like.songplan import SongPlan
@@ -95,10 +97,10 @@ def bar_features(audio: Any, sample_rate: int, chroma: Chromagram, plan: SongPla
     return np.array(rows)
 
 
-def bar_novelty(features: np.ndarray, reach: int = 2) -> np.ndarray:
+def bar_novelty(features: np.ndarray, reach: int = 1) -> np.ndarray:
     """How much the music changes at each inner bar line: [bars - 1], line k between bar k and k + 1.
 
-    The distance between the means of up to `reach` bars before and after, against their spread.
+    The mean absolute distance between the means of up to `reach` bars before and after.
     """
     bars = len(features)
     novelty = np.zeros(max(bars - 1, 0))
@@ -118,21 +120,84 @@ def section_lines(plan: SongPlan, bars: int) -> list[int]:
 
 
 def section_hits(novelty: np.ndarray, lines: list[int]) -> list[float]:
-    """For each tagged line: the share of untagged inner lines with less change (ties half); chance is 0.5."""
-    others = np.delete(novelty[1:-1], [line - 1 for line in lines if 1 <= line < len(novelty) - 1])
+    """For each tagged line: the share of the untagged inner lines where less changes (ties count half).
+
+    Lines next to the first or last bar are left out on both sides. 1.0 means that nothing else changes as much; the
+    mean over lines of a recording that ignores its tags is 0.5.
+    """
+    inner = range(1, len(novelty) - 1)
+    others = np.array([novelty[line] for line in inner if line not in lines])
     if not len(others):
         return []
-    return [float((others < novelty[line]).mean() + 0.5 * (others == novelty[line]).mean()) for line in lines]
+    tagged = [novelty[line] for line in lines if line in inner]
+    return [float((others < value).mean() + 0.5 * (others == value).mean()) for value in tagged]
 
 
 # Meter
 
 
-def _grid(envelope: np.ndarray, bpm: float, per_beat: int) -> np.ndarray:
-    """Onset strength [beats, per_beat] at equal parts of each beat, the best frame within 35 ms of each."""
+@dataclass(frozen=True)
+class MeterEvidence:
+    """What speaks for the meters on a given beat grid; each is positive where its case is the better one.
+
+    triple: repetition every three beats rather than every two or four. compound: attacks on the thirds of the beat
+    rather than on its quarters and half. quadruple: a bar of four beats rather than of two.
+    """
+
+    triple: float
+    compound: float
+    quadruple: float
+
+    @property
+    def timesignature(self) -> str:
+        """The most likely of `2`, `3`, `4` and `6`."""
+        if self.triple > 0:
+            return "3"
+        if self.compound > 2 or (self.compound > 0.5 and self.quadruple < 0.1):  # swing attacks thirds as well
+            return "6"
+        return "4" if self.quadruple > 0 else "2"
+
+
+_PER_BEAT = 12
+_BANDS = ((0, 80), (0, 12), (45, 80))  # mel bands: all, bass drum and bass, cymbals
+
+
+def meter_evidence(audio: Any, sample_rate: int, chroma: Chromagram, bpm: float) -> MeterEvidence:
+    """Beat-synchronous autocorrelation of onsets (three ranges) and chroma, on a grid that starts at 0 s.
+
+    In 6/8 `bpm` counts dotted quarters.
+    """
+    samples = to_mono(audio, sample_rate)
+    grids = [_beat_grid(onset_envelope(samples, ANALYSIS_RATE, low, high), bpm) for low, high in _BANDS]
+    beats = len(grids[0])
+    if beats < 10:
+        return MeterEvidence(0.0, 0.0, 0.0)
+    beat_s = 60.0 / bpm
+    spans = [chroma.between(beat * beat_s, (beat + 1) * beat_s) for beat in range(beats)]
+    full, bass = np.array([span[0] for span in spans]), np.array([span[1] for span in spans])
+    onset = {lag: float(np.mean([_lagged(grid, lag) for grid in grids])) for lag in (2, 3, 4, 6)}
+    change = np.abs(np.diff(full, axis=0, prepend=full[:1])).sum(axis=1)
+    usual = change[1:].mean() + 1e-9
+    every = {period: float(change[period::period].mean() / usual) for period in (2, 3, 4)}
+    third = (onset[3] + onset[6]) / 2 - (onset[2] + onset[4]) / 2 + 0.5 * (every[3] - max(every[2], every[4]))
+    four = every[4] - every[2]
+    harmony = _lagged(full, 2) + _lagged(bass, 2)
+    profile = grids[0].mean(axis=0)
+    profile = profile / (profile.mean() + 1e-9) + 0.15
+    compound = float(np.log(min(profile[4], profile[8]) / max(profile[3], profile[6])))
+    return MeterEvidence(third, compound, 0.75 * four + harmony + 0.5 * (onset[4] - onset[2]))
+
+
+def _beat_grid(envelope: np.ndarray, bpm: float) -> np.ndarray:
+    """Onset strength [beats, 12] at the twelfths of each beat: the strongest frame within 35 ms of each."""
     beats = int(len(envelope) / ONSET_RATE * bpm / 60)
-    time_s = (np.arange(beats * per_beat) / per_beat) * 60 / bpm
-    centre = np.round(time_s * ONSET_RATE).astype(int)
-    offsets = np.arange(-3, 4)
-    frames = np.clip(centre[:, None] + offsets, 0, len(envelope) - 1)
-    return envelope[frames].max(axis=1).reshape(beats, per_beat)
+    time_s = np.arange(beats * _PER_BEAT) / _PER_BEAT * 60 / bpm
+    frames = np.round(time_s * ONSET_RATE).astype(int)[:, None] + np.arange(-3, 4)
+    return envelope[np.clip(frames, 0, len(envelope) - 1)].max(axis=1).reshape(beats, _PER_BEAT)
+
+
+def _lagged(rows: np.ndarray, lag: int) -> float:
+    """Autocorrelation of the rows of a matrix at a lag, each column's mean removed; 1 where all rows repeat."""
+    centred = rows - rows.mean(axis=0)
+    power = (centred * centred).mean()
+    return float((centred[lag:] * centred[:-lag]).mean() / power) if power > 1e-12 else 0.0

@@ -172,7 +172,7 @@ class Evaluator:
         if not (weights.is_file() and settings.is_file()):
             found = ", ".join(sorted(path.name for path in folder.glob("*"))) or "nothing"
             raise CheckpointError(f"{folder} is no evaluator (config.json and model.safetensors); found {found}.")
-        values = json.loads(settings.read_text())
+        values: dict[str, Any] = json.loads(settings.read_text())
         config = EvaluatorConfig(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
         net = EvaluatorNet(config)
         net.load_state_dict({name: tensor.float() for name, tensor in load_file(weights).items()})

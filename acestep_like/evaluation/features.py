@@ -89,16 +89,14 @@ def log_mel(audio: Any, sample_rate: int, *, bands: int = 80, n_fft: int = 2048,
 # Onsets, tempo, beats
 
 
-def onset_envelope(audio: Any, sample_rate: int) -> np.ndarray:
+def onset_envelope(audio: Any, sample_rate: int, low_band: int = 0, high_band: int = 80) -> np.ndarray:
     """Onset strength float32 [T] at `ONSET_RATE` frames per second: half-wave rectified log-mel flux.
 
     SuperFlux (Boeck and Widmer 2013) in outline: the difference is taken against the loudest of three neighbouring
-    bands two frames earlier, which ignores vibrato, and the local mean is removed.
+    bands two frames earlier, which ignores vibrato, and the local mean is removed. `low_band` to `high_band` of the
+    80 mel bands are heard.
     """
-    return _onset_envelope(to_mono(audio, sample_rate))
-
-
-def _onset_envelope(samples: np.ndarray, low_band: int = 0, high_band: int | None = None) -> np.ndarray:
+    samples = to_mono(audio, sample_rate)
     spectrum = magnitude(samples, 1024, ONSET_HOP)
     level = spectrum.mean() + 1e-9
     mel = torch.log1p(20 * (mel_filters(1024, 80) @ spectrum) / level)[low_band:high_band]

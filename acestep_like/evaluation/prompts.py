@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from dataclasses import dataclass
 from typing import Any
 
@@ -77,44 +76,36 @@ FREE_PROMPTS: tuple[FreePrompt, ...] = (
 class HeldOutPrompt:
     """A song of the test seeds as a request, with what it asks for.
 
-    `plan` is drawn from the request by the same function as in `generate_music`; `style` and `tracks` come from the
-    composed song (`tracks` are those of the song played to this plan).
+    `plan` is drawn from the request by the same function as in `generate_music`; `tracks` are the classes of all
+    instruments that the caption names.
     """
 
     seed: int
     style: str
     caption: str
     lyrics: str
-    metadata: dict[str, Any]
+    bpm: int
+    keyscale: str
+    timesignature: str
+    duration_s: float
     chords: str
     tracks: tuple[str, ...]
     plan: SongPlan
 
 
-def chart_text(plan: SongPlan) -> str:
-    """The chords of a plan as the text of `GenerationParams.chords`: one bar between bars lines."""
-    beats, bars = plan.beats_per_bar, []
-    for bar in range(max(1, int(plan.bars + 1e-6))):
-        start, end = bar * beats, (bar + 1) * beats
-        inside = [
-            span.chord.name
-            for span in plan.chords
-            if span.start_beat < end - 1e-6 and span.start_beat + span.beats > start + 1e-6
-        ]
-        bars.append(" ".join(inside))
-    return " | ".join(bars)
-
-
 def held_out_song(seed: int, duration_s: float) -> Any:
-    """The corpus song of a test seed; styles take turns, so that each is heard equally often."""
+    """The corpus song of a seed; styles take turns, and within a style its meters, so that all are heard often."""
     from acestep_like.training import corpus
+    from acestep_like.training.corpus.styles import TABLE
 
     style = corpus.STYLES[seed % len(corpus.STYLES)]
-    return corpus.compose(seed, style=style, duration_s=duration_s)
+    meters = list(TABLE[style].meters)
+    meter = meters[seed // len(corpus.STYLES) % len(meters)]
+    return corpus.compose(seed, style=style, timesignature=meter, duration_s=duration_s)
 
 
-def held_out_prompts(count: int, duration_s: float) -> list[HeldOutPrompt]:
-    """The first `count` songs of the split `test` as prompts; needs no renderer.
+def held_out_prompts(count: int, duration_s: float, first: int = 0) -> list[HeldOutPrompt]:
+    """`count` songs of the split `test` from the `first` on, as prompts; needs no renderer.
 
     Raises:
         ValueError: more prompts than the split has seeds.
@@ -122,28 +113,40 @@ def held_out_prompts(count: int, duration_s: float) -> list[HeldOutPrompt]:
     from acestep_like.training import corpus
 
     seeds = corpus.SPLITS["test"]
-    if not 1 <= count <= len(seeds):
-        raise ValueError(f"count must be 1 to {len(seeds)}, got {count}")
-    return [prompt_of(held_out_song(seed, duration_s)) for seed in seeds[:count]]
+    if not (count >= 1 and first >= 0 and first + count <= len(seeds)):
+        raise ValueError(f"first and count must lie within the {len(seeds)} test seeds, got {first} and {count}")
+    return [prompt_of(held_out_song(seed, duration_s)) for seed in seeds[first : first + count]]
 
 
 def prompt_of(song: Any) -> HeldOutPrompt:
-    """A composed song as a request."""
-    from acestep_like.harmony import plan_song
+    """A composed song as a request that names its genre, mood, production, instruments, meter, key and chords."""
+    from acestep_like.harmony import chart_text, plan_song
     from acestep_like.training import corpus
 
-    metadata = corpus.metadata(song)
-    caption = corpus.captions(song, random.Random(song.seed), 1)[0]
-    lyrics, chords = corpus.lyrics(song), chart_text(song.plan)
-    plan = plan_song(
-        duration_s=song.plan.duration_s,
-        bpm=metadata["bpm"],
-        timesignature=metadata["timesignature"],
-        keyscale=metadata["keyscale"],
-        chords_text=chords,
-        lyrics=lyrics,
-        caption=caption,
-        seed=song.seed,
+    facts = corpus.metadata(song)
+    names = list(dict.fromkeys(track.name for track in song.tracks))
+    listed = " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
+    caption = f"{song.mood} {facts['genres']} with {listed}, {song.production}"
+    lyrics = corpus.lyrics(song)
+    if not song.has_vocals:
+        lyrics = "\n".join(f"[{section.name.capitalize()}]" for section in song.plan.sections)
+    request = {
+        "caption": caption,
+        "lyrics": lyrics,
+        "bpm": int(song.plan.bpm),
+        "keyscale": song.plan.keyscale.name,
+        "timesignature": song.plan.timesignature,
+        "duration_s": float(song.plan.duration_s),
+    }
+    chords = chart_text(song.plan)
+    plan = plan_song(**request, chords_text=chords, seed=song.seed)
+    return HeldOutPrompt(
+        seed=song.seed, style=song.style, chords=chords, tracks=song.track_classes, plan=plan, **request
     )
-    played = corpus.compose(song.seed, style=song.style, plan=plan)
-    return HeldOutPrompt(song.seed, song.style, caption, lyrics, metadata, chords, played.track_classes, plan)
+
+
+def song_of(prompt: HeldOutPrompt) -> Any:
+    """The corpus song that plays a prompt's plan: the real recording beside the generated one."""
+    from acestep_like.training import corpus
+
+    return corpus.compose(prompt.seed, style=prompt.style, plan=prompt.plan)

@@ -1,0 +1,71 @@
+"""`python -m acestep_like.evaluation COMMAND`: judge the embedded model.
+
+mini       figures of the issue table: held-out prompts, free text, codes, speed
+tasks      cover, repaint, extract, lego and complete on held-out songs
+reference  measure real corpus songs anew (needs the renderer and a soundfont)
+sheet      a picture of spectrograms of audio files
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run a command; answers the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m acestep_like.evaluation", description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
+    commands = parser.add_subparsers(dest="command", required=True)
+    arguments = sys.argv[1:] if argv is None else argv
+    name = next((word for word in arguments if not word.startswith("-")), "")
+
+    from acestep_like.evaluation import mini, tasks
+
+    mini.add_arguments(commands.add_parser("mini"))
+    tasks.add_arguments(commands.add_parser("tasks"))
+    reference = commands.add_parser("reference")
+    reference.add_argument("--count", type=int, default=48)
+    reference.add_argument("--seconds", type=float, default=16.0)
+    reference.add_argument("--soundfont", type=Path)
+    reference.add_argument("--checkpoint", default="mini")
+    sheet = commands.add_parser("sheet")
+    sheet.add_argument("files", nargs="+", type=Path)
+    sheet.add_argument("--out", type=Path, default=Path("sheet.png"))
+    options = parser.parse_args(arguments)
+    del name
+    if options.command == "mini":
+        return mini.main(options)
+    if options.command == "tasks":
+        return tasks.main(options)
+    return _reference(options) if options.command == "reference" else _sheet(options)
+
+
+def _reference(options: argparse.Namespace) -> int:
+    from tqdm import tqdm
+
+    from acestep_like.evaluation.evaluator import default_evaluator
+    from acestep_like.evaluation.reference import Renderer, build_reference, save_reference
+    from acestep_like.handler import AceStepHandler
+
+    renderer = Renderer(options.soundfont)
+    codec = AceStepHandler.from_pretrained(options.checkpoint).codec
+    with tqdm(total=2 * options.count, desc="real songs") as bar:
+        found = build_reference(options.count, options.seconds, renderer, codec, default_evaluator(), tick=bar.update)
+    save_reference(found)
+    return 0
+
+
+def _sheet(options: argparse.Namespace) -> int:
+    from acestep_like.audio.io import load_audio
+    from acestep_like.evaluation.sheet import contact_sheet
+
+    clips = [(path.stem, load_audio(path, field="files", sample_rate=48000).samples) for path in options.files]
+    contact_sheet(clips, options.out)
+    print(options.out)
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

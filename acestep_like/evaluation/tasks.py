@@ -1,0 +1,378 @@
+"""`python -m acestep_like.evaluation tasks`: what the six tasks do to held-out songs whose stems are known.
+
+Each measure is shown for ours, for the ground truth, for the untouched source, and for an unrelated song.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from acestep_like.errors import AceStepError
+from acestep_like.evaluation import adherence, features
+from acestep_like.evaluation.clips import tempo_agrees
+from acestep_like.evaluation.evaluator import Evaluator, default_evaluator
+from acestep_like.evaluation.prompts import HeldOutPrompt, held_out_prompts, song_of
+from acestep_like.evaluation.reference import Renderer
+
+SAMPLE_RATE = 48000
+STRENGTHS = (0.0, 0.25, 0.5, 0.75, 1.0)
+_FIRST = 1000
+"""Test songs from the thousandth on: others than those of the `mini` command."""
+
+Row = dict[str, float | None]
+"""What was measured for one song: `measure / column` to value."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """A held-out song with its stems, and an unrelated one."""
+
+    prompt: HeldOutPrompt
+    stems: dict[str, torch.Tensor]
+    other: Case | None = None
+
+    @property
+    def mix(self) -> torch.Tensor:
+        return torch.stack(list(self.stems.values())).sum(dim=0)
+
+    @property
+    def fields(self) -> dict[str, Any]:
+        """What is known of the song, as keywords of the task helpers."""
+        prompt = self.prompt
+        return {
+            "bpm": prompt.bpm,
+            "keyscale": prompt.keyscale,
+            "timesignature": prompt.timesignature,
+            "chords": prompt.chords,
+            "lyrics": prompt.lyrics,
+            "seed": prompt.seed,
+        }
+
+    def without(self, *names: str) -> torch.Tensor:
+        """The mix without some tracks, [2, N]."""
+        return torch.stack([stem for name, stem in self.stems.items() if name not in names]).sum(dim=0)
+
+
+def _done(result: Any) -> Any:
+    if not result.success:
+        raise AceStepError(result.error)
+    return result
+
+
+# What is compared
+
+
+def matched_log_mel_distance(ours: torch.Tensor, true: torch.Tensor) -> float:
+    """Mean |difference| of log mels after matching levels, natural log units."""
+    from acestep_like.evaluation.codec import log_mel_distance
+
+    frames = min(ours.shape[-1], true.shape[-1])
+    ours, true = ours[..., :frames].float(), true[..., :frames].float()
+    level = true.square().mean().sqrt() / ours.square().mean().sqrt().clamp(min=1e-6)
+    return log_mel_distance(ours * level, true)
+
+
+def si_sdr_db(ours: torch.Tensor, true: torch.Tensor) -> float:
+    """Scale-invariant signal-to-distortion ratio in dB (Le Roux et al. 2019)."""
+    frames = min(ours.shape[-1], true.shape[-1])
+    ours, true = ours[..., :frames].flatten().double(), true[..., :frames].flatten().double()
+    scaled = (ours @ true) / (true @ true).clamp(min=1e-12) * true
+    ratio = scaled.square().sum() / (ours - scaled).square().sum().clamp(min=1e-12)
+    return float(10 * torch.log10(ratio.clamp(min=1e-12)))
+
+
+def degree_share(audio: torch.Tensor, prompt: HeldOutPrompt, span_s: tuple[float, float] | None = None) -> float | None:
+    """Share of the bars (within a span) that are heard as the asked degree; None when there is no such bar."""
+    chroma = features.chromagram(audio, SAMPLE_RATE)
+    bars = adherence.bar_chords(prompt.plan, audio.shape[-1] / SAMPLE_RATE)
+    if span_s is not None:
+        bars = [bar for bar in bars if bar.start_s >= span_s[0] and bar.end_s <= span_s[1]]
+    heard = adherence.heard_degrees(chroma, prompt.plan, bars)
+    return float(np.mean([degree == bar.degree for degree, bar in zip(heard, bars, strict=True)])) if bars else None
+
+
+def _tempo_kept(audio: torch.Tensor, prompt: HeldOutPrompt) -> float:
+    return float(tempo_agrees(features.estimate_tempo(audio, SAMPLE_RATE).bpm, prompt.bpm))
+
+
+def other_style(prompt: HeldOutPrompt) -> str:
+    """A style that is far away in the table."""
+    from acestep_like.training import corpus
+
+    return corpus.STYLES[(corpus.STYLES.index(prompt.style) + 7) % len(corpus.STYLES)]
+
+
+def style_caption(style: str) -> str:
+    """A caption for a style, in the words of its name."""
+    names = {"dnb": "drum and bass", "lofi": "lo-fi hip hop", "bossa": "bossa nova", "piano": "solo piano"}
+    return f"{names.get(style, style)} music, typical instruments"
+
+
+# The tasks
+
+
+def measure_repaint(dit: Any, case: Case, evaluator: Evaluator) -> Row:
+    """Replace the middle by another style; inside it must follow caption and grid, outside nothing may change."""
+    from acestep_like.editing import repaint
+
+    mix, prompt = case.mix, case.prompt
+    bar_s = prompt.plan.seconds_per_bar()
+    total_s = mix.shape[-1] / SAMPLE_RATE
+    start = round(0.3 * total_s / bar_s) * bar_s
+    end = min(start + max(2, round(0.4 * total_s / bar_s)) * bar_s, total_s)
+    wanted = other_style(prompt)
+    result = _done(repaint(dit, (mix.numpy(), SAMPLE_RATE), style_caption(wanted), (start, end), **case.fields))
+    ours = result.audios[0].tensor
+    seams = result.extra_outputs["seams"][0]
+    changed = torch.zeros(mix.shape[-1], dtype=torch.bool)
+    for first, last in seams["changed"]:
+        changed[first:last] = True
+    inside = slice(round(start * SAMPLE_RATE), round(end * SAMPLE_RATE))
+    row: Row = {
+        "repaint: outside bit-identical / ours": float(torch.equal(ours[:, ~changed], mix[:, ~changed])),
+        "repaint: smooth seams / ours": float(np.mean([edge["smooth"] for edge in seams["edges"]])),
+    }
+    unrelated = case.other.mix[..., : mix.shape[-1]] if case.other else None
+    for column, audio in (("ours", ours), ("source", mix), ("unrelated", unrelated)):
+        if audio is None:
+            continue
+        judged = evaluator.judge(audio[:, inside])
+        row[f"repaint: inside, asked style most likely / {column}"] = float(judged.top_style == wanted)
+        row[f"repaint: inside, chord degree / {column}"] = degree_share(audio, prompt, (start - 0.1, end + 0.1))
+        row[f"repaint: whole, tempo kept / {column}"] = _tempo_kept(audio, prompt)
+    return row
+
+
+def measure_cover(dit: Any, case: Case, evaluator: Evaluator) -> Row:
+    """Another style at five strengths: agreement with the source and the style that is heard."""
+    from acestep_like.editing import agreement, cover
+
+    mix, prompt = case.mix, case.prompt
+    wanted = other_style(prompt)
+    row: Row = {}
+    source = (mix.numpy(), SAMPLE_RATE)
+    heard = {
+        f"strength {strength:g}": _done(
+            cover(dit, source, style_caption(wanted), strength=strength, seed=prompt.seed)
+        ).audios[0].tensor
+        for strength in STRENGTHS
+    }  # fmt: skip
+    with torch.no_grad():
+        heard["codec"] = dit.codec.decode(dit.codec.encode(mix[None]))[0]
+    if case.other is not None:
+        heard["unrelated"] = case.other.mix
+    for column, audio in heard.items():
+        values = agreement(source, (audio.numpy(), SAMPLE_RATE))
+        row[f"cover: chroma agreement / {column}"] = values["chroma"]
+        row[f"cover: onset agreement / {column}"] = values["onsets"]
+        row[f"cover: asked style most likely / {column}"] = float(evaluator.judge(audio).top_style == wanted)
+    return row
+
+
+def measure_extract(dit: Any, case: Case, evaluator: Evaluator) -> Row:
+    """Take out up to two tracks that are in the mix and one that is not."""
+    from acestep_like.editing import extract
+    from acestep_like.tasks import TRACK_NAMES
+
+    mix = case.mix
+    present = sorted(case.stems, key=lambda name: -float(case.stems[name].square().mean()))[:2]
+    absent = next(name for name in reversed(TRACK_NAMES) if name not in case.stems)
+    source = (mix.numpy(), SAMPLE_RATE)
+    masked = _done(extract(dit, source, [*present, absent], seed=case.prompt.seed))
+    raw = _done(extract(dit, source, present, masked=False, seed=case.prompt.seed))
+    total = torch.stack([audio.tensor for audio in masked.audios]).sum(dim=0)
+    facts = {fact["track"]: fact for fact in masked.extra_outputs["stems"]}
+    row: Row = {
+        "extract: stems and residual sum to the mix / ours": float(
+            (total - masked.extra_outputs["mix"]).abs().max() < 1e-6
+        ),
+        "extract: absent track, level against the mix (dB) / ours": facts[absent]["level_db"],
+        "extract: absent track reported so / ours": float(not facts[absent]["present"]),
+    }
+    for label, part in (("log-mel distance to the stem", matched_log_mel_distance), ("SI-SDR (dB)", si_sdr_db)):
+        for column, audios in (("ours", [a.tensor for a in masked.audios]), ("source", [mix, mix])):
+            values = [part(audio, case.stems[name]) for audio, name in zip(audios, present, strict=False)]
+            row[f"extract: {label} / {column}"] = float(np.mean(values))
+    columns = {
+        "ours": [audio.tensor for audio in masked.audios[:2]],
+        "model's own": [audio.tensor for audio in raw.audios[:2]],
+        "truth": [case.stems[name] for name in present],
+        "source": [mix] * len(present),
+    }
+    row["extract: log-mel distance to the stem / model's own"] = float(
+        np.mean(
+            [matched_log_mel_distance(a, case.stems[n]) for a, n in zip(columns["model's own"], present, strict=True)]
+        )
+    )
+    for column, audios in columns.items():
+        judged = [evaluator.judge(audio).tracks for audio in audios]
+        named = [max(entry, key=lambda k: entry[k]) == name for entry, name in zip(judged, present, strict=True)]
+        row[f"extract: track named first by the evaluator / {column}"] = float(np.mean(named))
+    return row
+
+
+def measure_lego(dit: Any, case: Case, evaluator: Evaluator) -> Row:
+    """Make a track for a backing that lacks it."""
+    from acestep_like.editing import lego
+
+    prompt = case.prompt
+    track = _melodic(case)
+    backing = case.without(track)
+    caption = f"{prompt.caption}"
+    result = _done(lego(dit, (backing.numpy(), SAMPLE_RATE), track, caption, **case.fields))
+    alone, mixed = result.audios[0].tensor, result.audios[1].tensor
+    row: Row = {}
+    unrelated = case.other.stems[_melodic(case.other)] if case.other else None
+    for column, audio in (("ours", alone), ("truth", case.stems[track]), ("unrelated", unrelated)):
+        if audio is None or float(audio.abs().max()) < 1e-4:
+            continue
+        row[f"lego: track alone, chord degree / {column}"] = degree_share(audio, prompt)
+        row[f"lego: track alone, probability of the asked class / {column}"] = evaluator.judge(audio).tracks[track]
+    for column, audio in (("ours", mixed), ("truth", case.mix), ("source", backing)):
+        row[f"lego: mix, probability of the asked class / {column}"] = evaluator.judge(audio).tracks[track]
+        row[f"lego: mix, tempo kept / {column}"] = _tempo_kept(audio, prompt)
+    return row
+
+
+def _melodic(case: Case) -> str:
+    """The loudest track that plays pitches, else the loudest."""
+    order = sorted(case.stems, key=lambda name: -float(case.stems[name].square().mean()))
+    return next((name for name in order if name not in ("drums", "percussion", "fx", "bass")), order[0])
+
+
+def measure_complete(dit: Any, case: Case, evaluator: Evaluator) -> Row:
+    """Add the quieter half of the tracks to the louder half."""
+    from acestep_like.editing import agreement, complete
+
+    order = sorted(case.stems, key=lambda name: -float(case.stems[name].square().mean()))
+    missing = order[len(order) // 2 :]
+    given = [name for name in order if name not in missing]
+    source = case.without(*missing)
+    result = _done(complete(dit, (source.numpy(), SAMPLE_RATE), missing, case.prompt.caption, **case.fields))
+    ours = result.audios[0].tensor
+    row: Row = {}
+    unrelated = case.other.mix if case.other else None
+    for column, audio in (("ours", ours), ("truth", case.mix), ("source", source), ("unrelated", unrelated)):
+        if audio is None:
+            continue
+        tracks = evaluator.judge(audio).tracks
+        kept = agreement((source.numpy(), SAMPLE_RATE), (audio.numpy(), SAMPLE_RATE))
+        row[f"complete: probability of the added classes / {column}"] = float(np.mean([tracks[n] for n in missing]))
+        row[f"complete: probability of the given classes / {column}"] = float(np.mean([tracks[n] for n in given]))
+        row[f"complete: chroma agreement with the given tracks / {column}"] = kept["chroma"]
+        row[f"complete: onset agreement with the given tracks / {column}"] = kept["onsets"]
+        row[f"complete: tempo kept / {column}"] = _tempo_kept(audio, case.prompt)
+    return row
+
+
+MEASURES: dict[str, Callable[[Any, Case, Evaluator], Row]] = {
+    "repaint": measure_repaint,
+    "cover": measure_cover,
+    "extract": measure_extract,
+    "lego": measure_lego,
+    "complete": measure_complete,
+}
+
+
+# The run
+
+
+def cases(renderer: Renderer, count: int, seconds: float) -> list[Case]:
+    """Held-out songs with at least two tracks, each with the next one as its unrelated song."""
+    found: list[Case] = []
+    for prompt in held_out_prompts(2 * count, seconds, first=_FIRST):
+        if len(found) < count and len(prompt.tracks) > 1:
+            found.append(Case(prompt, renderer.stems(song_of(prompt))))
+    return [Case(case.prompt, case.stems, found[(i + 1) % len(found)]) for i, case in enumerate(found)]
+
+
+def _resumed(path: Path, measure: Callable[[], Row]) -> Row:
+    if path.is_file():
+        kept: Row = json.loads(path.read_text())
+        return kept
+    row = measure()
+    path.with_suffix(".tmp").write_text(json.dumps(row))
+    os.replace(path.with_suffix(".tmp"), path)
+    return row
+
+
+def summary(rows: Sequence[Row]) -> dict[str, dict[str, tuple[float, float, int]]]:
+    """Mean, standard error and count by measure and column; None values are left out."""
+    values: dict[str, dict[str, list[float]]] = {}
+    for row in rows:
+        for name, value in row.items():
+            measure, column = name.rsplit(" / ", 1)
+            if value is not None:
+                values.setdefault(measure, {}).setdefault(column, []).append(value)
+    return {
+        measure: {
+            column: (float(np.mean(v)), float(np.std(v) / np.sqrt(len(v))), len(v)) for column, v in columns.items()
+        }
+        for measure, columns in values.items()
+    }
+
+
+def table(found: dict[str, dict[str, tuple[float, float, int]]]) -> str:
+    """A Markdown table of a summary, one part a task."""
+    parts = []
+    for task in MEASURES:
+        measures = {name: columns for name, columns in found.items() if name.startswith(f"{task}:")}
+        columns = list(dict.fromkeys(column for entry in measures.values() for column in entry))
+        if not columns:
+            continue
+        lines = [f"| {task} | " + " | ".join(columns) + " |", "|---|" + "---|" * len(columns)]
+        for name, entry in measures.items():
+            cells = [f"{entry[c][0]:.3f} ±{entry[c][1]:.3f}" if c in entry else "-" for c in columns]
+            lines.append(f"| {name.split(': ', 1)[1]} | " + " | ".join(cells) + " |")
+        parts.append("\n".join(lines))
+    return "\n\n".join(parts)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of the command."""
+    parser.add_argument("--count", type=int, default=24, help="held-out songs")
+    parser.add_argument("--seconds", type=float, default=16.0, help="length of each song")
+    parser.add_argument("--tasks", nargs="+", choices=tuple(MEASURES), default=list(MEASURES))
+    parser.add_argument("--soundfont", type=Path, help="for the renderer of the held-out songs")
+    parser.add_argument("--checkpoint", default="mini")
+    parser.add_argument("--evaluator", type=Path, help="folder of an evaluator instead of the embedded one")
+    parser.add_argument("--work", type=Path, default=Path("outputs/evaluation"), help="folder where values are kept")
+
+
+def main(options: argparse.Namespace) -> int:
+    """Run, print the table, and write `tasks.md` and `tasks.json` into the work folder."""
+    from acestep_like.checkpoints.load import hashes
+    from acestep_like.handler import AceStepHandler
+
+    evaluator = Evaluator.load(options.evaluator) if options.evaluator else default_evaluator()
+    dit = AceStepHandler.from_pretrained(options.checkpoint)
+    weights = json.dumps(sorted(hashes(dit.checkpoint).items()))  # type: ignore[arg-type]
+    folder = options.work / "tasks" / hashlib.sha256(weights.encode()).hexdigest()[:12]
+    folder.mkdir(parents=True, exist_ok=True)
+    songs = cases(Renderer(options.soundfont), options.count, options.seconds)
+    rows = []
+    with tqdm(total=len(songs) * len(options.tasks)) as bar:
+        for case in songs:
+            for task in options.tasks:
+                bar.set_description(task)
+                path = folder / f"{task}-{case.prompt.seed}-{options.seconds:g}.json"
+                rows.append(_resumed(path, lambda case=case, task=task: MEASURES[task](dit, case, evaluator)))
+                bar.update()
+    found = summary(rows)
+    text = table(found)
+    print(text)
+    for name, content in (("tasks.md", text + "\n"), ("tasks.json", json.dumps(found, indent=1))):
+        (options.work / f"{name}.tmp").write_text(content)
+        os.replace(options.work / f"{name}.tmp", options.work / name)
+    return 0
