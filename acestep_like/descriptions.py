@@ -98,5 +98,10 @@ def describe(
     for name in ("caption", "lyrics", "bpm", "duration", "keyscale", "language", "timesignature"):
         value = getattr(answer, name)
         setattr(result, name, "" if value == "N/A" else value)
-    result.success, result.status_message = True, "\n".join([answer.status, *answer.notes])
+    notes = list(answer.notes)
+    longest = all_specs()["caption"].max_length
+    if longest is not None and len(result.caption) > longest:
+        result.caption = result.caption[:longest].rsplit(" ", 1)[0]
+        notes.append(f"The caption was cut to {longest} characters.")
+    result.success, result.status_message = True, "\n".join([answer.status, *notes])
     return answer

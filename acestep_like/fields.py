@@ -91,7 +91,7 @@ class FieldSpec:
             phrase += f" ({self.unit})"
         if self.max_length is not None:
             phrase += f" of at most {self.max_length} characters"
-        others = [f"{value} for {meaning}" for value, meaning in self.also.items()]
+        others = [f"{value!r} for {meaning}" for value, meaning in self.also.items()]
         if self.optional:
             others.append("None" + (f" for {self.none_means}" if self.none_means else ""))
         return ", or ".join([phrase, *others])
@@ -174,7 +174,7 @@ class FieldSpec:
     def _check_str(self, value: Any) -> str:
         if not isinstance(value, str):
             raise self._refusal(value)
-        if self.choices and value not in self.choices:
+        if self.choices and value not in self.choices and value not in self.also:
             raise self._refusal(value, _nearest(value, self.choices))
         if self.max_length is not None and len(value) > self.max_length:
             raise self._refusal(value, f"It has {len(value)} characters.")

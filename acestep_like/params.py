@@ -150,8 +150,9 @@ class GenerationParams(_Parameters):
 
     # Metadata
     vocal_language: str = parameter(
-        "unknown", "str", _META, "Language of the words, or unknown for auto-detection.", choices=LANGUAGES
-    )
+        "unknown", "str", _META, "Language of the words, or unknown for auto-detection.", choices=LANGUAGES,
+        also={"": "unknown"},
+    )  # fmt: skip
     bpm: int | None = parameter(
         None, "int", _META, "Tempo. In 6/8 a beat is a dotted quarter.", low=30, high=300, unit="beats per minute",
         optional=True, none_means="automatic",
@@ -313,6 +314,7 @@ class GenerationParams(_Parameters):
         params = self._checked_fields()
         if params.duration is None or params.duration <= 0:
             params.duration = -1.0
+        params.vocal_language = params.vocal_language or "unknown"
         params.timesteps = _checked_timesteps(params.timesteps)
         if params.cfg_interval_start > params.cfg_interval_end:
             raise InputError("cfg_interval_start", params.cfg_interval_start,

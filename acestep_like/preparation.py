@@ -286,9 +286,19 @@ def _settle(job: Job, seed: int, thought: Thought | None) -> Item:
     )
     plan = _plan(job, duration_s, music, seed)
     language = params.vocal_language if params.vocal_language != "unknown" else cot.get("cot_vocal_language", "unknown")
-    caption = cot.get("cot_caption") or params.caption
+    caption = _lego_caption(job) or cot.get("cot_caption") or params.caption
     request = _item_request(job, seed, caption, language, codes, music, plan)
     return Item(request, duration_s, cot, notes + (thought.notes if thought else ()))
+
+
+def _lego_caption(job: Job) -> str:
+    """The caption form that lego-SFT checkpoints were trained on; empty for all others."""
+    if job.task.name != "lego" or not getattr(job.checkpoint, "is_lego_sft", False):
+        return ""
+    params = job.params
+    whole = [f"Global: {params.global_caption}"] if params.global_caption else []
+    control = "true" if params.chunk_mask_mode == "explicit" else "false"
+    return "\n".join([*whole, f"Local: {params.caption}", f"Mask Control: {control}"])
 
 
 @dataclass(frozen=True)

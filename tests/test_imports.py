@@ -26,7 +26,7 @@ ROOMS = [
     {"errors", "fields", "music", "progress", "seeds", "songplan", "stylebook", "tasks"},
 ]
 VALUES = ROOMS[-3] | ROOMS[-2] | ROOMS[-1]
-FILES = sorted(path for path in PACKAGE.rglob("*.py") if "embedded" not in path.parts)
+FILES = sorted(path for path in PACKAGE.rglob("*.py") if "_checkpoints" not in path.parts)
 
 
 def room_of(module: str) -> int | None:

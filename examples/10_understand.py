@@ -1,0 +1,25 @@
+"""Audio to codes to words: what the language model hears in a recording."""
+
+from acestep_like import (
+    AceStepHandler,
+    GenerationConfig,
+    GenerationParams,
+    LLMHandler,
+    generate_music,
+    understand_music,
+)
+
+dit = AceStepHandler.from_pretrained("mini")
+llm = LLMHandler.from_pretrained("mini")
+
+params = GenerationParams(caption="slow blues with electric guitar", duration=12, seed=3)
+song = generate_music(dit, None, params, GenerationConfig(batch_size=1))
+codes = dit.convert_src_audio_to_codes(song.audios[0])  # a path works as well
+
+heard = understand_music(llm_handler=llm, audio_codes=codes, temperature=0.85)
+if heard.success:
+    print(f"caption:  {heard.caption}")
+    print(f"tempo:    {heard.bpm} bpm")
+    print(f"key:      {heard.keyscale}")
+    print(f"length:   {heard.duration} s")
+    print(f"language: {heard.language}")

@@ -1,0 +1,79 @@
+"""The documentation is true: generated pages match the code, links lead somewhere, code blocks run."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from acestep_like.docs import main, parameters_page
+from acestep_like.params import all_specs
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGES = [ROOT / "README.md", ROOT / "examples" / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+def blocks(page: Path, language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
+
+
+def test_the_parameter_page_is_what_the_declarations_say():
+    written = (ROOT / "docs" / "parameters.md").read_text(encoding="utf-8")
+    assert written == parameters_page(), "run `make docs`"
+
+
+def test_the_parameter_page_has_every_field():
+    page = parameters_page()
+    assert all(f"| `{name}` |" in page for name in all_specs())
+
+
+def test_the_page_is_written_where_asked(tmp_path, capsys):
+    main(str(tmp_path))
+    assert (tmp_path / "parameters.md").read_text(encoding="utf-8") == parameters_page()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_to_files(page):
+    for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):
+        if "://" not in target:
+            assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+def test_the_architecture_page_names_every_module():
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    for path in (ROOT / "acestep_like").iterdir():
+        if path.suffix == ".py" or (path.is_dir() and (path / "__init__.py").exists()):
+            assert f"`{path.stem}`" in page or path.stem == "__init__", f"{path.name} is in no room of the page"
+
+
+def test_make_targets_of_the_readme_exist():
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    for target in re.findall(r"\bmake (\w+)", (ROOT / "README.md").read_text(encoding="utf-8")):
+        assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
+
+
+def test_command_lines_of_the_readme_parse():
+    import shlex
+
+    from acestep_like.cli import build_parser
+
+    commands = [line for block in blocks(ROOT / "README.md", "bash") for line in block.splitlines()
+                if line.startswith("acestep-like ")]  # fmt: skip
+    assert commands
+    for line in commands:
+        build_parser().parse_args(shlex.split(line, comments=True)[1:])
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/quickstart.md"])
+def test_python_blocks_run_in_order_on_the_embedded_model(page, mini, mini_lm, tmp_path, monkeypatch, capsys):
+    from acestep_like.handler import AceStepHandler
+    from acestep_like.llm_inference import LLMHandler
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(AceStepHandler, "from_pretrained", lambda *_, **__: mini)
+    monkeypatch.setattr(LLMHandler, "from_pretrained", lambda *_, **__: mini_lm)
+    names: dict = {}
+    for code in blocks(ROOT / page, "python"):
+        exec(compile(code, page, "exec"), names)
+    assert names["result"].success, names["result"].error

@@ -1,0 +1,35 @@
+"""Every example runs as it stands on the embedded model."""
+
+from __future__ import annotations
+
+import runpy
+from pathlib import Path
+
+import pytest
+
+EXAMPLES = sorted((Path(__file__).resolve().parent.parent / "examples").glob("*.py"))
+
+
+def test_there_is_one_for_each_documented_example():
+    assert [path.name[:2] for path in EXAMPLES][:10] == [f"{number:02d}" for number in range(1, 11)]
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+def test_example(path, mini, mini_lm, tmp_path, monkeypatch, capsys):
+    from acestep_like.handler import AceStepHandler
+    from acestep_like.llm_inference import LLMHandler
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(AceStepHandler, "from_pretrained", lambda *_, **__: mini)
+    monkeypatch.setattr(LLMHandler, "from_pretrained", lambda *_, **__: mini_lm)
+    names = runpy.run_path(str(path))
+    result = names.get("result")
+    files = list((tmp_path / "outputs").glob("*")) if (tmp_path / "outputs").exists() else []
+    if path.stem == "12_preview_and_stop":
+        assert not result.success and "Cancelled" in result.error and not files
+    elif path.stem == "10_understand":
+        assert names["heard"].success and names["heard"].bpm
+    else:
+        assert result.success, result.error
+        assert len(files) == len(result.audios)
+    assert capsys.readouterr().out.strip()
