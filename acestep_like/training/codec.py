@@ -199,7 +199,7 @@ def train_decoder(
     Returns:
         the model, in evaluation mode, on `device`.
     """
-    run = _DecoderRun(model.to(device), learning_rate, latent_noise, ema_decay, seed)
+    run = _DecoderRun(model.to(device, torch.float32), learning_rate, latent_noise, ema_decay, seed)
     if state is not None and state.exists():
         run.load(state)
         log(f"codec: resumed at step {run.step}, {run.spent_s / 60:.1f} min")
