@@ -51,6 +51,12 @@ def _pitches(mark: str, voicing: list[int], span: ChordSpan, part: Part) -> list
     return voicing
 
 
+def _weight(pitch: int, span: ChordSpan) -> int:
+    """Velocity by chord tone: the root speaks, sevenths and ninths colour, so that Am7 is not heard as C6."""
+    place = span.chord.pitch_classes.index(pitch % 12) if pitch % 12 in span.chord.pitch_classes else 0
+    return 8 if place == 0 else -14 if place >= 3 else 0
+
+
 def comp_part(context: Context, section: SectionContext, part: Part, voicer: Voicer, rng: random.Random) -> list[Note]:
     """One section of a chord part."""
     notes: list[Note] = []
@@ -69,5 +75,7 @@ def comp_part(context: Context, section: SectionContext, part: Part, voicer: Voi
             order = pitches[::-1] if mark == "u" else pitches
             for place, pitch in enumerate(order):
                 delay = strum * place * (0.8 + 0.4 * rng.random())
-                notes.append(context.hit(start + delay, pitch, (end - start) * part.gate - delay, level - place, rng))
+                weight = _weight(pitch, span)
+                length_beats = (end - start) * part.gate - delay
+                notes.append(context.hit(start + delay, pitch, length_beats, level + weight, rng))
     return notes
