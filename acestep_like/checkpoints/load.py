@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from diffusers import AceStepTransformer1DModel, ModelMixin
-from diffusers.pipelines.ace_step import (
+from diffusers.models.modeling_utils import ModelMixin
+from diffusers.models.transformers.ace_step_transformer import AceStepTransformer1DModel
+from diffusers.pipelines.ace_step.modeling_ace_step import (
     AceStepAudioTokenDetokenizer,
     AceStepAudioTokenizer,
     AceStepConditionEncoder,
@@ -61,7 +62,9 @@ class TextModules:
     tokenizer: PreTrainedTokenizerFast
 
 
-def load_dit(info: CheckpointInfo, *, device: torch.device | str = "cpu", dtype: torch.dtype | None = None) -> DiTModules:
+def load_dit(
+    info: CheckpointInfo, *, device: torch.device | str = "cpu", dtype: torch.dtype | None = None
+) -> DiTModules:
     """Load the DiT parts; `dtype` None keeps the stored one.
 
     Raises:
@@ -79,9 +82,7 @@ def load_dit(info: CheckpointInfo, *, device: torch.device | str = "cpu", dtype:
     for part, cls in PART_CLASSES.items():
         if part in info.parts:
             config, tensors = read(info, part)
-            loaded[part] = build_module(
-                cls, config, tensors, device=device, dtype=dtype, what=f"{part} of {info.name}"
-            )
+            loaded[part] = build_module(cls, config, tensors, device=device, dtype=dtype, what=f"{part} of {info.name}")
     modules = DiTModules(**loaded)
     if info.is_xl:
         prepend_timbre_token(modules.condition_encoder)
@@ -163,9 +164,7 @@ def _quiet() -> Iterator[None]:
             logging.enable_progress_bar()
 
 
-def load_codec(
-    info: CheckpointInfo, *, device: torch.device | str = "cpu", dtype: torch.dtype | None = None
-) -> Any:
+def load_codec(info: CheckpointInfo, *, device: torch.device | str = "cpu", dtype: torch.dtype | None = None) -> Any:
     """Load the `vae` as a codec (`codec.base.Codec`).
 
     Raises:

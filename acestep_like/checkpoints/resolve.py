@@ -50,7 +50,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def folder_kind(folder: Path) -> str | None:
-    """"upstream", "diffusers", "lm", "vae", "text_encoder" or None."""
+    """ "upstream", "diffusers", "lm", "vae", "text_encoder" or None."""
     if (folder / "model_index.json").is_file() or (folder / "transformer" / "config.json").is_file():
         return "diffusers"
     config_file = folder / "config.json"

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
-from diffusers import ModelMixin
+from diffusers.models.modeling_utils import ModelMixin
 from safetensors import SafetensorError, safe_open
 
 from acestep_like.checkpoints.resolve import read_json

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 
 import torch
-from diffusers.pipelines.ace_step import AceStepAudioTokenDetokenizer, AceStepAudioTokenizer
+from diffusers.pipelines.ace_step.modeling_ace_step import AceStepAudioTokenDetokenizer, AceStepAudioTokenizer
 
 FRAMES_PER_CODE = 5
 _CODE = re.compile(r"<\|audio_code_(\d+)\|>")

@@ -11,7 +11,7 @@ import torch
 from acestep_like.diffusion.prompts import lyric_prompt, text_prompt
 
 if TYPE_CHECKING:
-    from diffusers.pipelines.ace_step import AceStepConditionEncoder
+    from diffusers.pipelines.ace_step.modeling_ace_step import AceStepConditionEncoder
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 __all__ = ["TIMBRE_FRAMES", "ItemTokens", "encode_condition", "group_by_length", "lyric_prompt", "text_prompt"]

@@ -112,9 +112,7 @@ def build_context(task: str, material: Material) -> Context:
     return CONTEXTS[task](material)
 
 
-def window_mask(
-    spans: Sequence[tuple[float, float]], frames: int, sample_rate: int, hop: int
-) -> torch.Tensor | None:
+def window_mask(spans: Sequence[tuple[float, float]], frames: int, sample_rate: int, hop: int) -> torch.Tensor | None:
     """Spans in seconds as frames: [T] bool, None where there are no spans (everything).
 
     A span starts in the frame that holds its first sample and has at least one frame; an end below 0 or beyond the

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from diffusers import AceStepTransformer1DModel
+from diffusers.models.transformers.ace_step_transformer import AceStepTransformer1DModel
 
 from acestep_like.diffusion.attention import ConditionCache, use_condition_cache
 
@@ -39,7 +39,7 @@ class DiTDenoiser:
             other = self._context if null_context is None else null_context.to(dtype)
             self._both_conditions = torch.cat([self._condition, null])
             self._both_contexts = torch.cat([self._context, other])
-            self._both_cache = ConditionCache()
+            self._both_cache = ConditionCache(conditional_rows=len(self._condition))
 
     def velocity(self, x: torch.Tensor, t: float, *, corrector: bool = False) -> torch.Tensor:
         """v [B, T, C] of the conditional half, in the dtype of x."""
@@ -56,6 +56,8 @@ class DiTDenoiser:
     def _run(
         self, x: torch.Tensor, t: float, condition: torch.Tensor, context: torch.Tensor, cache: ConditionCache
     ) -> torch.Tensor:
+        if len(cache.by_layer) == len(self._transformer.layers):
+            condition = condition[:, :1]  # every layer has its keys and values; nothing reads this any more
         time = torch.full((x.shape[0],), t, device=x.device, dtype=self._transformer.dtype)
         with torch.no_grad(), use_condition_cache(self._transformer, cache):
             (velocity,) = self._transformer(

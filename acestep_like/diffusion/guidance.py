@@ -125,9 +125,7 @@ def interval_in_t(start_ratio: float, end_ratio: float) -> tuple[float, float]:
 class GuidedDenoiser:
     """Guides a paired denoiser where `t_low <= t <= t_high`; elsewhere the conditional velocity alone is computed."""
 
-    def __init__(
-        self, denoiser: PairedDenoiser, guidance: Guidance, t_low: float = 0.0, t_high: float = 1.0
-    ) -> None:
+    def __init__(self, denoiser: PairedDenoiser, guidance: Guidance, t_low: float = 0.0, t_high: float = 1.0) -> None:
         self._denoiser, self._guidance = denoiser, guidance
         self._low, self._high = t_low, t_high
 

@@ -15,7 +15,7 @@ from acestep_like.diffusion.run import Networks
 from acestep_like.errors import CheckpointError, DependencyError, InputError
 
 if TYPE_CHECKING:
-    from diffusers import AceStepTransformer1DModel
+    from diffusers.models.transformers.ace_step_transformer import AceStepTransformer1DModel
 
 QUANTIZATIONS = ("int8_weight_only",)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -89,7 +90,7 @@ def sample(
     times = [float(t) for t in schedule]
     total = len(times) - 1
     previous: torch.Tensor | None = None
-    for index, (t, t_next) in enumerate(zip(times[:-1], times[1:], strict=True)):
+    for index, (t, t_next) in enumerate(itertools.pairwise(times)):
         if switch is not None and index == switch[0]:
             denoiser = switch[1]
         v = _clipped(denoiser.velocity(x, t), x, options.velocity_norm_threshold)
@@ -101,9 +102,7 @@ def sample(
         else:
             if options.method == "heun" and (options.correct_last or not last):
                 ahead = x - v * (t - t_next)
-                v2 = _clipped(
-                    denoiser.velocity(ahead, t_next, corrector=True), ahead, options.velocity_norm_threshold
-                )
+                v2 = _clipped(denoiser.velocity(ahead, t_next, corrector=True), ahead, options.velocity_norm_threshold)
                 v = 0.5 * (v + _mixed(v2, v, options.velocity_ema_factor))
             x = x - v * (t - t_next)
         previous = v

@@ -118,7 +118,13 @@ def settle(request: DiffusionRequest, info: CheckpointInfo, *, has_source: bool)
 
 
 def target_frames(
-    request: DiffusionRequest, info: CheckpointInfo, *, source_frames: int | None, codes: int, sample_rate: int, hop: int
+    request: DiffusionRequest,
+    info: CheckpointInfo,
+    *,
+    source_frames: int | None,
+    codes: int,
+    sample_rate: int,
+    hop: int,
 ) -> int:
     """Length of the result in latent frames: the source's, else the codes', else the asked duration's.
 
