@@ -43,7 +43,7 @@ def overlap_add(frames: Tensor, hop: int) -> Tensor:
 
 def hann(n_fft: int) -> Tensor:
     """Periodic Hann window `[n_fft]`."""
-    return torch.hann_window(n_fft)
+    return torch.hann_window(n_fft, dtype=torch.float32)
 
 
 def _slaney_mel_to_hz(mel: Tensor) -> Tensor:

@@ -39,6 +39,7 @@ def load_codec(
 
     Args:
         path: the folder.
+        dtype: of the weights; the spectral codec is always float32: logarithms of magnitudes need more than 8 bits.
         class_name: one of `CODEC_CLASSES`; default: the `_class_name` of its config, else `AutoencoderOobleck`.
 
     Raises:
@@ -50,6 +51,8 @@ def load_codec(
         from diffusers import AutoencoderOobleck as cls
     elif name == "SpectralAutoencoder":
         from acestep_like.codec.spectral import SpectralAutoencoder as cls
+
+        dtype = torch.float32
     else:
         raise CheckpointError(f"{path}: no codec is known for {name}; known: {', '.join(CODEC_CLASSES)}.")
     model = cls.from_pretrained(path, torch_dtype=dtype, low_cpu_mem_usage=False, local_files_only=True)

@@ -135,7 +135,7 @@ class SpectralAutoencoder(ModelMixin, ConfigMixin):
         frames_per_latent: int = 4,
         n_fft: int = 3840,
         pan_bands: int = 64,
-        decoder_width: int = 240,
+        decoder_width: int = 224,
         low_blocks: int = 4,
         high_blocks: int = 6,
         griffin_lim_iterations: int = 16,

@@ -30,10 +30,10 @@ class StereoBands(nn.Module):
         inside = torch.nonzero(matrix.sum(1) > 0)[:, 0]
         share[: inside[0]], share[inside[-1] + 1 :] = share[inside[0]], share[inside[-1]]
         self.register_buffer("to_bins", share.T.contiguous(), persistent=False)
-        hz = torch.arange(n_fft // 2 + 1) * sample_rate / n_fft
+        hz = torch.arange(n_fft // 2 + 1, dtype=torch.float32) * sample_rate / n_fft
         self.register_buffer("ripple", torch.sin(2.0 * math.pi * hz / _COMB_HZ), persistent=False)
         # Spreading the phases of the channels by +-x * ripple leaves a coherence of J0(2x): tabulate its inverse.
-        spread = torch.linspace(0.0, 1.2024, 512)
+        spread = torch.linspace(0.0, 1.2024, 512, dtype=torch.float32)
         self.register_buffer("coherence_table", torch.special.bessel_j0(2.0 * spread).flip(0), persistent=False)
         self.register_buffer("spread_table", spread.flip(0), persistent=False)
 
