@@ -181,10 +181,11 @@ def _from_file(path: Path) -> dict[str, Any]:
 def _generate(arguments: argparse.Namespace) -> int:
     params, config = read_order(arguments)
     params.checked(), config.checked()  # before weights are loaded
-    dit, lm = _load(arguments, wants_lm=not TASKS[params.task_type].needs_source)
     from acestep_like.inference import generate_music
 
     with _Bar(enabled=not arguments.quiet) as bar:
+        bar.update(0, "Loading weights...")
+        dit, lm = _load(arguments, wants_lm=not TASKS[params.task_type].needs_source)
         result = generate_music(dit, lm, params, config, save_dir=arguments.out, progress=bar.update)
     if arguments.json:
         print(result.to_json(indent=2))
@@ -197,9 +198,12 @@ def _generate(arguments: argparse.Namespace) -> int:
 
 def _load(arguments: argparse.Namespace, wants_lm: bool = True) -> tuple[AceStepHandler, LLMHandler | None]:
     """The handlers that the options name; `auto` has no language model where the checkpoint names none."""
+    from transformers.utils import logging
+
     from acestep_like.checkpoints import find_lm, list_lms
     from acestep_like.handler import AceStepHandler
 
+    logging.disable_progress_bar()  # the command has a bar of its own
     dit = AceStepHandler.from_pretrained(
         arguments.checkpoint, root=arguments.checkpoints, device=arguments.device,
         offload_to_cpu=arguments.offload_to_cpu,
