@@ -51,7 +51,7 @@ MAX_DURATION_S = 3600.0
 # Eighths of 6/8 run faster than those of 4/4 at the same felt tempo: its dotted quarters are counted slower.
 _BPM_FACTOR = {"2": 1.0, "3": 1.08, "4": 1.0, "6": 0.62}
 _SLOW, _FAST = 0.2, 0.8
-_SLOW_BPM, _FAST_BPM = (62, 88), (118, 150)
+_SLOW_BPM, _FAST_BPM = (62, 86), (127, 160)
 
 
 def diatonic_quality(mode: str, degree: int, colour: str) -> str:
@@ -278,13 +278,11 @@ def _choose_bpm(rng: random.Random, caption: str, style: StyleHarmony, meter: st
     place = next((place for words, place in TEMPO_WORDS if says(words, caption)), None)
     if place is None:
         return round(rng.uniform(low, high) * _BPM_FACTOR[meter])
-    if style is NEUTRAL:
-        low, high = min(low, _SLOW_BPM[0]), max(high, _FAST_BPM[1])
     if place <= _SLOW and low < _SLOW_BPM[1]:
-        high = min(high, _SLOW_BPM[1])
-    elif place >= _FAST and high > _FAST_BPM[0]:
-        low = max(low, _FAST_BPM[0])
-    part = min(max(place + rng.uniform(-0.12, 0.12), 0.0), 1.0)
+        low, high = min(low, _SLOW_BPM[0]) if style is NEUTRAL else low, min(high, _SLOW_BPM[1])
+    elif place >= _FAST and (high > _FAST_BPM[0] or style is NEUTRAL):
+        low, high = max(low, _FAST_BPM[0]), max(high, _FAST_BPM[1]) if style is NEUTRAL else high
+    part = min(max(place + rng.uniform(-0.1, 0.1), 0.0), 1.0)
     return round((low + part * (high - low)) * _BPM_FACTOR[meter])
 
 
