@@ -64,13 +64,20 @@ class GrammarState:
         sampling. The last piece of a literal stays open, since it could join what follows it.
         """
         if not self._forced and not self.done:
-            text = self._matcher.find_jump_forward_string()
+            text = self._literal()
             if text:
                 ids = self._compiler.tokenizer.encode(text, add_special_tokens=False)
                 if ids and ids[-1] not in self._compiler.added:
                     ids = ids[:-1]
                 self._forced.extend(ids)
         return self._forced.popleft() if self._forced else None
+
+    def _literal(self) -> str:
+        """The text that must come next, "" where there is a choice or the place is inside a character's bytes."""
+        try:
+            return str(self._matcher.find_jump_forward_string())
+        except UnicodeDecodeError:  # xgrammar answers bytes as text; half a character is left to the mask
+            return ""
 
     def mask(self, logits: torch.Tensor) -> None:
         """Forbid, in place, what the grammar does not allow next; logits [V]."""
