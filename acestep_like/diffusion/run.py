@@ -60,6 +60,7 @@ class Networks:
     codec: Codec
     residency: Residency
     notes: tuple[str, ...] = ()
+    cuda_graphs: bool = False
 
     @property
     def device(self) -> torch.device:
@@ -327,7 +328,7 @@ def _denoiser(
 ) -> Denoiser:
     shown = context.latents(guide).to(networks.device)
     if guidance is None:
-        return DiTDenoiser(networks.dit.transformer, states, shown)
+        return DiTDenoiser(networks.dit.transformer, states, shown, cuda_graphs=networks.cuda_graphs)
     null_context = None if guide is None else context.latents(hide_parts(guide, NULL_PARTS)).to(networks.device)
     paired = DiTDenoiser(
         networks.dit.transformer,
@@ -335,6 +336,7 @@ def _denoiser(
         shown,
         null_condition=networks.dit.condition_encoder.null_condition_emb,
         null_context=null_context,
+        cuda_graphs=networks.cuda_graphs,
     )
     return GuidedDenoiser(paired, guidance, song.settings.t_low, song.settings.t_high)
 

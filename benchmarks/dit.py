@@ -1,0 +1,245 @@
+"""The DiT side at full size with random weights: ours, `diffusers.AceStepPipeline` on the same modules, and the floor.
+
+    python benchmarks/dit.py                    2B turbo in bf16 on a GPU: 30, 60, 120, 240 s, batch 1 and 8
+    python benchmarks/dit.py --base             the same with guidance and 50 steps (batch 1)
+    python benchmarks/dit.py --small            a small network on the CPU, to see that the script runs
+
+Prints one JSON line a measurement: medians in seconds, peak memory, and the ratios. The floor counts the DiT's
+multiplications and weight bytes from shapes and divides them by the matrix and copy rates measured in the same run.
+Needs torch, transformers and diffusers only; nothing is read from disk.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+import torch
+from diffusers import AceStepPipeline, AutoencoderOobleck, FlowMatchEulerDiscreteScheduler
+from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3Model
+
+from acestep_like.checkpoints.info import ALL_TASKS, CheckpointDefaults, CheckpointInfo
+from acestep_like.checkpoints.load import PART_CLASSES, DiTModules, TextModules
+from acestep_like.checkpoints.upstream import part_configs
+from acestep_like.codec.load import as_codec
+from acestep_like.device import Residency, synchronize
+from acestep_like.diffusion.attention import install_fast_attention
+from acestep_like.diffusion.request import DiffusionRequest, ItemRequest
+from acestep_like.diffusion.run import Networks, run_request
+from acestep_like.errors import DeviceMemoryError
+
+INSTRUCTION = "Fill the audio semantic mask based on the given conditions:"
+CAPTION = "warm lo-fi hip hop with soft piano, vinyl crackle and a slow swing"
+LYRICS = "\n".join(["[Verse]", *["walking home along the quiet river in the rain"] * 12])
+
+FULL = {
+    "hidden_size": 2048, "intermediate_size": 6144, "num_hidden_layers": 24, "num_attention_heads": 16,
+    "num_key_value_heads": 8, "head_dim": 128, "sliding_window": 128, "text_hidden_dim": 1024,
+}  # fmt: skip
+SMALL = {
+    "hidden_size": 256, "intermediate_size": 768, "num_hidden_layers": 4, "num_attention_heads": 4,
+    "num_key_value_heads": 2, "head_dim": 64, "sliding_window": 32, "text_hidden_dim": 64,
+    "num_lyric_encoder_hidden_layers": 2, "num_timbre_encoder_hidden_layers": 2,
+}  # fmt: skip
+
+
+def build(sizes: dict[str, Any], device: torch.device, dtype: torch.dtype, *, turbo: bool) -> Networks:
+    """All networks of a checkpoint with random weights."""
+    layer_types = ["full_attention" if i % 2 else "sliding_attention" for i in range(sizes["num_hidden_layers"])]
+    config = {**sizes, "layer_types": layer_types, "rope_theta": 1_000_000.0, "fsq_dim": sizes["hidden_size"]}
+    config["is_turbo"] = turbo
+    torch.manual_seed(0)
+    built = {}
+    for part, values in part_configs(config).items():
+        with torch.device(device):
+            built[part] = PART_CLASSES[part].from_config(values).to(dtype).eval().requires_grad_(False)
+    small = sizes["hidden_size"] < 1024
+    with torch.device(device):
+        encoder = Qwen3Model(
+            Qwen3Config(
+                vocab_size=512, hidden_size=sizes["text_hidden_dim"], intermediate_size=3 * sizes["text_hidden_dim"],
+                num_hidden_layers=2 if small else 28, num_attention_heads=4 if small else 16,
+                num_key_value_heads=2 if small else 8, head_dim=16 if small else 128,
+            )
+        )  # fmt: skip
+        vae = AutoencoderOobleck(
+            encoder_hidden_size=128, downsampling_ratios=[2, 4, 4, 6, 10],
+            channel_multiples=[1, 1, 1, 1, 1] if small else [1, 2, 4, 8, 16],
+            decoder_channels=8 if small else 128, decoder_input_channels=64, audio_channels=2, sampling_rate=48000,
+        )  # fmt: skip
+    text = TextModules(encoder.to(dtype).eval().requires_grad_(False), byte_tokenizer())
+    codec = as_codec(vae.to(dtype).eval().requires_grad_(False))
+    defaults = CheckpointDefaults(8, 3.0, 1.0) if turbo else CheckpointDefaults(50, 1.0, 7.0)
+    info = CheckpointInfo("random", "diffusers", Path(), {}, (), defaults, ALL_TASKS, turbo, False)
+    return Networks(info, DiTModules(**built), text, codec, Residency(device))
+
+
+def byte_tokenizer() -> PreTrainedTokenizerFast:
+    """A tokenizer of single bytes: no file, no training."""
+    from tokenizers import Tokenizer, models, pre_tokenizers
+
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    vocabulary = {"<|pad|>": 0, "<|endoftext|>": 1} | {letter: 2 + k for k, letter in enumerate(alphabet)}
+    bpe = Tokenizer(models.BPE(vocab=vocabulary, merges=[]))
+    bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    return PreTrainedTokenizerFast(tokenizer_object=bpe, pad_token="<|pad|>", eos_token="<|endoftext|>")
+
+
+def timed(call: Callable[[], Any], device: torch.device, repeats: int) -> tuple[float, float, Any]:
+    """(median seconds, peak bytes, last result) of a call after one warm-up."""
+    call()
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+    seconds, result = [], None
+    for _ in range(repeats):
+        synchronize(device)
+        start = time.perf_counter()
+        result = call()
+        synchronize(device)
+        seconds.append(time.perf_counter() - start)
+    peak = torch.cuda.max_memory_allocated(device) if device.type == "cuda" else 0
+    return statistics.median(seconds), float(peak), result
+
+
+def device_rates(device: torch.device, dtype: torch.dtype) -> tuple[float, float]:
+    """(multiply-adds a second of a large matrix product, bytes a second of a large copy), measured."""
+    n = 8192 if device.type == "cuda" else 1024
+    a, b = torch.randn(n, n, device=device, dtype=dtype), torch.randn(n, n, device=device, dtype=dtype)
+    product, _, _ = timed(lambda: a @ b, device, 5)
+    buffer = torch.empty((1 << 30) if device.type == "cuda" else (1 << 26), dtype=torch.uint8, device=device)
+    copy, _, _ = timed(lambda: buffer.clone(), device, 5)
+    return n**3 / product, 2 * buffer.numel() / copy
+
+
+def dit_floor(networks: Networks, frames: int, batch: int, rates: tuple[float, float]) -> float:
+    """Seconds that one evaluation of the DiT needs at the measured rates: the larger of arithmetic and weights."""
+    transformer = networks.dit.transformer
+    config = transformer.config
+    patches = -(-frames // config.patch_size)
+    weights = sum(p.numel() for layer in transformer.layers for p in layer.parameters() if p.ndim == 2)
+    weights -= sum(
+        m.weight.numel() for layer in transformer.layers for m in (layer.cross_attn.to_k, layer.cross_attn.to_v)
+    )
+    width = config.num_attention_heads * config.head_dim
+    attended = sum(
+        min(patches, 2 * config.sliding_window + 1) if layer.self_attn.sliding_window else patches
+        for layer in transformer.layers
+    )
+    products = batch * patches * (weights + 2 * width * attended)
+    stored = sum(p.numel() * p.element_size() for p in transformer.parameters())
+    return max(products / rates[0], stored / rates[1])
+
+
+def measure(networks: Networks, pipe: AceStepPipeline, duration_s: int, batch: int, steps: int, guidance: float,
+            repeats: int, rates: tuple[float, float]) -> dict[str, Any]:  # fmt: skip
+    """One row of the table."""
+    device = networks.device
+    items = tuple(ItemRequest(CAPTION, LYRICS, "en", 90, "C major", "4", seed) for seed in range(batch))
+    shift = networks.info.defaults.shift
+    request = DiffusionRequest(
+        "text2music", INSTRUCTION, items, float(duration_s),
+        inference_steps=steps, guidance_scale=guidance, shift=shift,
+    )  # fmt: skip
+
+    def theirs() -> Any:
+        return pipe(
+            prompt=[CAPTION] * batch, lyrics=[LYRICS] * batch, audio_duration=float(duration_s), bpm=90,
+            keyscale="C major", timesignature="4", num_inference_steps=steps, guidance_scale=guidance, shift=shift,
+            output_type="pt", generator=[torch.Generator("cpu").manual_seed(seed) for seed in range(batch)],
+        ).audios  # fmt: skip
+
+    def ours(graphs: bool) -> Any:
+        networks.cuda_graphs = graphs
+        return run_request(networks, request)
+
+    runs: list[tuple[str, bool, Callable[[], Any]]] = [
+        ("diffusers", False, theirs), ("ours_without_graphs", True, lambda: ours(False))
+    ]  # fmt: skip
+    if device.type == "cuda":
+        runs.append(("ours", True, lambda: ours(True)))
+    row: dict[str, Any] = {"seconds": duration_s, "batch": batch, "steps": steps, "guidance": guidance}
+    latents = {}
+    for name, install, call in runs:
+        set_attention(networks, fast=install)
+        try:
+            took, peak, result = timed(call, device, repeats)
+        except (torch.OutOfMemoryError, DeviceMemoryError):
+            row[name] = "out of memory"
+            torch.cuda.empty_cache()
+            continue
+        row[name] = {"s": round(took, 4), "peak_gb": round(peak / 1e9, 2)}
+        if name == "diffusers":
+            continue
+        costs = result.time_costs
+        latents[name] = result.latents
+        row[name] |= {key: round(value, 4) for key, value in costs.items()}
+        evaluations = steps * (2 if guidance > 1 else 1)
+        floor = dit_floor(networks, duration_s * 25, batch, rates) * evaluations
+        row["dit_floor_s"] = round(floor, 4)
+        row[name]["dit_over_floor"] = round(costs["dit_diffusion_time_cost"] / floor, 2)
+        if isinstance(row["diffusers"], dict):
+            row[name]["speedup"] = round(row["diffusers"]["s"] / took, 2)
+    if len(latents) == 2:
+        difference = (latents["ours"] - latents["ours_without_graphs"]).abs().max()
+        row["graphs_largest_difference"] = float(difference)
+    return row
+
+
+def set_attention(networks: Networks, *, fast: bool) -> None:
+    """The fast processors for ours, the stock ones for the pipeline; same weights."""
+    transformer = networks.dit.transformer
+    if fast:
+        install_fast_attention(transformer)
+        return
+    from diffusers.models.transformers.ace_step_transformer import AceStepAttnProcessor2_0
+
+    for layer in transformer.layers:
+        layer.self_attn.set_processor(AceStepAttnProcessor2_0())
+        layer.cross_attn.set_processor(AceStepAttnProcessor2_0())
+
+
+def main() -> None:
+    """The command."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--small", action="store_true")
+    parser.add_argument("--base", action="store_true", help="guidance 7 and 50 steps, batch 1")
+    parser.add_argument("--durations", type=int, nargs="+")
+    parser.add_argument("--batches", type=int, nargs="+")
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--out", type=Path, help="also append the lines to this file")
+    arguments = parser.parse_args()
+    device = torch.device("cuda" if torch.cuda.is_available() and not arguments.small else "cpu")
+    dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
+    networks = build(FULL if device.type == "cuda" else SMALL, device, dtype, turbo=not arguments.base)
+    rates = device_rates(device, dtype)
+    pipe = AceStepPipeline(
+        vae=networks.codec.model, text_encoder=networks.text.text_encoder, tokenizer=networks.text.tokenizer,
+        transformer=networks.dit.transformer, condition_encoder=networks.dit.condition_encoder,
+        scheduler=FlowMatchEulerDiscreteScheduler(num_train_timesteps=1, shift=1.0),
+    )  # fmt: skip
+    pipe.set_progress_bar_config(disable=True)
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
+    print(json.dumps({"device": name, "torch": torch.__version__, "dtype": str(dtype),
+                      "tmacs": round(rates[0] / 1e12, 2), "gb_per_s": round(rates[1] / 1e9)}), flush=True)  # fmt: skip
+    durations = arguments.durations or ([30, 60, 120, 240] if device.type == "cuda" else [4])
+    batches = arguments.batches or ([1] if arguments.base or device.type == "cpu" else [1, 8])
+    steps, guidance = (50, 7.0) if arguments.base else (8, 1.0)
+    for batch in batches:
+        for duration_s in durations:
+            row = measure(networks, pipe, duration_s, batch, steps, guidance, arguments.repeats, rates)
+            print(json.dumps(row), flush=True)
+            if arguments.out:
+                with arguments.out.open("a") as file:
+                    file.write(json.dumps(row) + "\n")
+
+
+if __name__ == "__main__":
+    main()
