@@ -25,11 +25,12 @@ from acestep_like.songplan import SongPlan
 
 @dataclass(frozen=True)
 class BarChord:
-    """The chord that rules one bar: its degree (0..6) in the key, and where it sounds."""
+    """The chord that rules one bar: its degree (0..6) in the key, where it sounds, and how many notes it has."""
 
     degree: int
     start_s: float
     end_s: float
+    notes: int = 3
 
 
 def bar_chords(plan: SongPlan, end_s: float) -> list[BarChord]:
@@ -46,31 +47,36 @@ def bar_chords(plan: SongPlan, end_s: float) -> list[BarChord]:
         start, end, chord = max(spans, key=lambda span: span[1] - span[0], default=(0.0, 0.0, None))
         degree = None if chord is None else degree_of(chord, plan.keyscale.pitch_classes)
         if degree is not None and end - start >= beats / 2:
-            found.append(BarChord(degree, start * beat_s, end * beat_s))
+            found.append(BarChord(degree, start * beat_s, end * beat_s, len(chord.pitch_classes)))
     return found
 
 
-def degree_templates(plan: SongPlan) -> np.ndarray:
-    """Binary templates [7, 12] of the triads on the degrees of the plan's key."""
+def degree_templates(plan: SongPlan, notes: int) -> np.ndarray:
+    """Binary templates [7, 12] of the chords on the degrees of the plan's key: triads, or sevenths from four notes."""
     assert plan.keyscale is not None
     scale = plan.keyscale.pitch_classes
     templates = np.zeros((7, 12))
     for degree in range(7):
-        templates[degree, [scale[(degree + third) % 7] for third in (0, 2, 4)]] = 1
+        templates[degree, [scale[(degree + third) % 7] for third in (0, 2, 4, 6)[: max(3, notes)]]] = 1
     return templates
 
 
 def heard_degrees(chroma: Chromagram, plan: SongPlan, bars: list[BarChord]) -> list[int]:
-    """The degree whose triad fits each bar best: correlation with the chroma, and a little of the bass's root."""
-    templates = degree_templates(plan)
-    roots = np.zeros((7, 12))
-    assert plan.keyscale is not None
-    roots[np.arange(7), list(plan.keyscale.pitch_classes)] = 1
+    """The degree whose chord fits each bar best.
+
+    The correlation of its notes with the chroma of the bar, plus 0.3 times that of its root with the bass on the
+    first beat. All seven candidates have as many notes as the asked chord.
+    """
+    assert plan.keyscale is not None and plan.bpm is not None
+    roots = np.eye(12)[list(plan.keyscale.pitch_classes)]
+    beat_s = 60.0 / plan.bpm
     heard = []
     for bar in bars:
         # The window reaches 0.17 s to both sides: begin late and end early by a little.
-        full, bass = chroma.between(bar.start_s + 0.05, bar.end_s - 0.05)
-        fit = [correlate(full, t) + 0.15 * correlate(bass, r) for t, r in zip(templates, roots, strict=True)]
+        full, _ = chroma.between(bar.start_s + 0.05, bar.end_s - 0.05)
+        _, bass = chroma.between(bar.start_s, min(bar.start_s + beat_s, bar.end_s))
+        templates = degree_templates(plan, bar.notes)
+        fit = [correlate(full, t) + 0.3 * correlate(bass, r) for t, r in zip(templates, roots, strict=True)]
         heard.append(int(np.argmax(fit)))
     return heard
 
@@ -117,6 +123,11 @@ def section_lines(plan: SongPlan, bars: int) -> list[int]:
         if earlier.name != later.name and 2 <= later.start_bar <= bars - 2:
             lines.append(later.start_bar - 1)
     return lines
+
+
+def section_chance(novelty: np.ndarray) -> float | None:
+    """The chance that an inner line taken at random is the one of the greatest change; None without inner lines."""
+    return 1 / (len(novelty) - 2) if len(novelty) > 2 else None
 
 
 def section_hits(novelty: np.ndarray, lines: list[int]) -> list[float]:

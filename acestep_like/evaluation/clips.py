@@ -50,7 +50,7 @@ def measure_clip(audio: torch.Tensor, plan: SongPlan, decoy: SongPlan, evaluator
         "mode": key.mode,
         "timesignature": meter.timesignature,
         "sections": _rounded(adherence.section_hits(novelty, adherence.section_lines(plan, bars))),
-        "decoy_sections": _rounded(adherence.section_hits(novelty, adherence.section_lines(decoy, bars))),
+        "section_chance": adherence.section_chance(novelty),
         "style": heard.top_style,
         "style_share": _rounded(heard.style.values()),
         "tracks": {name: round(value, 4) for name, value in heard.tracks.items()},
@@ -64,9 +64,13 @@ def _rounded(values: Any) -> list[float]:
     return [round(float(value), 3) for value in values]
 
 
-def tempo_agrees(heard: float, asked: float, tolerance: float = TEMPO_TOLERANCE) -> bool:
-    """Whether two tempi are within a tolerance, or an octave apart."""
-    return any(abs(heard * factor / asked - 1) < tolerance for factor in (0.5, 1, 2))
+def tempo_agrees(heard: float, asked: float, timesignature: str = "4", tolerance: float = TEMPO_TOLERANCE) -> bool:
+    """Whether two tempi are within a tolerance, or an octave apart.
+
+    In 6/8, where `asked` counts dotted quarters, the pulse of quarters and of eighths counts as well.
+    """
+    factors = (1 / 2, 1, 2, 3 / 2, 3 / 4, 3) if timesignature == "6" else (1 / 2, 1, 2)
+    return any(abs(heard / factor / asked - 1) < tolerance for factor in factors)
 
 
 def same_notes(tonic: int, mode: str, asked: KeyScale) -> bool:
@@ -118,16 +122,26 @@ def _bootstrap(values: np.ndarray, rng: Any, rounds: int = 500) -> float | None:
     return float(values[index].mean(axis=1).std())
 
 
-def _per_bar(name: str, clips: Sequence[Measures], field: str, strict: float, rng: Any) -> Figure:
-    """Share of bars (or lines) whose value reaches `strict`, resampled by clip; chance is the decoy's share."""
-    groups = [np.array(clip[field]) >= strict for clip in clips if clip[field]]
-    decoys = [np.array(clip[f"decoy_{field}"]) >= strict for clip in clips if clip[f"decoy_{field}"]]
+def _degrees(clips: Sequence[Measures]) -> float | None:
+    """Chance level of the bars' degrees: heard against the plan of another song."""
+    hits = [hit for clip in clips for hit in clip["decoy_degrees"]]
+    return float(np.mean(hits)) if hits else None
+
+
+def _lines(clips: Sequence[Measures]) -> float | None:
+    """Chance level of the section lines: a line taken at random."""
+    levels = [clip["section_chance"] for clip in clips if clip["sections"] and clip["section_chance"]]
+    return float(np.mean(levels)) if levels else None
+
+
+def _per_bar(name: str, clips: Sequence[Measures], field: str, chance: float | None, rng: Any) -> Figure:
+    """Share of bars (or lines) whose value is 1, resampled by clip."""
+    groups = [np.array(clip[field]) >= 1 for clip in clips if clip[field]]
     if not groups:
         return Figure(name, None, None, None, 0)
     sums, sizes = np.array([group.sum() for group in groups]), np.array([len(group) for group in groups])
     index = rng.integers(0, len(groups), (500, len(groups)))
     spread = float((sums[index].sum(axis=1) / sizes[index].sum(axis=1)).std())
-    chance = float(np.concatenate(decoys).mean()) if decoys else None
     return Figure(name, float(sums.sum() / sizes.sum()), spread, chance, int(sizes.sum()))
 
 
@@ -137,7 +151,7 @@ def figures(clips: Sequence[Measures], prompts: Sequence[HeldOutPrompt], seed: i
     pairs = list(zip(clips, prompts, strict=True))
 
     def tempo(clip: Measures, prompt: HeldOutPrompt) -> bool:
-        return tempo_agrees(clip["bpm"], prompt.bpm)
+        return tempo_agrees(clip["bpm"], prompt.bpm, prompt.timesignature)
 
     drums = [pair for pair in pairs if "drums" in pair[1].tracks]
     others = [pair for pair in pairs if "drums" not in pair[1].tracks]
@@ -145,13 +159,13 @@ def figures(clips: Sequence[Measures], prompts: Sequence[HeldOutPrompt], seed: i
         _share("tempo, styles with drums", [a for a, _ in drums], [b for _, b in drums], tempo, rng),
         _share("tempo, no drums", [a for a, _ in others], [b for _, b in others], tempo, rng),
         _share("tempo, exact octave", clips, prompts, lambda c, p: abs(c["bpm"] / p.bpm - 1) < TEMPO_TOLERANCE, rng),
-        _per_bar("chord degree of the bar", clips, "degrees", 1, rng),
+        _per_bar("chord degree of the bar", clips, "degrees", _degrees(clips), rng),
         _share("key (notes of the scale)", clips, prompts, _key_hit, rng),
         _share("key (tonic and third)", clips, prompts, _tonic_hit, rng),
         _share("style", clips, prompts, lambda c, p: c["style"] == p.style, rng),
         _instruments(clips, prompts, rng),
         _share("time signature", clips, prompts, lambda c, p: c["timesignature"] == p.timesignature, rng),
-        _per_bar("greatest change where a section begins", clips, "sections", 1.0, rng),
+        _per_bar("greatest change where a section begins", clips, "sections", _lines(clips), rng),
     ]
     return {figure.name: figure for figure in found}
 

@@ -93,7 +93,7 @@ def tempo_honoured(prompt: FreePrompt, planned: float, timesignature: str, heard
     assert prompt.bpm is not None
     low, high = prompt.bpm[0] * 0.96, prompt.bpm[1] * 1.04
     felt = (planned, planned * 1.5) if timesignature == "6" else (planned,)
-    return any(low <= bpm <= high for bpm in felt) and tempo_agrees(heard, planned)
+    return any(low <= bpm <= high for bpm in felt) and tempo_agrees(heard, planned, timesignature)
 
 
 def measure_free(make: Maker, evaluator: Evaluator, seconds: float, thinking: bool, count: int) -> list[dict[str, Any]]:

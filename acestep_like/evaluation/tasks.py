@@ -103,7 +103,7 @@ def degree_share(audio: torch.Tensor, prompt: HeldOutPrompt, span_s: tuple[float
 
 
 def _tempo_kept(audio: torch.Tensor, prompt: HeldOutPrompt) -> float:
-    return float(tempo_agrees(features.estimate_tempo(audio, SAMPLE_RATE).bpm, prompt.bpm))
+    return float(tempo_agrees(features.estimate_tempo(audio, SAMPLE_RATE).bpm, prompt.bpm, prompt.timesignature))
 
 
 def other_style(prompt: HeldOutPrompt) -> str:
