@@ -179,7 +179,7 @@ def train_decoder(
     device: str | torch.device = "cpu",
     log: Callable[[str], None] = print,
     steps: int | None = None,
-    learning_rate: float = 2e-3,
+    learning_rate: float = 1.5e-3,
     latent_noise: float = 0.08,
     ema_decay: float = 0.999,
     state: Path | None = None,
