@@ -9,7 +9,6 @@ sheet      a picture of spectrograms of audio files
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 
 
@@ -18,9 +17,6 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m acestep_like.evaluation", description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
     commands = parser.add_subparsers(dest="command", required=True)
-    arguments = sys.argv[1:] if argv is None else argv
-    name = next((word for word in arguments if not word.startswith("-")), "")
-
     from acestep_like.evaluation import mini, tasks
 
     mini.add_arguments(commands.add_parser("mini"))
@@ -33,8 +29,7 @@ def main(argv: list[str] | None = None) -> int:
     sheet = commands.add_parser("sheet")
     sheet.add_argument("files", nargs="+", type=Path)
     sheet.add_argument("--out", type=Path, default=Path("sheet.png"))
-    options = parser.parse_args(arguments)
-    del name
+    options = parser.parse_args(argv)
     if options.command == "mini":
         return mini.main(options)
     if options.command == "tasks":
