@@ -10,9 +10,9 @@ from transformers import AutoModelForCausalLM, PreTrainedTokenizerBase, Qwen3For
 
 from acestep_like.errors import CheckpointError, LMError
 from acestep_like.lm.base import CodeRange, Grammar, LMRequest, LMResult, TokenObserver
-from acestep_like.lm.constraint import GrammarCompiler, GrammarState
+from acestep_like.lm.constraint import GrammarCompiler
 from acestep_like.lm.qwen3 import Qwen3Decoder
-from acestep_like.lm.sampling import draw
+from acestep_like.lm.stream import Stream, draw_tokens
 from acestep_like.progress import CancelToken
 
 
@@ -67,28 +67,22 @@ class TransformersBackend:
             results.update(zip(indices, batch.run(observer, cancel), strict=True))
         return [results[index] for index in range(len(requests))]
 
-    def start_grammar(self, request: LMRequest) -> GrammarState | None:
-        """The state of a request's grammar, if it has one."""
-        if not isinstance(request.constraint, Grammar):
-            return None
-        if self._compiler is None:
-            self._compiler = GrammarCompiler(self._tokenizer, self.vocab_size, self._stop_id)
-        return self._compiler.start(request.constraint.ebnf, debug=request.debug)
+    def open_stream(self, request: LMRequest) -> Stream:
+        """The state of a new sequence."""
+        grammar = None
+        if isinstance(request.constraint, Grammar):
+            if self._compiler is None:
+                self._compiler = GrammarCompiler(self._tokenizer, self.vocab_size, self._stop_id)
+            grammar = self._compiler.start(request.constraint.ebnf, debug=request.debug)
+        return Stream(request, grammar, self.vocab_size)
 
 
 class _Batch:
     """One batch from prompt to end: the guided rows first, then the unguided rows in the same order."""
 
     def __init__(self, backend: TransformersBackend, requests: list[LMRequest]) -> None:
-        self.decoder, self.requests = backend.decoder, requests
-        self.sampling = requests[0].sampling
-        constraint = requests[0].constraint
-        span = (constraint.first, constraint.last) if isinstance(constraint, CodeRange) else (0, backend.vocab_size)
-        self.first, self.last = span
-        self.grammars = [backend.start_grammar(request) for request in requests]
-        self.generators = [torch.Generator().manual_seed(request.seed) for request in requests]
-        self.drawn: list[list[int]] = [[] for _ in requests]
-        self.finished = [False for _ in requests]
+        self.decoder = backend.decoder
+        self.streams = [backend.open_stream(request) for request in requests]
         prompts = [request.cond_ids for request in requests]
         prompts += [request.uncond_ids for request in requests if request.uncond_ids is not None]
         self.guided = len(prompts) > len(requests)
@@ -106,63 +100,41 @@ class _Batch:
 
     @torch.inference_mode()
     def run(self, observer: TokenObserver | None, cancel: CancelToken | None) -> list[LMResult]:
+        """Draw until every stream is finished."""
+        first, last = self.streams[0].first, self.streams[0].last
         ids = self.prompt
         for step in range(self.steps):
             if cancel is not None:
                 cancel.raise_if_cancelled()
-            tokens = self._next(self.decoder.logits(self.decoder.forward(ids, self.cache), self.first, self.last))
+            tokens = self._next(self.decoder.logits(self.decoder.forward(ids, self.cache), first, last))
             if observer is not None:
                 observer(step + 1, self.steps)
-            if tokens is None:
+            if all(stream.finished for stream in self.streams):
                 break
             column = torch.tensor(tokens, device=self.decoder.device)
             ids = (torch.cat([column, column]) if self.guided else column).unsqueeze(1)
-        return [LMResult(tuple(drawn), done) for drawn, done in zip(self.drawn, self.finished, strict=True)]
+        return [stream.result() for stream in self.streams]
 
-    def _next(self, logits: torch.Tensor) -> list[int] | None:
-        """The next token of every request (any token for finished ones), or None when all are finished."""
-        tokens = [0] * len(self.requests)
+    def _next(self, logits: torch.Tensor) -> list[int]:
+        """The next token of every stream; finished ones go on with any token, which nobody reads."""
+        tokens = [0] * len(self.streams)
         free = []
-        for row, grammar in enumerate(self.grammars):
-            if self.finished[row]:
+        for row, stream in enumerate(self.streams):
+            if stream.finished:
                 continue
-            forced = grammar.forced() if grammar is not None else None
+            forced = stream.forced()
             if forced is None:
                 free.append(row)
             else:
                 tokens[row] = forced
         if free:
-            for row, token in zip(free, self._draw(logits, free), strict=True):
+            index = torch.tensor(free, device=logits.device)
+            count = len(self.streams)
+            uncond = logits[count:][index] if self.guided else None
+            drawn = draw_tokens([self.streams[row] for row in free], logits[:count][index], uncond)
+            for row, token in zip(free, drawn, strict=True):
                 tokens[row] = token
-        for row in range(len(tokens)):
-            if not self.finished[row]:
-                self._take(row, tokens[row])
-        return None if all(self.finished) else tokens
-
-    def _draw(self, logits: torch.Tensor, rows: list[int]) -> list[int]:
-        count = len(self.requests)
-        index = torch.tensor(rows, device=logits.device)
-        cond, uncond = logits[:count][index], logits[count:][index] if self.guided else None
-        grammars = [self.grammars[row] for row in rows]
-
-        def mask(values: torch.Tensor) -> None:
-            for value, grammar in zip(values, grammars, strict=True):
-                if grammar is not None:
-                    grammar.mask(value)
-
-        previous = [[token - self.first for token in self.drawn[row]] for row in rows]
-        generators = [self.generators[row] for row in rows]
-        columns = draw(cond, uncond, self.sampling, previous, generators, mask)
-        return [column + self.first for column in columns]
-
-    def _take(self, row: int, token: int) -> None:
-        """Record a token and see whether it ends the sequence."""
-        request, grammar = self.requests[row], self.grammars[row]
-        if grammar is not None:
-            grammar.accept(token)
-        if token in request.stop_ids and not request.exact_tokens:
-            self.finished[row] = True
-            return
-        self.drawn[row].append(token)
-        if len(self.drawn[row]) >= request.max_tokens:
-            self.finished[row] = True
+        for token, stream in zip(tokens, self.streams, strict=True):
+            if not stream.finished:
+                stream.take(token)
+        return tokens
