@@ -50,7 +50,7 @@ DRUMS: dict[str, dict[str, tuple[dict[str, str], ...]]] = {
             },
         ),
         "3": (
-            {"kick": "x..... .... x...", "snare": "....x... x...", "hat": "x.o.x.o.x.o."},
+            {"kick": "x....... x...", "snare": "....x... x...", "hat": "x.o.x.o.x.o."},
             {"kick": "x..x ...x ..x.", "snare": "....x... x..o", "hat": "x.o.x.oox.o."},
         ),
     },
@@ -73,7 +73,7 @@ DRUMS: dict[str, dict[str, tuple[dict[str, str], ...]]] = {
         ),
         "3": (
             {"kick": "x.....x.....", "snare": "....x...x...", "hat": "x.x.x.x.x.x."},
-            {"kick": "X...... .x..", "snare": "....X...X...", "ride": "X.x.X.x.X.x."},
+            {"kick": "X.......x.x.", "snare": "....X...X...", "ride": "X.x.X.x.X.x."},
         ),
         "6": (
             {"kick": "x.........x.", "snare": "......X.....", "hat": "x.x.x.x.x.x."},

@@ -97,7 +97,7 @@ def _line(rng: random.Random, language: str, kind: str) -> str:
 def _tag(name: str, number: int, numbered: bool, rng: random.Random) -> str:
     tag = _TAGS[name]
     if name == "solo" and rng.random() < 0.5:
-        tag = "[Instrumental Break]" if rng.random() < 0.3 else "[Guitar Solo]" if rng.random() < 0.3 else tag
+        tag = "[Interlude]" if rng.random() < 0.3 else "[Guitar Solo]" if rng.random() < 0.3 else tag
     return f"[Verse {number}]" if name == "verse" and numbered else tag
 
 
