@@ -153,10 +153,6 @@ def test_texture_distance_is_zero_for_the_same_and_positive_for_another():
     assert mini.texture_distance(a, a * 0.1) > 0.5
 
 
-class _Handler:
-    checkpoint = None
-
-
 def _studio(monkeypatch, folder, calls):
     def generate(dit, lm, params, config):
         calls.append((params.caption, config.seeds))
@@ -167,8 +163,10 @@ def _studio(monkeypatch, folder, calls):
         return SimpleNamespace(success=True, audios=[SimpleNamespace(tensor=audio, params=recorded)])
 
     monkeypatch.setattr(studio, "generate_music", generate)
-    monkeypatch.setattr(studio.Studio, "fingerprint", lambda self: {"dit": "abc"})
-    return studio.Studio(_Handler(), None, folder)
+    weights = folder / "weights"
+    weights.mkdir(exist_ok=True)
+    (weights / "model.safetensors").write_bytes(b"abc")
+    return studio.Studio(SimpleNamespace(checkpoint=SimpleNamespace(path=weights)), None, folder / "clips")
 
 
 def test_a_clip_is_made_once_and_found_again(monkeypatch, tmp_path):
@@ -181,12 +179,16 @@ def test_a_clip_is_made_once_and_found_again(monkeypatch, tmp_path):
     first.make({"caption": "calm", "duration": 12.0}, 6)
     first.make({"caption": "wild", "duration": 12.0}, 5)
     assert len(calls) == 3
+    (tmp_path / "weights" / "model.safetensors").write_bytes(b"other weights")
+    retrained = studio.Studio(first.dit, None, tmp_path / "clips")
+    retrained.make({"caption": "calm", "duration": 12.0}, 5)
+    assert len(calls) == 4
 
 
 def test_a_failed_generation_stops_the_evaluation_with_its_reason(monkeypatch, tmp_path):
     with pytest.raises(studio.EvaluationError, match="no such thing"):
         _studio(monkeypatch, tmp_path, []).make({"caption": "bad", "duration": 12.0}, 5)
-    assert not list(tmp_path.iterdir())
+    assert not list((tmp_path / "clips").iterdir())
 
 
 def test_report_shows_aims_and_chance_beside_the_figures(prompts):

@@ -14,11 +14,11 @@ from pathlib import Path
 
 def main(argv: list[str] | None = None) -> int:
     """Run a command; answers the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m acestep_like.evaluation", description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
-    commands = parser.add_subparsers(dest="command", required=True)
     from acestep_like.evaluation import mini, tasks
 
+    raw = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser("python -m acestep_like.evaluation", description=__doc__, formatter_class=raw)
+    commands = parser.add_subparsers(dest="command", required=True)
     mini.add_arguments(commands.add_parser("mini"))
     tasks.add_arguments(commands.add_parser("tasks"))
     reference = commands.add_parser("reference")

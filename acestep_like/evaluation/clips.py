@@ -194,12 +194,12 @@ def _instruments(clips: Sequence[Measures], prompts: Sequence[HeldOutPrompt], rn
         return mean_average_precision(scores[index], asked[order])
 
     whole = np.arange(len(clips))
-    spread = []
-    for _ in range(100):
-        index = rng.integers(0, len(clips), len(clips))
-        spread.append(over(index, index))
-    chance = float(np.nanmean([over(whole, rng.permutation(len(clips))) for _ in range(20)]))
-    return Figure(name, over(whole, whole), float(np.nanstd(spread)), chance, len(clips))
+    value = over(whole, whole)
+    if np.isnan(value):
+        return Figure(name, None, None, None, len(clips))
+    spread = [over(index, index) for index in rng.integers(0, len(clips), (100, len(clips)))]
+    chance = [over(whole, rng.permutation(len(clips))) for _ in range(20)]
+    return Figure(name, value, float(np.nanstd(spread)), float(np.mean(chance)), len(clips))
 
 
 def embeddings(clips: Sequence[Measures]) -> np.ndarray:

@@ -326,7 +326,7 @@ def main(options: argparse.Namespace) -> int:
     results.pop("reference")
     results["settings"] = {
         **asdict(settings),
-        "weights": studio.fingerprint(),
+        "weights": studio.weights,
         "date": datetime.date.today().isoformat(),
     }
     print(text)

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from acestep_like.checkpoints import find_lm
 from acestep_like.errors import AceStepError
 from acestep_like.inference import GenerationConfig, GenerationParams, generate_music
 
@@ -35,6 +36,14 @@ class SamplerSettings:
         return {name: value for name, value in vars(self).items() if value is not None}
 
 
+def weights_digests(folder: Path) -> dict[str, str]:
+    """Short SHA-256 of every safetensors file below a checkpoint folder, by its path from the folder's parent."""
+    return {
+        str(path.relative_to(folder.parent)): hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+        for path in sorted(folder.rglob("*.safetensors"))
+    }
+
+
 class Studio:
     """Loaded handlers and a folder of clips.
 
@@ -44,11 +53,14 @@ class Studio:
     def __init__(self, dit: Any, lm: Any, folder: Path, settings: SamplerSettings | None = None) -> None:
         self.dit, self.lm = dit, lm
         self.folder, self.settings = folder, settings or SamplerSettings()
+        self.weights = weights_digests(dit.checkpoint.path)
+        if lm is not None:
+            self.weights |= weights_digests(find_lm(lm.name, dit.checkpoint.path.parent).path)
         folder.mkdir(parents=True, exist_ok=True)
 
     @classmethod
     def open(cls, folder: Path, *, checkpoint: str = "mini", settings: SamplerSettings | None = None) -> Studio:
-        """Load the embedded checkpoint and its language model on the default device.
+        """Load a checkpoint and its language model (for a folder, the one beside it) on the default device.
 
         Raises:
             CheckpointError: one of them is missing or broken.
@@ -56,13 +68,10 @@ class Studio:
         from acestep_like.handler import AceStepHandler
         from acestep_like.llm_inference import LLMHandler
 
-        return cls(AceStepHandler.from_pretrained(checkpoint), LLMHandler.from_pretrained("mini"), folder, settings)
-
-    def fingerprint(self) -> dict[str, str]:
-        """Digests of the weights in use."""
-        from acestep_like.checkpoints.load import hashes
-
-        return dict(hashes(self.dit.checkpoint))
+        dit = AceStepHandler.from_pretrained(checkpoint)
+        root = Path(checkpoint).parent if Path(checkpoint).is_dir() else None
+        name = dit.checkpoint.lm_name if dit.checkpoint is not None else None
+        return cls(dit, LLMHandler.from_pretrained(name or "mini", root=root), folder, settings)
 
     def make(self, params: dict[str, Any], seed: int) -> tuple[torch.Tensor, dict[str, Any]]:
         """One clip: its samples [2, N] at 48 kHz and its parameters as recorded in the result.
@@ -74,7 +83,7 @@ class Studio:
             EvaluationError: the generation failed; the message is its own.
         """
         order = {**self.settings.given(), **params}
-        path = self.folder / f"{_digest(order, seed, self.fingerprint())}.pt"
+        path = self.folder / f"{_digest(order, seed, self.weights)}.pt"
         if path.is_file():
             kept = torch.load(path, weights_only=True)
             return kept["audio"].float() / 32767, json.loads(kept["params"])

@@ -24,6 +24,7 @@ from acestep_like.evaluation.clips import tempo_agrees
 from acestep_like.evaluation.evaluator import Evaluator, default_evaluator
 from acestep_like.evaluation.prompts import HeldOutPrompt, held_out_prompts, song_of
 from acestep_like.evaluation.reference import Renderer
+from acestep_like.evaluation.studio import weights_digests
 
 SAMPLE_RATE = 48000
 STRENGTHS = (0.0, 0.25, 0.5, 0.75, 1.0)
@@ -352,12 +353,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(options: argparse.Namespace) -> int:
     """Run, print the table, and write `tasks.md` and `tasks.json` into the work folder."""
-    from acestep_like.checkpoints.load import hashes
     from acestep_like.handler import AceStepHandler
 
     evaluator = Evaluator.load(options.evaluator) if options.evaluator else default_evaluator()
     dit = AceStepHandler.from_pretrained(options.checkpoint)
-    weights = json.dumps(sorted(hashes(dit.checkpoint).items()))  # type: ignore[arg-type]
+    assert dit.checkpoint is not None
+    weights = json.dumps(weights_digests(dit.checkpoint.path))
     folder = options.work / "tasks" / hashlib.sha256(weights.encode()).hexdigest()[:12]
     folder.mkdir(parents=True, exist_ok=True)
     songs = cases(Renderer(options.soundfont), options.count, options.seconds)
