@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from acestep_like.diffusion.request import DiffusionOutput, DiffusionRequest
     from acestep_like.handler import AceStepHandler
     from acestep_like.llm_inference import LLMHandler
-    from acestep_like.lm.requests import Description, Sampling, Thought
+    from acestep_like.lm.requests import Description, Sampling, ThinkRequest, Thought
     from acestep_like.preparation import Item, Job
 
 __all__ = [
@@ -150,13 +150,28 @@ def _think(
     if request is None or llm_handler is None:
         return None
 
-    def observe(phase: str, done: int, most: int) -> None:
-        start, end = (0.0, _LM_METADATA) if phase == "metadata" else (_LM_METADATA, _LM_DONE)
-        report.span(start, end, done, most, "Planning the song..." if phase == "metadata" else "Writing audio codes...")
-
-    thoughts = llm_handler.think(request, cancel=cancel, observer=observe)
+    thoughts = llm_handler.think(request, cancel=cancel, observer=_LMProgress(report, request))
     report(_LM_DONE, "Language model done")
     return thoughts
+
+
+class _LMProgress:
+    """Tokens of all chunks on one scale: a count that starts anew is the next chunk."""
+
+    def __init__(self, report: Progress, request: ThinkRequest) -> None:
+        size = request.chunk_size if request.allow_batch else 1
+        self._chunks = -(-len(request.seeds) // size)
+        self._report, self._phase, self._chunk, self._done = report, "", 0, 0
+
+    def __call__(self, phase: str, done: int, most: int) -> None:
+        if phase != self._phase:
+            self._phase, self._chunk = phase, 0
+        elif done < self._done:
+            self._chunk += 1
+        self._done = done
+        start, end = (0.0, _LM_METADATA) if phase == "metadata" else (_LM_METADATA, _LM_DONE)
+        text = "Planning the song..." if phase == "metadata" else "Writing audio codes..."
+        self._report.span(start, end, self._chunk * most + done, self._chunks * most, text)
 
 
 def _sample(
