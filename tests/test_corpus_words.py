@@ -69,7 +69,7 @@ def test_queries_are_requests() -> None:
 def test_lyrics_follow_the_sections() -> None:
     languages = set()
     sung = instrumental = 0
-    for seed in range(200):
+    for seed in range(100):
         song = compose(seed)
         text = lyrics(song)
         assert text == lyrics(song)
@@ -84,7 +84,7 @@ def test_lyrics_follow_the_sections() -> None:
             instrumental += text == "[Instrumental]"
             assert text == "[Instrumental]" or section_tags(text) == [section.name for section in song.plan.sections]
             assert song.language == "unknown"
-    assert sung > 30 and instrumental > 60 and len(languages) >= 4
+    assert sung > 15 and instrumental > 30 and len(languages) >= 4
 
 
 def test_random_captions_carry_labels_of_what_they_say() -> None:

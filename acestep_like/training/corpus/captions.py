@@ -181,7 +181,7 @@ def _article(text: str) -> str:
 
 
 def _tags(w: _Writer) -> str:
-    words = [w.genre(), *w.maybe(0.25, w.genre), *w.maybe(0.6, w.mood)] + w.maybe(0.2, w.mood) + w.maybe(0.35, w.tempo)
+    words = [w.genre(), *w.maybe(0.25, w.genre), *w.maybe(0.6, w.mood), *w.maybe(0.2, w.mood), *w.maybe(0.35, w.tempo)]
     words += w.instruments(w.rng.randint(0, 4)) + w.maybe(0.25, w.era) + w.maybe(0.25, w.production)
     words += w.maybe(0.3 if w.facts.timesignature != "4" else 0.05, w.meter) + w.maybe(0.3, w.voice)
     words += w.maybe(0.1, w.bpm) + w.maybe(0.1, w.key)

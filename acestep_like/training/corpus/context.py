@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from bisect import bisect_left, bisect_right
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -87,8 +88,7 @@ class SectionContext:
     def span_at(self, bar: int, step: float) -> ChordSpan:
         """The chord span that sounds at a step (without swing)."""
         beat = self.bar_beat(bar) + step / STEPS_PER_BEAT[self.song.timesignature] + 1e-6
-        index = max((k for k, start in enumerate(self._starts) if start <= beat), default=0)
-        return self.chords[index]
+        return self.chords[max(bisect_right(self._starts, beat) - 1, 0)]
 
     def chord_at(self, bar: int, step: float) -> Chord:
         """The chord that sounds at a step."""
@@ -97,12 +97,13 @@ class SectionContext:
     def changes_at(self, bar: int, step: int) -> bool:
         """Whether a chord begins exactly at a step."""
         beat = self.bar_beat(bar) + step / STEPS_PER_BEAT[self.song.timesignature]
-        return any(abs(start - beat) < 1e-6 for start in self._starts)
+        index = bisect_left(self._starts, beat - 1e-6)
+        return index < len(self._starts) and self._starts[index] - beat < 1e-6
 
     def next_chord(self, bar: int, step: int) -> Chord:
         """The chord after the one that sounds at a step (the same one at the end)."""
-        span = self.span_at(bar, step)
-        index = self.chords.index(span)
+        beat = self.bar_beat(bar) + step / STEPS_PER_BEAT[self.song.timesignature] + 1e-6
+        index = max(bisect_right(self._starts, beat) - 1, 0)
         return self.chords[min(index + 1, len(self.chords) - 1)].chord
 
 
