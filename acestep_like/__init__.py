@@ -24,6 +24,13 @@ _HOME = {
     "understand_music": "inference",
     "create_sample": "inference",
     "format_sample": "inference",
+    "understand_audio": "inference",
+    "cover": "editing",
+    "repaint": "editing",
+    "extend": "editing",
+    "extract": "editing",
+    "lego": "editing",
+    "complete": "editing",
     "CancelToken": "progress",
     "StepEvent": "progress",
 }

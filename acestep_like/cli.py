@@ -60,6 +60,7 @@ def build_parser() -> argparse.ArgumentParser:
 
     understand = commands.add_parser("understand", help="say what an audio file sounds like")
     understand.add_argument("file", metavar="FILE", help="audio file")
+    understand.add_argument("--seed", type=int, default=0, metavar="N", help="seed of the answer (default: 0)")
     _add_models(understand)
     understand.set_defaults(run=_understand)
 
@@ -278,10 +279,10 @@ def _asked(params: dict[str, Any], name: str) -> str:
 
 
 def _understand(arguments: argparse.Namespace) -> int:
-    from acestep_like.inference import understand_music
+    from acestep_like.inference import understand_audio
 
     dit, lm = _load(arguments)
-    result = understand_music(lm, dit.convert_src_audio_to_codes(arguments.file))
+    result = understand_audio(dit, lm, arguments.file, seed=arguments.seed)
     if not result.success:
         return _complain(result.error, FAILED)
     for name in ("caption", "bpm", "keyscale", "timesignature", "duration", "language", "lyrics"):

@@ -35,6 +35,7 @@ __all__ = [
     "create_sample",
     "format_sample",
     "generate_music",
+    "understand_audio",
     "understand_music",
 ]
 
@@ -371,6 +372,20 @@ def understand_music(
     )
     describe(llm_handler, result, run, options, "Failed to understand audio codes")
     return result
+
+
+def understand_audio(
+    dit_handler: AceStepHandler | None, llm_handler: LLMHandler | None, audio: Any, **options: Any
+) -> UnderstandResult:
+    """Read caption, lyrics and metadata from a recording: `understand_music` on the codes of a file, an
+    `(array, sample_rate)` pair or an earlier audio. `options` are those of `understand_music`."""
+    if dit_handler is None or dit_handler.checkpoint is None:
+        return UnderstandResult(success=False, status_message=_NO_DIT[0], error=_NO_DIT[1])
+    try:
+        codes = dit_handler.convert_src_audio_to_codes(audio)
+    except AceStepError as error:
+        return UnderstandResult(success=False, status_message=f"Error: {error}", error=str(error))
+    return understand_music(llm_handler, codes, **options)
 
 
 def create_sample(

@@ -82,6 +82,12 @@ class FakeDiT:
             },
         )
 
+    def convert_src_audio_to_codes(self, audio):
+        self.requests.append(audio)
+        if self.fail is not None:
+            raise self.fail
+        return "<|audio_code_7|><|audio_code_8|>"
+
     @staticmethod
     def _decode(latents):
         return torch.zeros(latents.shape[0], 2, latents.shape[1] * HOP)

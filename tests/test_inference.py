@@ -13,13 +13,14 @@ import torch
 from fakes import FakeDiT, FakeLM, fake_checkpoint, tone
 
 from acestep_like import CancelToken
-from acestep_like.errors import DeviceMemoryError, LMError, NotLoadedError
+from acestep_like.errors import DeviceMemoryError, InputError, LMError, NotLoadedError
 from acestep_like.inference import (
     GenerationConfig,
     GenerationParams,
     create_sample,
     format_sample,
     generate_music,
+    understand_audio,
     understand_music,
 )
 from acestep_like.tasks import CODES_INSTRUCTION
@@ -459,6 +460,15 @@ def test_the_three_helpers_fill_typed_results():
     sampling = lm.requests[-1]["sampling"]
     assert (sampling.temperature, sampling.top_k, sampling.top_p, sampling.repetition_penalty) == (0.3, 5, 0.5, 1.1)
     assert sampling.cfg_scale == 1.0
+
+
+def test_a_recording_is_understood_in_one_call():
+    dit, lm = FakeDiT(), FakeLM()
+    assert understand_audio(dit, lm, "song.flac", temperature=0.5).caption == "piano"
+    assert dit.requests == ["song.flac"] and lm.requests[0]["sampling"].temperature == 0.5
+    assert understand_audio(None, lm, "song.flac").error == "Model not fully initialized"
+    refusal = InputError("path", "song.flac", "an audio file")
+    assert understand_audio(FakeDiT(fail=refusal), lm, "song.flac").error == str(refusal)
 
 
 def test_the_helpers_without_a_model_answer_as_documented():
