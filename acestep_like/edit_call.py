@@ -173,7 +173,7 @@ def save_derived(
         return
     from acestep_like import __version__
     from acestep_like.audio.formats import prepare_output_dir
-    from acestep_like.checkpoints import hashes
+    from acestep_like.checkpoints.hashes import hashes
     from acestep_like.delivery import save_all
 
     info = dit_handler.checkpoint

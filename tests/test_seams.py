@@ -81,6 +81,15 @@ def test_a_level_jump_is_reported_as_no_smooth_seam() -> None:
     assert report.to_dict()["edges"][0]["smooth"] is False
 
 
+def test_a_break_of_the_source_itself_counts_as_its_own() -> None:
+    loud = track(0)
+    loud[:, : 6 * RATE] *= 0.05
+    _, kept = splice(loud, loud, [(6.0, 9.0)], 0.05)
+    assert kept.edges[0].smooth and kept.edges[0].source_level_step_db > kept.edges[0].track_level_step_db
+    _, padded = splice(torch.cat([track(0), torch.zeros(2, 4 * RATE)], 1), track(1, 16.0) * 0.02, [(12.0, -1)], 0.05)
+    assert padded.edges[0].source_level_step_db == 0 and not padded.edges[0].smooth
+
+
 def test_replacing_a_track_by_itself_changes_nothing_audible() -> None:
     audio, report = splice(track(0), track(0), [(3.1, 6.3)], 0.05)
     assert torch.allclose(audio, track(0), atol=1e-6) and all(edge.smooth for edge in report.edges)

@@ -85,8 +85,10 @@ class Edge:
     Attributes:
         time_s: where the border lies. opens: whether the window begins here.
         crossfade_s: the crossfade that was chosen.
-        level_step_db, track_level_step_db: RMS change over the border.
-        spectral_distance, track_spectral_distance: mean absolute change of the log-band spectrum, in dB.
+        level_step_db, track_level_step_db, source_level_step_db: RMS change over the border; the track's own
+            elsewhere; the source's own at this very place (0 where the source ends there).
+        spectral_distance, track_spectral_distance, source_spectral_distance: the same for the mean absolute change of
+            the log-band spectrum, in dB.
         beat_offset_ms: how far the beat inside lies from the beat outside (positive = late); None without a clear beat.
     """
 
@@ -97,15 +99,16 @@ class Edge:
     track_level_step_db: float
     spectral_distance: float
     track_spectral_distance: float
+    source_level_step_db: float = 0.0
+    source_spectral_distance: float = 0.0
     beat_offset_ms: float | None = None
 
     @property
     def smooth(self) -> bool:
-        """Whether the border changes no more than the track does by itself."""
-        return (
-            abs(self.level_step_db) <= self.track_level_step_db
-            and self.spectral_distance <= self.track_spectral_distance
-        )
+        """Whether the border changes no more than the track does by itself, elsewhere or at this place."""
+        level = max(self.track_level_step_db, abs(self.source_level_step_db))
+        spectrum = max(self.track_spectral_distance, self.source_spectral_distance)
+        return abs(self.level_step_db) <= level and self.spectral_distance <= spectrum
 
 
 @dataclass(frozen=True)
@@ -243,14 +246,20 @@ def crossfade(source: torch.Tensor, generated: torch.Tensor, *, rising: bool) ->
     return (angle.sin() * generated + angle.cos() * source) * scale
 
 
+_STEPS_PER_FRAME = 5
+
+
 class _TrackChange:
-    """How much a track changes from one 50 ms frame to the next, by level and by the spectrum in 24 log bands."""
+    """How much a track changes from one 50 ms frame to the next, by level and by the spectrum in 24 log bands.
+
+    The track's own change is taken at every 10 ms, so that some frames begin at an onset, as a border on a beat does.
+    """
 
     _BANDS = 24
     _FLOOR_DB = 60.0
 
     def __init__(self, source: torch.Tensor, spans: Sequence[tuple[int, int]], sample_rate: int) -> None:
-        self.sample_rate = sample_rate
+        self.sample_rate, self._source = sample_rate, source
         self.reach = max(2, round(0.05 * sample_rate))
         bins = torch.fft.rfftfreq(self.reach, 1 / sample_rate)
         edges = torch.logspace(math.log10(60), math.log10(min(16000, sample_rate / 2)), self._BANDS + 1)
@@ -258,17 +267,24 @@ class _TrackChange:
         self._bands = torch.stack([(band == k).float() for k in range(self._BANDS) if bool((band == k).any())])
         self._window = torch.hann_window(self.reach)
         self._floor = -math.inf
-        usable = source.shape[-1] // self.reach
-        levels, spectra = self._measure(source[:, : usable * self.reach].unflatten(1, (usable, self.reach)))
-        self._floor = float(spectra.max()) - self._FLOOR_DB if usable else -math.inf
+        step = self.reach // _STEPS_PER_FRAME
+        frames = source.unfold(1, self.reach, step) if source.shape[-1] >= 2 * self.reach else source[:, :0, None]
+        if frames.shape[1] == 0:
+            self.level_step_db = self.spectral_distance = 0.0
+            return
+        measured = [self._measure(part) for part in frames.split(512, dim=1)]
+        levels, spectra = (torch.cat(parts) for parts in zip(*measured, strict=True))
+        self._floor = float(spectra.max()) - self._FLOOR_DB
         levels, spectra = levels.clamp(min=self._floor), spectra.clamp(min=self._floor)
-        steps, distances = levels.diff().abs(), spectra.diff(dim=0).abs().mean(dim=1)
+        apart = _STEPS_PER_FRAME
+        steps = (levels[apart:] - levels[:-apart]).abs()
+        distances = (spectra[apart:] - spectra[:-apart]).abs().mean(dim=1)
         keep = torch.ones(len(steps), dtype=torch.bool)
         for start, end in spans:
-            keep[max(0, start // self.reach - 1) : end // self.reach + 1] = False
+            keep[max(0, start // step - 2 * apart) : end // step + 1] = False
         keep = keep if keep.any() else torch.ones_like(keep)
-        self.level_step_db = float(steps[keep].quantile(0.99)) if keep.any() else 0.0
-        self.spectral_distance = float(distances[keep].quantile(0.99)) if keep.any() else 0.0
+        self.level_step_db = float(steps[keep].quantile(0.99))
+        self.spectral_distance = float(distances[keep].quantile(0.99))
 
     def _measure(self, frames: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Frames [2, F, n] as level [F] and bands [F, K], both in dB above the floor."""
@@ -289,16 +305,24 @@ class _TrackChange:
     def edge(self, audio: torch.Tensor, border: int, opens: bool, width: int, beat: float | None) -> Edge:
         """The border measured where it changes most: at either end of the crossfade or in its middle."""
         low, high = (border - width, border) if opens else (border, border + width)
-        margin = self.reach + abs(high - low)
-        start = max(0, low - margin)
-        near = audio[:, start : high + margin]
-        step, distance, _ = max(
-            (self.change(near, point - start) for point in (low, (low + high) // 2, high)), key=lambda item: item[2]
-        )
+        points = (low, (low + high) // 2, high)
+        step, distance = self._worst(audio, points)
+        source_step, source_distance = (0.0, 0.0) if self._ends_at(border) else self._worst(self._source, points)
         return Edge(
             border / self.sample_rate, opens, width / self.sample_rate, step, self.level_step_db, distance,
-            self.spectral_distance, beat,
+            self.spectral_distance, source_step, source_distance, beat,
         )  # fmt: skip
+
+    def _worst(self, audio: torch.Tensor, points: Sequence[int]) -> tuple[float, float]:
+        start = max(0, min(points) - self.reach)
+        near = audio[:, start : max(points) + self.reach]
+        step, distance, _ = max((self.change(near, point - start) for point in points), key=lambda item: item[2])
+        return step, distance
+
+    def _ends_at(self, border: int) -> bool:
+        """Whether the source is digital silence on one side of a border, as where room was added to it."""
+        sides = self._source[:, max(0, border - self.reach) : border], self._source[:, border : border + self.reach]
+        return any(float(side.abs().amax()) < 1e-6 for side in sides if side.numel())
 
 
 def beat_offset_ms(audio: torch.Tensor, span: tuple[int, int], sample_rate: int, bpm: float) -> float | None:
