@@ -49,6 +49,11 @@ class LLMHandler:
     def backend_name(self) -> str:
         return "" if self._lm is None else self._lm.backend.name
 
+    @property
+    def code_count(self) -> int:
+        """How many audio codes the loaded model knows; 0 when none is loaded."""
+        return 0 if self._lm is None else self._lm.vocabulary.codes
+
     @classmethod
     def from_pretrained(
         cls,

@@ -1,0 +1,311 @@
+"""What the LM understands and how it follows words: `python -m acestep_like.training.lm_evaluate [--songs 60]`.
+
+Held-out corpus songs (split `test`) are rendered, encoded to codes by the loaded checkpoint and described by the LM.
+Every figure stands beside chance: the same answers held against another song's truth.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from acestep_like.errors import InputError
+from acestep_like.llm_inference import LLMHandler
+from acestep_like.lm.parse import format_codes, parse_codes
+from acestep_like.lm.requests import Description, Sampling, ThinkRequest
+from acestep_like.music import parse_keyscale
+
+COLD = Sampling(temperature=0.0, top_p=1.0)
+
+
+@dataclass(frozen=True)
+class HeldOutSong:
+    """A song the LM has never seen: its codes (5 a second) and what is true of it."""
+
+    codes: tuple[int, ...]
+    style: str
+    bpm: float
+    keyscale: str
+    timesignature: str
+    instruments: frozenset[str]
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A share of hits, the same by chance, and how many answers it is of."""
+
+    name: str
+    ours: float
+    chance: float
+    count: int
+
+
+def style_of(words: str) -> str | None:
+    """The corpus style whose longest name occurs in the words, or None."""
+    from acestep_like.training.corpus.genres import NAMES
+
+    text = f" {re.sub(r'[^a-z0-9&-]+', ' ', words.lower())} "
+    found = [(len(name), style) for style, names in NAMES.items() for name in names if f" {name} " in text]
+    return max(found)[1] if found else None
+
+
+def instruments_of(words: str) -> frozenset[str]:
+    """Track classes whose instruments the words name; `plucked strings` is not also `strings`."""
+    from acestep_like.training.corpus.lexicon import class_vocabulary
+
+    text = f" {re.sub(r'[^a-z0-9-]+', ' ', words.lower())} "
+    found = set()
+    for term, name in sorted(
+        ((term, name) for name, terms in class_vocabulary().items() for term in terms), key=lambda pair: -len(pair[0])
+    ):
+        if f" {term} " in text:
+            found.add(name)
+            text = text.replace(f" {term} ", " | ")
+    return frozenset(found)
+
+
+def near(a: float, b: float, *, octaves: bool) -> bool:
+    """Tempi within 4 %, with `octaves` also at half or double tempo."""
+    factors = (1.0, 2.0, 0.5) if octaves else (1.0,)
+    return any(abs(a * factor / b - 1) <= 0.04 for factor in factors)
+
+
+def _key(name: str) -> tuple[int, str] | None:
+    try:
+        key = parse_keyscale(name)
+    except InputError:
+        return None
+    return key.tonic, key.ace_name.split()[-1]
+
+
+Check = Callable[[Description, HeldOutSong], bool]
+CHECKS: dict[str, Check] = {
+    "bpm within 4 %": lambda d, s: d.bpm is not None and near(d.bpm, s.bpm, octaves=False),
+    "bpm within 4 %, octave-tolerant": lambda d, s: d.bpm is not None and near(d.bpm, s.bpm, octaves=True),
+    "key": lambda d, s: _key(d.keyscale) == _key(s.keyscale),
+    "tonic": lambda d, s: (_key(d.keyscale) or (None,))[0] == (_key(s.keyscale) or (-1,))[0],
+    "major or minor": lambda d, s: d.keyscale.split()[-1:] == s.keyscale.split()[-1:],
+    "time signature": lambda d, s: d.timesignature == s.timesignature,
+    "style, by genres": lambda d, s: style_of(d.genres) == s.style,
+}
+
+
+def understanding(lm: LLMHandler, songs: Sequence[HeldOutSong], sampling: Sampling = COLD) -> list[Figure]:
+    """How much of each song `understand` reads from its codes."""
+    answers = [lm.understand(format_codes(song.codes), sampling=sampling, seed=k) for k, song in enumerate(songs)]
+    others = others_of(songs)
+    figures = [
+        Figure(
+            name,
+            _share(check(answer, song) for answer, song in zip(answers, songs, strict=True)),
+            _share(check(answer, song) for answer, song in zip(answers, others, strict=True)),
+            len(songs),
+        )
+        for name, check in CHECKS.items()
+    ]
+    named = [(instruments_of(answer.caption), song, other) for answer, song, other in
+             zip(answers, songs, others, strict=True)]  # fmt: skip
+    named = [triple for triple in named if triple[0]]
+    if named:
+        ours = _mean(len(said & song.instruments) / len(said) for said, song, _ in named)
+        chance = _mean(len(said & other.instruments) / len(said) for said, _, other in named)
+        figures.append(Figure("named instruments that sound", ours, chance, len(named)))
+    return figures
+
+
+def others_of(songs: Sequence[HeldOutSong]) -> list[HeldOutSong]:
+    """Each song replaced by another: what an answer is worth by chance."""
+    shift = max(len(songs) // 3, 1)
+    return [songs[(index + shift) % len(songs)] for index in range(len(songs))]
+
+
+def _share(hits: Any) -> float:
+    return _mean(float(hit) for hit in hits)
+
+
+def _mean(values: Any) -> float:
+    return float(np.mean(list(values)))
+
+
+@dataclass(frozen=True)
+class Wish:
+    """A request in plain words, and what metadata must be for it to be followed."""
+
+    words: str
+    follows: Callable[[Mapping[str, Any]], bool]
+
+
+def _bpm(low: float, high: float) -> Callable[[Mapping[str, Any]], bool]:
+    return lambda metadata: low <= float(metadata.get("bpm", 0)) <= high
+
+
+def _is(name: str, value: str) -> Callable[[Mapping[str, Any]], bool]:
+    return lambda metadata: str(metadata.get(name)) == value
+
+
+def _said(name: str) -> Callable[[Mapping[str, Any]], bool]:
+    return lambda metadata: name in instruments_of(str(metadata.get("caption", "")))
+
+
+def _style(style: str) -> Callable[[Mapping[str, Any]], bool]:
+    return lambda metadata: style_of(str(metadata.get("genres", ""))) == style
+
+
+WISHES = (
+    Wish("a slow sad piano ballad", _bpm(30, 92)), Wish("very slow ambient drone for meditation", _bpm(30, 92)),
+    Wish("fast aggressive punk rock", _bpm(120, 300)), Wish("an energetic fast dance track", _bpm(115, 300)),
+    Wish("techno at 132 bpm", _bpm(132, 132)), Wish("something jazzy, 97 BPM", _bpm(97, 97)),
+    Wish("lofi beat, 74 bpm, rainy mood", _bpm(74, 74)), Wish("drum and bass 174 bpm", _bpm(174, 174)),
+    Wish("a waltz for strings", _is("timesignature", "3")), Wish("folk song in 3/4", _is("timesignature", "3")),
+    Wish("celtic jig in 6/8", _is("timesignature", "6")), Wish("rock song in 4/4", _is("timesignature", "4")),
+    Wish("a piece in D minor", _is("keyscale", "D minor")), Wish("house in F# minor", _is("keyscale", "F# minor")),
+    Wish("country song, key of G major", _is("keyscale", "G major")),
+    Wish("happy ukulele pop in C major", _is("keyscale", "C major")),
+    Wish("jazz with a saxophone solo", _said("woodwinds")), Wish("orchestral music with strings", _said("strings")),
+    Wish("funk with a horn section", _said("brass")), Wish("ballad with acoustic guitar", _said("guitar")),
+    Wish("heavy metal with double kick drums", _style("metal")),
+    Wish("bossa nova on a summer evening", _style("bossa")),
+    Wish("8-bit video game music", _style("chiptune")), Wish("delta blues with harmonica", _style("blues")),
+    Wish("roots reggae for the beach", _style("reggae")), Wish("dark trap beat with 808s", _style("trap")),
+)  # fmt: skip
+
+
+def following(lm: LLMHandler, seeds: Sequence[int], sampling: Sampling) -> list[Figure]:
+    """Share of wishes that create_sample and format_sample follow; chance is another wish's answer."""
+    figures = []
+    for name in ("create_sample", "format_sample"):
+        answers = [
+            [
+                (lm.inspire(wish.words, seed=seed, sampling=sampling) if name == "create_sample"
+                 else lm.format(wish.words, "", seed=seed, sampling=sampling)).metadata
+                for wish in WISHES
+            ]
+            for seed in seeds
+        ]  # fmt: skip
+        ours = _share(wish.follows(answer) for row in answers for wish, answer in zip(WISHES, row, strict=True))
+        chance = _share(
+            wish.follows(row[(index + 9) % len(row)]) for row in answers for index, wish in enumerate(WISHES)
+        )
+        figures.append(Figure(f"{name} follows plain words", ours, chance, len(WISHES) * len(seeds)))
+    return figures
+
+
+class CodeProbe:
+    """Reads style and key from a bag of codes by ridge regression on real songs: a judge that is not the LM."""
+
+    def __init__(self, songs: Sequence[HeldOutSong], vocabulary: int, penalty: float = 0.3) -> None:
+        self.vocabulary = vocabulary
+        self.styles = sorted({song.style for song in songs})
+        features = np.stack([self._bag(song.codes) for song in songs])
+        self.mean = features.mean(0)
+        kernel = (features - self.mean) @ (features - self.mean).T
+        kernel += penalty * np.trace(kernel) / len(songs) * np.eye(len(songs))
+        targets = np.zeros((len(songs), len(self.styles) + 12))
+        for row, song in enumerate(songs):
+            targets[row, self.styles.index(song.style)] = 1
+            targets[row, len(self.styles) + (_key(song.keyscale) or (0,))[0]] = 1
+        self.offset = targets.mean(0)
+        self.weights = (features - self.mean).T @ np.linalg.solve(kernel, targets - self.offset)
+
+    def _bag(self, codes: Sequence[int]) -> np.ndarray:
+        counts = np.bincount(np.asarray(codes), minlength=self.vocabulary).astype(float)
+        return np.sqrt(counts / max(counts.sum(), 1))
+
+    def read(self, codes: Sequence[int]) -> tuple[str, int]:
+        """The most likely style and tonic."""
+        scores = (self._bag(codes) - self.mean) @ self.weights + self.offset
+        split = len(self.styles)
+        return self.styles[int(scores[:split].argmax())], int(scores[split:].argmax())
+
+
+def codes_carry(
+    lm: LLMHandler, probe: CodeProbe, songs: Sequence[HeldOutSong], captions: Sequence[str]
+) -> list[Figure]:
+    """Whether phase 2's codes carry style and tonic asked for; beside them what the probe reads from real codes."""
+    made = []
+    for number, (song, caption) in enumerate(zip(songs, captions, strict=True)):
+        request = ThinkRequest(
+            caption, "[Instrumental]", (number,), bpm=round(song.bpm), keyscale=song.keyscale,
+            timesignature=song.timesignature, duration_s=20.0, use_metadata=False,
+        )  # fmt: skip
+        made.append(probe.read(parse_codes(lm.think(request)[0].codes)))
+    real = [probe.read(song.codes) for song in songs]
+    others = others_of(songs)
+    figures = []
+    for name, read in (("made codes", made), ("real codes", real)):
+        for what, place in (("style", 0), ("tonic", 1)):
+            truth = [(song.style, (_key(song.keyscale) or (-1,))[0])[place] for song in songs]
+            other = [(song.style, (_key(song.keyscale) or (-1,))[0])[place] for song in others]
+            ours = _share(answer[place] == value for answer, value in zip(read, truth, strict=True))
+            chance = _share(answer[place] == value for answer, value in zip(read, other, strict=True))
+            figures.append(Figure(f"{what} read from {name}", ours, chance, len(songs)))
+    return figures
+
+
+def table(figures: Sequence[Figure]) -> str:
+    lines = ["| measure | LM | chance | answers |", "|---|---|---|---|"]
+    lines += [f"| {f.name} | {f.ours:.0%} | {f.chance:.0%} | {f.count} |" for f in figures]
+    return "\n".join(lines)
+
+
+def held_out_songs(handler: Any, seeds: Sequence[int], soundfont: str | None, seconds: float) -> tuple[
+    list[HeldOutSong], list[str]
+]:  # fmt: skip
+    """Compose, render, mix and encode songs; answers them with one caption each that names their style."""
+    import torch
+
+    from acestep_like.training import corpus
+
+    path = soundfont or corpus.find_soundfont()
+    if path is None:
+        raise FileNotFoundError("no soundfont: name one with --soundfont")
+    synth = corpus.Synth(path)
+    songs, captions = [], []
+    for seed in seeds:
+        song = corpus.compose(seed)
+        dry = {name: torch.from_numpy(audio) for name, audio in synth.render(song).items()}
+        mix = corpus.mix(dry, song).mix
+        codes = parse_codes(handler.convert_src_audio_to_codes((mix[:, : int(seconds * 48000)], 48000)))
+        metadata = corpus.metadata(song)
+        songs.append(
+            HeldOutSong(
+                tuple(codes), song.style, float(song.plan.bpm or 0), str(metadata["keyscale"]),
+                str(metadata["timesignature"]), frozenset(song.track_classes),
+            )
+        )  # fmt: skip
+        captions.append(str(metadata["caption"]))
+    return songs, captions
+
+
+def main() -> None:
+    from acestep_like.handler import AceStepHandler
+    from acestep_like.training.corpus import SPLITS
+
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--songs", type=int, default=60)
+    parser.add_argument("--probe-songs", type=int, default=120, help="further songs that only the code probe learns")
+    parser.add_argument("--seconds", type=float, default=30.0)
+    parser.add_argument("--soundfont", default=None)
+    parser.add_argument("--model", default="mini")
+    parser.add_argument("--lm", default="mini")
+    options = parser.parse_args()
+    handler = AceStepHandler.from_pretrained(options.model, device="cpu")
+    lm = LLMHandler.from_pretrained(options.lm, device="cpu")
+    seeds = list(SPLITS["test"])[: options.songs + options.probe_songs]
+    songs, captions = held_out_songs(handler, seeds, options.soundfont, options.seconds)
+    held_out, rest = songs[: options.songs], songs[options.songs :]
+    figures = understanding(lm, held_out)
+    figures += following(lm, (1, 2), Sampling(temperature=0.85, top_p=0.9))
+    if rest:
+        probe = CodeProbe(rest, lm.code_count)
+        figures += codes_carry(lm, probe, held_out, captions[: options.songs])
+    print(table(figures))
+
+
+if __name__ == "__main__":
+    main()

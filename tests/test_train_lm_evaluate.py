@@ -1,0 +1,77 @@
+"""The LM's own table: a perfect and a blind describer get the figures they deserve, and the probe reads codes."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from acestep_like.llm_inference import Description
+from acestep_like.training.lm_evaluate import (
+    WISHES,
+    CodeProbe,
+    HeldOutSong,
+    instruments_of,
+    near,
+    style_of,
+    table,
+    understanding,
+)
+
+STYLES = ("jazz", "rock", "house")
+
+
+def songs(count: int, seed: int = 0) -> list[HeldOutSong]:
+    """Codes of a style lie in its third of the vocabulary, those of a tonic in a comb of twelve."""
+    rng = np.random.default_rng(seed)
+    out = []
+    for k in range(count):
+        style, tonic = k % 3, int(rng.integers(12))
+        codes = style * 300 + rng.integers(0, 25, 100) * 12 + tonic
+        key = f"{('C', 'C#', 'D', 'D#', 'E', 'F', 'F#', 'G', 'G#', 'A', 'A#', 'B')[tonic]} minor"
+        out.append(HeldOutSong(tuple(codes), STYLES[style], 60.0 + 7 * k % 90, key, "4", frozenset({"drums", "bass"})))
+    return out
+
+
+class Describer:
+    """Answers the truth, or always the same."""
+
+    def __init__(self, truth: list[HeldOutSong], blind: bool) -> None:
+        self.truth, self.blind = truth, blind
+
+    def understand(self, codes: str, *, sampling: object, seed: int) -> Description:
+        song = self.truth[0 if self.blind else seed]
+        caption = f"a {song.style} track with drum kit plus bass guitar"
+        return Description(caption=caption, bpm=round(song.bpm), keyscale=song.keyscale, timesignature="4",
+                           genres=song.style)  # fmt: skip
+
+
+def test_perfect_and_blind_describers() -> None:
+    truth = songs(30)
+    perfect = {f.name: f for f in understanding(Describer(truth, blind=False), truth)}  # type: ignore[arg-type]
+    blind = {f.name: f for f in understanding(Describer(truth, blind=True), truth)}  # type: ignore[arg-type]
+    assert all(figure.ours == 1 for figure in perfect.values())
+    assert blind["style, by genres"].ours < 0.5 and blind["key"].ours < 0.4
+    assert perfect["key"].chance < 0.4
+    assert "| key | 100% |" in table(list(perfect.values()))
+
+
+def test_an_octave_is_an_error_unless_tolerated() -> None:
+    assert near(120, 60, octaves=True) and not near(120, 60, octaves=False)
+    assert near(100, 103.9, octaves=False) and not near(100, 105, octaves=False)
+
+
+def test_words_are_read_by_their_longest_name() -> None:
+    assert style_of("garage rock") == "rock" and style_of("a jazz waltz at night") == "jazz" and style_of("xyz") is None
+    assert instruments_of("an upright bass plus saxophone") == {"bass", "woodwinds"}
+
+
+def test_probe_reads_style_and_tonic_of_unseen_codes() -> None:
+    probe = CodeProbe(songs(200), 1024)
+    fresh = songs(30, seed=9)
+    names = ("C", "C#", "D", "D#", "E", "F", "F#", "G", "G#", "A", "A#", "B")
+    hits = [probe.read(song.codes) == (song.style, names.index(song.keyscale.split()[0])) for song in fresh]
+    assert sum(hits) >= 25
+
+
+def test_wishes_can_be_followed_and_missed() -> None:
+    assert WISHES[4].follows({"bpm": 132}) and not WISHES[4].follows({"bpm": 131})
+    assert WISHES[8].follows({"timesignature": "3"}) and not WISHES[8].follows({})
