@@ -4,6 +4,7 @@ mini       figures of the issue table: held-out prompts, free text, codes, speed
 tasks      cover, repaint, extract, lego and complete on held-out songs
 reference  measure real corpus songs anew (needs the renderer and a soundfont)
 sheet      a picture of spectrograms of audio files
+examples   twelve songs as FLAC, and their sheet
 """
 
 from __future__ import annotations
@@ -29,12 +30,16 @@ def main(argv: list[str] | None = None) -> int:
     sheet = commands.add_parser("sheet")
     sheet.add_argument("files", nargs="+", type=Path)
     sheet.add_argument("--out", type=Path, default=Path("sheet.png"))
+    examples = commands.add_parser("examples")
+    examples.add_argument("--out", type=Path, default=Path("docs/examples"))
+    examples.add_argument("--seconds", type=float, default=12.0)
+    examples.add_argument("--checkpoint", default="mini")
     options = parser.parse_args(argv)
     if options.command == "mini":
         return mini.main(options)
     if options.command == "tasks":
         return tasks.main(options)
-    return _reference(options) if options.command == "reference" else _sheet(options)
+    return {"reference": _reference, "sheet": _sheet, "examples": _examples}[options.command](options)
 
 
 def _reference(options: argparse.Namespace) -> int:
@@ -59,6 +64,16 @@ def _sheet(options: argparse.Namespace) -> int:
     clips = [(path.stem, load_audio(path, field="files", sample_rate=48000).samples) for path in options.files]
     contact_sheet(clips, options.out)
     print(options.out)
+    return 0
+
+
+def _examples(options: argparse.Namespace) -> int:
+    from acestep_like.evaluation.sheet import make_examples
+    from acestep_like.evaluation.studio import Studio
+
+    studio = Studio.open(options.out, checkpoint=options.checkpoint)
+    for path in make_examples(studio.dit, studio.lm, options.out, seconds=options.seconds):
+        print(path)
     return 0
 
 

@@ -44,8 +44,10 @@ def bar_chords(plan: SongPlan, end_s: float) -> list[BarChord]:
             (max(span.start_beat, bar * beats), min(span.start_beat + span.beats, (bar + 1) * beats), span.chord)
             for span in plan.chords
         ]
-        start, end, chord = max(spans, key=lambda span: span[1] - span[0], default=(0.0, 0.0, None))
-        degree = None if chord is None else degree_of(chord, plan.keyscale.pitch_classes)
+        if not spans:
+            break
+        start, end, chord = max(spans, key=lambda span: span[1] - span[0])
+        degree = degree_of(chord, plan.keyscale.pitch_classes)
         if degree is not None and end - start >= beats / 2:
             found.append(BarChord(degree, start * beat_s, end * beat_s, len(chord.pitch_classes)))
     return found

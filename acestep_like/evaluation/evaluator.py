@@ -173,7 +173,8 @@ class Evaluator:
             found = ", ".join(sorted(path.name for path in folder.glob("*"))) or "nothing"
             raise CheckpointError(f"{folder} is no evaluator (config.json and model.safetensors); found {found}.")
         values: dict[str, Any] = json.loads(settings.read_text())
-        config = EvaluatorConfig(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+        values |= {name: tuple(value) for name, value in values.items() if isinstance(value, list)}
+        config = EvaluatorConfig(**values)
         net = EvaluatorNet(config)
         net.load_state_dict({name: tensor.float() for name, tensor in load_file(weights).items()})
         return cls(net, device)

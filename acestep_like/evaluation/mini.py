@@ -170,7 +170,8 @@ def texture_distance(a: torch.Tensor, b: torch.Tensor) -> float:
 def measure_swaps(make: Maker, prompts: list[HeldOutPrompt], evaluator: Evaluator) -> dict[str, Any]:
     """Give each prompt the codes of another one: the texture must change and the asked values must stay."""
     donors = decoys(prompts)
-    swapped, distances = [], {"own codes against swapped": [], "own codes against none": []}
+    swapped: list[Measures] = []
+    distances: dict[str, list[float]] = {"own codes against swapped": [], "own codes against none": []}
     for prompt, donor in zip(tqdm(prompts, desc="swapped codes"), donors, strict=True):
         own, _ = make(held_out_params(prompt, True), prompt.seed)
         bare, _ = make(held_out_params(prompt, False), prompt.seed)

@@ -87,9 +87,8 @@ def build_reference(
         else:
             found["other_songs"].append(measure_clip(decoded, prompt.plan, decoy.plan, evaluator))
         tick()
-    means = {
-        name: round(float(np.mean([row[name] for row in codec_rows])), 4) for name in codec_rows[:1] and codec_rows[0]
-    }
+    metrics = codec_rows[0] if codec_rows else {}
+    means = {name: round(float(np.mean([row[name] for row in codec_rows])), 4) for name in metrics}
     return {
         "provenance": {
             "seeds": [prompts[0].seed, prompts[-1].seed],

@@ -1,4 +1,4 @@
-"""A contact sheet: the spectrograms of many clips in one picture, to look at before listening."""
+"""Example songs to listen to, and a contact sheet: the spectrograms of many clips in one picture."""
 
 from __future__ import annotations
 
@@ -56,3 +56,45 @@ def contact_sheet(
     temporary = target.with_suffix(".tmp.png")
     figure.savefig(temporary, dpi=90)
     os.replace(temporary, target)
+
+
+EXAMPLE_SEED = 2026
+_EXAMPLES = (
+    ("lofi", "slow lo-fi hip hop with soft electric piano and dusty drums", {"bpm": 78, "keyscale": "F minor"}),
+    ("house", "deep house with a rolling bass line and offbeat hats", {"bpm": 124, "keyscale": "A minor"}),
+    ("rock", "loud rock with distorted guitars and pounding drums", {"bpm": 132, "chords": "E5 | G5 | A5 | E5"}),
+    ("jazz", "jazz quartet with walking upright bass, piano and tenor sax", {"bpm": 140, "keyscale": "Bb major"}),
+    ("ambient", "ambient pads floating in space, no drums", {"bpm": 60, "keyscale": "D major"}),
+    ("folk", "acoustic guitar and tin whistle, irish folk dance", {"bpm": 108, "timesignature": "3"}),
+    ("orchestral", "epic film orchestra with french horns, strings and timpani", {"bpm": 96, "keyscale": "C minor"}),
+    ("chiptune", "8-bit video game boss fight with square lead", {"bpm": 150, "keyscale": "B minor"}),
+    ("bossa", "bossa nova with nylon guitar and flute", {"bpm": 124, "chords": "Am7 | D7 | Gmaj7 | Cmaj7"}),
+    ("synthwave", "80s synthwave with analog arpeggios and gated drums", {"bpm": 100, "keyscale": "F# minor"}),
+    ("reggae", "roots reggae with offbeat guitar and organ", {"bpm": 78, "keyscale": "G major"}),
+    ("piano", "solo piano waltz, romantic", {"bpm": 120, "timesignature": "3", "keyscale": "Eb major"}),
+)
+
+
+def make_examples(dit: Any, lm: Any, folder: Path, *, seconds: float = 12.0) -> list[Path]:
+    """Make the twelve example songs through the public API, as FLAC named by style, with a sheet of them all.
+
+    Raises:
+        AceStepError: a generation failed; the message is its own.
+    """
+    from acestep_like.errors import AceStepError
+    from acestep_like.inference import GenerationConfig, GenerationParams, generate_music
+
+    folder.mkdir(parents=True, exist_ok=True)
+    files, clips = [], []
+    for place, (name, caption, values) in enumerate(_EXAMPLES):
+        params = GenerationParams(caption=caption, duration=seconds, instrumental=True, **values)  # type: ignore[arg-type]
+        config = GenerationConfig(batch_size=1, seeds=[EXAMPLE_SEED + place])
+        result = generate_music(dit, lm, params, config, save_dir=folder)
+        if not result.success:
+            raise AceStepError(f"{name}: {result.error}")
+        target = folder / f"{name}.flac"
+        os.replace(result.audios[0].path, target)
+        files.append(target)
+        clips.append((f"{name}: {caption}", result.audios[0].tensor))
+    contact_sheet(clips, folder / "sheet.png", seconds=seconds)
+    return files

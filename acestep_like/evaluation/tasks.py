@@ -11,6 +11,7 @@ import json
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -368,7 +369,7 @@ def main(options: argparse.Namespace) -> int:
             for task in options.tasks:
                 bar.set_description(task)
                 path = folder / f"{task}-{case.prompt.seed}-{options.seconds:g}.json"
-                rows.append(_resumed(path, lambda case=case, task=task: MEASURES[task](dit, case, evaluator)))
+                rows.append(_resumed(path, partial(MEASURES[task], dit, case, evaluator)))
                 bar.update()
     found = summary(rows)
     text = table(found)
