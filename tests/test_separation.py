@@ -43,10 +43,10 @@ def test_a_mask_restores_the_phase_that_an_estimate_lacks() -> None:
     low, high = notes(110, 1), notes(1760, 2)
     mix = low + high
     (stem,) = mask_stems(mix, [scrambled(low)])
-    assert si_sdr(stem, low) > si_sdr(mix, low) + 4
+    assert si_sdr(stem, low) > si_sdr(mix, low) + 3
     assert si_sdr(scrambled(low), low) < -5
     both = mask_stems(mix, [scrambled(low), scrambled(high)])
-    assert si_sdr(both[1], high) > si_sdr(mix, high) + 4
+    assert si_sdr(both[1], high) > si_sdr(mix, high) + 3
     assert si_sdr(mask_stems(mix, [low])[0], low) > 30
 
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import torch
 
-_N_FFT, _HOP = 2048, 512
+_N_FFT, _HOP = 4096, 1024
 _EXACT_BITS = (15, 22)
 """Grids on which sums are exact: that of 16-bit files, else 2**-22, on which float32 is exact below 4."""
 
@@ -23,24 +23,20 @@ def _spectrum(audio: torch.Tensor) -> torch.Tensor:
 def mask_stems(mix: torch.Tensor, estimates: Sequence[torch.Tensor]) -> list[torch.Tensor]:
     """The parts of a mix [2, N] that look like each estimate [2, n] (n is brought to N), each [2, N].
 
-    Every time-frequency cell of the mix is shared in proportion to the estimates' power; what they leave, up to the
-    mix's own power, belongs to no stem.
+    Every time-frequency cell of the mix is shared in proportion to the power of the estimates and of the rest, whose
+    magnitude is what the estimates together leave of the mix's.
     """
     length = mix.shape[-1]
     fitted = [torch.nn.functional.pad(e, (0, max(0, length - e.shape[-1])))[..., :length].float() for e in estimates]
     mixed = _spectrum(mix)
-    powers = [_smooth(_spectrum(estimate).abs().square()) for estimate in fitted]
-    whole = torch.maximum(_smooth(mixed.abs().square()), torch.stack(powers).sum(0)) + 1e-10
+    powers = [_spectrum(estimate).abs().square() for estimate in fitted]
+    together = torch.stack(powers).sum(0)
+    rest = (mixed.abs() - together.sqrt()).clamp(min=0).square()
     window = torch.hann_window(_N_FFT, device=mix.device)
     return [
-        torch.istft(mixed * (power / whole), _N_FFT, _HOP, window=window, center=True, length=length)
+        torch.istft(mixed * (power / (together + rest + 1e-10)), _N_FFT, _HOP, window=window, length=length)
         for power in powers
     ]
-
-
-def _smooth(power: torch.Tensor) -> torch.Tensor:
-    """Power averaged over three frames: a generated spectrum is a little early or late in single cells."""
-    return torch.nn.functional.avg_pool1d(power, 3, 1, 1)
 
 
 def exact_residual(
