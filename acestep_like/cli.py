@@ -73,9 +73,9 @@ def build_parser() -> argparse.ArgumentParser:
     info.add_argument("--checkpoints", metavar="DIR", help="a folder to look in first")
     info.set_defaults(run=_info)
 
-    checkpoints = commands.add_parser("checkpoints", help="list or describe checkpoints")
-    checkpoints.add_argument("action", choices=("list", "show", "verify"), help="what to do")
-    checkpoints.add_argument("name", nargs="?", default="mini", help="name or path (default: mini)")
+    checkpoints = commands.add_parser("checkpoints", help="list, describe, verify or download checkpoints")
+    checkpoints.add_argument("action", choices=("list", "show", "verify", "download"), help="what to do")
+    checkpoints.add_argument("name", nargs="?", default="mini", help="name, path or Hub id (default: mini)")
     checkpoints.add_argument("--checkpoints", metavar="DIR", help="a folder to look in first")
     checkpoints.set_defaults(run=_checkpoints)
     return parser
@@ -346,22 +346,32 @@ def _checkpoints(arguments: argparse.Namespace) -> int:
     if arguments.action == "list":
         _list(arguments)
         return DONE
-    from acestep_like.checkpoints import hashes, resolve
+    if arguments.action == "download":
+        from acestep_like.checkpoints.hub import download, download_size
+
+        print(f"{arguments.name}: {download_size(arguments.name) / 1e9:.2f} GB", file=sys.stderr)
+        print(download(arguments.name))
+        return DONE
+    from acestep_like.checkpoints import resolve
+    from acestep_like.checkpoints.hashes import hashes, verify
 
     info = resolve(arguments.name, arguments.checkpoints)
-    if arguments.action == "show":
-        defaults = info.defaults
-        print(f"{info.name}: {info.kind} layout in {info.path}")
-        print(f"  tasks: {', '.join(info.tasks)}")
-        print(f"  defaults: {defaults.inference_steps} steps, shift {defaults.shift:g}, guidance "
-              f"{defaults.guidance_scale:g} ({info.guidance_mode})")  # fmt: skip
-        print(f"  longest: {info.max_duration_s:g} s, codec {info.codec}, turbo {info.is_turbo}, XL {info.is_xl}")
-        print(f"  guide: {info.guide_version or 'none'}, language model: {info.lm_name or 'none named'}")
-        print(f"  missing: {', '.join(info.missing) or 'nothing'}")
-        return DONE
-    for part, digest in hashes(info).items():
-        print(f"{digest}  {part}")
-    return DONE if info.complete else _complain(f"{info.name} lacks {', '.join(info.missing)}", FAILED)
+    if arguments.action == "verify":
+        for part, digest in hashes(info).items():
+            print(f"{digest}  {part}")
+        problems = verify(info)
+        return _complain("; ".join(problems), FAILED) if problems else DONE
+    defaults = info.defaults
+    print(f"{info.name}: {info.kind} layout in {info.path}")
+    print(f"  tasks: {', '.join(info.tasks)}")
+    print(
+        f"  defaults: {defaults.inference_steps} steps, shift {defaults.shift:g}, "
+        f"guidance {defaults.guidance_scale:g} ({info.guidance_mode})"
+    )
+    print(f"  longest: {info.max_duration_s:g} s, codec {info.codec}, turbo {info.is_turbo}, XL {info.is_xl}")
+    print(f"  guide: {info.guide_version or 'none'}, language model: {info.lm_name or 'none named'}")
+    print(f"  missing: {', '.join(info.missing) or 'nothing'}")
+    return DONE
 
 
 if __name__ == "__main__":

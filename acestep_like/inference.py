@@ -221,7 +221,7 @@ def _audios(
 def _recipe(dit_handler: AceStepHandler, lm_name: str) -> dict[str, Any]:
     """What a file's recipe says besides the parameters: versions and digests of the weights."""
     from acestep_like import __version__
-    from acestep_like.checkpoints import hashes
+    from acestep_like.checkpoints.hashes import hashes
 
     info = dit_handler.checkpoint
     assert info is not None

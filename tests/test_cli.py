@@ -20,7 +20,6 @@ def fake(monkeypatch):
     """The handlers that the commands load are fakes; answers them as (dit, lm)."""
     dit, lm = FakeDiT(), FakeLM()
     monkeypatch.setattr(cli, "_load", lambda arguments, wants_lm=True: (dit, lm if wants_lm else None))
-    monkeypatch.setattr("acestep_like.checkpoints.hashes", lambda info: {"transformer": "0" * 64}, raising=False)
     return dit, lm
 
 
@@ -173,3 +172,20 @@ def test_tasks_with_a_source_ask_for_no_language_model(fake, tmp_path):
     out = tmp_path / "out"
     assert cli.main(["generate", "x", "--task", "cover", "--source", str(source), "--out", str(out), "--quiet"]) == 0
     assert not fake[1].requests
+
+
+def test_checkpoints_are_listed_shown_and_verified(tmp_path, capsys):
+    from tiny import save_diffusers
+
+    save_diffusers(tmp_path / "acestep-mini", guide=True)
+    for action, shown in (
+        ("list", "acestep-mini (diffusers"),
+        ("show", "guidance 3 (cfg)"),
+        ("verify", "transformer/"),
+    ):
+        assert cli.main(["checkpoints", action, "mini", "--checkpoints", str(tmp_path)]) == 0
+        assert shown in capsys.readouterr().out
+    weights = next((tmp_path / "acestep-mini" / "transformer").glob("*.safetensors"))
+    weights.write_bytes(weights.read_bytes()[:100])
+    assert cli.main(["checkpoints", "verify", "mini", "--checkpoints", str(tmp_path)]) == 1
+    assert "damaged" in capsys.readouterr().err

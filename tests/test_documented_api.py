@@ -18,11 +18,6 @@ from acestep_like.inference import (
 LYRICS = "Verse 1:\nSteps upon the stair tonight\n\nChorus:\nHold on, hold on\n"
 
 
-@pytest.fixture(autouse=True)
-def _no_hashing(monkeypatch):
-    monkeypatch.setattr("acestep_like.checkpoints.hashes", lambda info: {}, raising=False)
-
-
 def run(params, config, folder, **dit):
     return generate_music(FakeDiT(fake_checkpoint(**dit)), FakeLM(), params, config, save_dir=str(folder))
 

@@ -35,11 +35,6 @@ def make(params=None, config=ONE, dit=None, lm=None, **options):
     return result, dit, lm
 
 
-@pytest.fixture(autouse=True)
-def _no_hashing(monkeypatch):
-    monkeypatch.setattr("acestep_like.checkpoints.hashes", lambda info: {"transformer": "0" * 64}, raising=False)
-
-
 def test_the_documented_result_shape(tmp_path):
     result, _, _ = make(config=GenerationConfig(batch_size=2), save_dir=tmp_path)
     assert result.success and result.error is None
