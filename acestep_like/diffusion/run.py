@@ -172,24 +172,24 @@ def _decode(networks: Networks, latents: torch.Tensor, progress: _Progress) -> t
 def _prepare(networks: Networks, request: DiffusionRequest) -> _Song:
     codec, info = networks.codec, networks.info
     silence = networks.dit.silence.float().to(networks.device)
-    with networks.residency.use("codec"):
-        given = request.source if request.task != "text2music" else None
-        source = None if given is None else _encode_source(networks, given, silence)
-        references = reference_latents(
-            _audible(request.references), [item.seed for item in request.items], codec, silence
-        )
     codebook = _codebook_size(networks)
     codes = [parse_codes(item.audio_codes, codebook) for item in request.items]
-    if request.task == "cover" and any(codes):
-        source = None  # codes pre-empt it; the window tasks keep theirs
+    # Codes pre-empt the source of a cover; text2music has none; the window tasks keep theirs.
+    listens = request.task != "text2music" and not (request.task == "cover" and any(codes))
+    audio = request.source if listens else None
     frames = target_frames(
         request,
         info,
-        source_frames=None if source is None else source.shape[1],
+        source_frames=None if audio is None else audio.shape[-1] // codec.hop,
         codes=max(map(len, codes)),
         sample_rate=codec.sample_rate,
         hop=codec.hop,
     )
+    with networks.residency.use("codec"):
+        source = None if audio is None else _encode_source(networks, audio, silence)
+        references = reference_latents(
+            _audible(request.references), [item.seed for item in request.items], codec, silence
+        )
     with networks.residency.use("dit"):
         hints = _hints(networks, request, source, codes, frames, silence)
     seconds = request.duration_s or frames / codec.latent_rate
@@ -217,8 +217,6 @@ def _encode_source(networks: Networks, audio: torch.Tensor, silence: torch.Tenso
     """Source latents [1, T, C], the posterior's mean; digital silence is the silence latent."""
     codec = networks.codec
     frames = audio.shape[-1] // codec.hop
-    if frames < 1:
-        raise InputError("src_audio", f"{audio.shape[-1]} samples", f"at least {codec.hop} samples")
     if float(audio.abs().max()) < _SILENT_BELOW:
         return silence_frames(silence, frames)
     return codec.encode(audio.unsqueeze(0)).float()

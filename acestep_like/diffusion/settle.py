@@ -131,6 +131,8 @@ def target_frames(
     Raises:
         InputError: no length is known, or it is beyond what the checkpoint makes.
     """
+    if source_frames == 0:
+        raise InputError("src_audio", f"less than {hop} samples", f"at least {hop} samples ({hop / sample_rate:g} s)")
     if source_frames is not None:
         frames, field_name = source_frames, "src_audio"
     elif codes:

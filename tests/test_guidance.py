@@ -1,0 +1,127 @@
+"""Guidance: what each mode does to two velocities, where the interval applies it, and the fast attention's equality."""
+
+from __future__ import annotations
+
+import pytest
+import tiny
+import torch
+
+from acestep_like.diffusion.attention import install_fast_attention, windowed_attention
+from acestep_like.diffusion.denoiser import DiTDenoiser
+from acestep_like.diffusion.guidance import GUIDANCE_MODES, GuidedDenoiser, interval_in_t, make_guidance
+
+
+def tensors(seed=0):
+    random = torch.Generator().manual_seed(seed)
+    return (torch.randn(2, 7, 4, generator=random) for _ in range(3))
+
+
+@pytest.mark.parametrize("mode", GUIDANCE_MODES)
+def test_scale_one_is_the_conditional_velocity(mode):
+    cond, uncond, x = tensors()
+    guided = make_guidance(mode, 1.0)(cond, uncond, x, 0.5, corrector=False)
+    assert torch.allclose(guided, cond, atol=3e-2 if mode == "adg" else 1e-6)
+
+
+def test_plain_guidance_extrapolates():
+    cond, uncond, x = tensors()
+    guided = make_guidance("cfg", 3.0)(cond, uncond, x, 0.5, corrector=False)
+    assert torch.allclose(guided, uncond + 3 * (cond - uncond), atol=1e-5)
+
+
+def test_apg_adds_nothing_along_the_conditional_velocity():
+    cond, uncond, x = tensors()
+    added = make_guidance("apg", 7.0)(cond, uncond, x, 0.5, corrector=False) - cond
+    assert float((added * cond).sum(1).abs().max()) < 1e-4
+
+
+def test_apg_carries_momentum_and_its_corrector_does_not():
+    cond, uncond, x = tensors()
+    guidance = make_guidance("apg", 7.0)
+    first = guidance(cond, uncond, x, 0.5, corrector=False)
+    plain = guidance(cond, uncond, x, 0.5, corrector=True)
+    second = guidance(cond, uncond, x, 0.5, corrector=False)
+    assert not torch.allclose(first, second)
+    assert torch.allclose(plain, uncond + 7 * (cond - uncond), atol=1e-5)
+
+
+def test_adg_limits_the_angle():
+    cond, uncond, x = tensors()
+    for scale in (20.0, 40.0):
+        clean = x - 0.5 * make_guidance("adg", scale)(cond, uncond, x, 0.5, corrector=False)
+        before = x - 0.5 * cond
+        cosine = torch.nn.functional.cosine_similarity(clean, before, dim=-1)
+        assert float(torch.acos(cosine).max()) <= 3.14 / 6 + 0.6
+        assert bool(torch.isfinite(clean).all())
+
+
+def test_adg_at_the_end_of_the_run_is_plain_guidance():
+    cond, uncond, x = tensors()
+    guided = make_guidance("adg", 3.0)(cond, uncond, x, 0.0, corrector=True)
+    assert torch.allclose(guided, uncond + 3 * (cond - uncond), atol=1e-5)
+
+
+class Pair:
+    def __init__(self):
+        self.pairs = 0
+
+    def velocity(self, x, t, *, corrector=False):
+        return torch.zeros_like(x)
+
+    def velocities(self, x, t):
+        self.pairs += 1
+        return torch.ones_like(x), torch.zeros_like(x)
+
+
+def test_the_public_interval_is_progress_and_the_sampler_s_is_t():
+    low, high = interval_in_t(0.0, 0.3)
+    pair = Pair()
+    guided = GuidedDenoiser(pair, make_guidance("cfg", 2.0), low, high)
+    x = torch.zeros(1, 2, 2)
+    assert float(guided.velocity(x, 0.9).max()) == 2.0
+    assert float(guided.velocity(x, 0.5).max()) == 0.0
+    assert pair.pairs == 1, "outside the interval the unconditional half is not computed"
+    assert float(guided.velocity(x, float(torch.tensor(0.7))).max()) == 2.0, "the bounds belong to the interval"
+
+
+@pytest.fixture(scope="module")
+def transformers():
+    plain, fast = (tiny.modules()["transformer"].eval() for _ in range(2))
+    install_fast_attention(fast)
+    return plain, fast
+
+
+@pytest.mark.parametrize("frames", [9, 32, 75])
+def test_fast_attention_equals_the_stock_processors(transformers, frames):
+    x, context = torch.randn(2, frames, tiny.CHANNELS), torch.randn(2, frames, 2 * tiny.CHANNELS)
+    condition, null = torch.randn(2, 11, 32), torch.randn(1, 1, 32)
+    results = []
+    for transformer in transformers:
+        denoiser = DiTDenoiser(transformer, condition, context, null_condition=null)
+        runs = [*denoiser.velocities(x, 0.8), *denoiser.velocities(x, 0.4), denoiser.velocity(x, 0.4)]
+        results.append(torch.stack(runs))
+    assert float((results[0] - results[1]).abs().max()) < 2e-5
+
+
+def test_the_cache_of_one_condition_is_not_used_for_another(transformers):
+    _, fast = transformers
+    x, context = torch.randn(1, 20, tiny.CHANNELS), torch.randn(1, 20, 2 * tiny.CHANNELS)
+    one, other = (DiTDenoiser(fast, torch.randn(1, 5, 32), context) for _ in range(2))
+    first = one.velocity(x, 0.5)
+    assert not torch.allclose(first, other.velocity(x, 0.5))
+    assert torch.equal(first, one.velocity(x, 0.5))
+
+
+def test_guidance_needs_a_null_condition(transformers):
+    denoiser = DiTDenoiser(transformers[0], torch.randn(1, 5, 32), torch.randn(1, 20, 2 * tiny.CHANNELS))
+    with pytest.raises(ValueError, match="null condition"):
+        denoiser.velocities(torch.randn(1, 20, tiny.CHANNELS), 0.5)
+
+
+@pytest.mark.parametrize(("length", "window"), [(17, 4), (16, 4), (5, 1)])
+def test_windowed_attention_is_the_masked_matrix(length, window):
+    query, key, value = (torch.randn(2, 3, length, 8) for _ in range(3))
+    index = torch.arange(length)
+    mask = (index[:, None] - index[None]).abs() <= window
+    full = torch.nn.functional.scaled_dot_product_attention(query, key, value, attn_mask=mask, scale=0.3)
+    assert torch.allclose(windowed_attention(query, key, value, window, 0.3), full, atol=1e-5)

@@ -1,0 +1,383 @@
+"""The handler on tiny random checkpoints: loading, every task, repeatability, limits, cancelling, memory."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import tiny
+import torch
+
+from acestep_like.diffusion import run
+from acestep_like.diffusion.request import DiffusionRequest, ItemRequest
+from acestep_like.errors import (
+    AceStepError,
+    Cancelled,
+    CheckpointError,
+    DependencyError,
+    DeviceMemoryError,
+    InputError,
+    NotLoadedError,
+    UnsupportedTaskError,
+)
+from acestep_like.handler import AceStepHandler
+from acestep_like.music import parse_keyscale
+from acestep_like.progress import CancelToken
+from acestep_like.songplan import SongPlan
+from acestep_like.tasks import DEFAULT_INSTRUCTION
+
+SECONDS = 1.0
+FRAMES = 25
+
+
+def item(seed=1, **changes):
+    facts = {
+        "caption": "lo-fi piano", "lyrics": "[Instrumental]", "language": "unknown", "bpm": 90,
+        "keyscale": "C major", "timesignature": "4",
+    } | changes  # fmt: skip
+    return ItemRequest(seed=seed, **facts)
+
+
+def request(*items, **changes):
+    facts = {"task": "text2music", "instruction": DEFAULT_INSTRUCTION, "duration_s": SECONDS, "inference_steps": 3}
+    return DiffusionRequest(**({"items": items or (item(),)} | facts | changes))
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("handler")
+    tiny.save_diffusers(folder / "guided", guide=True)
+    tiny.save_diffusers(folder / "plain", tokenizer=False)
+    tiny.save_upstream(folder, "acestep-v15-turbo", turbo=True)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def guided(root):
+    return AceStepHandler.from_pretrained("guided", root=root, device="cpu")
+
+
+@pytest.fixture(scope="module")
+def turbo(root):
+    return AceStepHandler.from_pretrained("acestep-v15-turbo", root=root, device="cpu")
+
+
+@pytest.fixture(scope="module")
+def source():
+    time = torch.arange(48000) / 48000
+    return 0.3 * torch.stack([torch.sin(2 * torch.pi * 220 * time), torch.sin(2 * torch.pi * 330 * time)])
+
+
+def test_an_empty_handler_says_so():
+    handler = AceStepHandler()
+    assert handler.checkpoint is None
+    for call in (
+        lambda: handler.generate(request()),
+        lambda: handler.codec,
+        lambda: handler.convert_src_audio_to_codes("x"),
+    ):
+        with pytest.raises(NotLoadedError, match="Model not fully initialized"):
+            call()
+
+
+def test_upstream_s_arguments_and_answers(root):
+    handler = AceStepHandler()
+    message, ok = handler.initialize_service(str(root), "guided", "cpu", True, offload_to_cpu=True, use_mlx_dit=True)
+    assert ok and "✅" in message and "Flash attention needs CUDA" in message
+    message, ok = AceStepHandler().initialize_service(str(root), "acestep-v16")
+    assert not ok and "guided" in message and "\n" not in message
+    message, ok = AceStepHandler().initialize_service(str(root), "guided", device="abacus")
+    assert not ok and "device" in message
+    message, ok = AceStepHandler().initialize_service(str(root), "guided", turbo_mode=1)
+    assert not ok and "turbo_mode" in message
+
+
+def test_options_this_machine_cannot_serve_name_the_remedy(root):
+    with pytest.raises(InputError, match="int8_weight_only"):
+        AceStepHandler.from_pretrained("guided", root=root, quantization="int2")
+    try:
+        import torchao  # noqa: F401
+    except ImportError:
+        with pytest.raises(DependencyError, match="torchao"):
+            AceStepHandler.from_pretrained("guided", root=root, quantization="int8_weight_only")
+    with pytest.raises(CheckpointError, match="Found"):
+        AceStepHandler.from_pretrained("nothing", root=root)
+
+
+def test_text2music_has_the_asked_length_and_all_time_costs(guided):
+    output = guided.generate(request(item(1), item(2)))
+    assert output.audio.shape == (2, 2, FRAMES * tiny.HOP) and output.audio.dtype == torch.float32
+    assert output.latents.shape == (2, FRAMES, tiny.CHANNELS)
+    assert bool(output.chunk_masks.all()) and output.timesteps.tolist()[-1] == 0
+    costs = output.time_costs
+    assert set(costs) == {
+        "dit_encoder_time_cost", "dit_diffusion_time_cost", "dit_diffusion_per_step_time_cost",
+        "dit_vae_decode_time_cost", "dit_offload_time_cost", "dit_total_time_cost",
+    }  # fmt: skip
+    parts = costs["dit_encoder_time_cost"] + costs["dit_diffusion_time_cost"] + costs["dit_vae_decode_time_cost"]
+    assert 0.9 * costs["dit_total_time_cost"] <= parts + costs["dit_offload_time_cost"] <= costs["dit_total_time_cost"]
+
+
+def test_the_same_seed_gives_the_same_bits_and_another_seed_does_not(guided):
+    first, again, other = (guided.generate(request(item(seed))) for seed in (7, 7, 8))
+    assert torch.equal(first.audio, again.audio)
+    assert not torch.allclose(first.audio, other.audio)
+
+
+def test_an_item_of_a_mixed_batch_equals_the_item_alone(guided):
+    items = (item(1), item(2, lyrics="[Verse]\na much longer text than the others have"), item(3, bpm=None))
+    together = guided.generate(request(*items))
+    for index, alone in enumerate(items):
+        single = guided.generate(request(alone))
+        assert float((single.latents[0] - together.latents[index]).abs().max()) < 1e-5
+        assert float((single.audio[0] - together.audio[index]).abs().max()) < 1e-5
+
+
+CHANGES = {
+    "caption": {"items": (item(caption="heavy drums"),)},
+    "lyrics": {"items": (item(lyrics="words"),)},
+    "language": {"items": (item(language="en"),)},
+    "bpm": {"items": (item(bpm=140),)},
+    "keyscale": {"items": (item(keyscale="A minor"),)},
+    "timesignature": {"items": (item(timesignature="3"),)},
+    "audio_codes": {"items": (item(audio_codes="<|audio_code_3|>" * 5),)},
+    "plan": {"items": (item(plan=SongPlan(SECONDS, bpm=90, keyscale=parse_keyscale("C major"))),)},
+    "instruction": {"instruction": "Something else:"},
+    "inference_steps": {"inference_steps": 4},
+    "shift": {"shift": 3.0},
+    "timesteps": {"timesteps": (0.9, 0.5, 0.2)},
+    "guidance_scale": {"guidance_scale": 3.0},
+    "infer_method": {"infer_method": "sde"},
+    "sampler_mode": {"sampler_mode": "heun"},
+    "velocity_norm_threshold": {"velocity_norm_threshold": 0.1},
+    "velocity_ema_factor": {"velocity_ema_factor": 0.3},
+    "latent_shift": {"latent_shift": 0.1},
+    "latent_rescale": {"latent_rescale": 0.5},
+    "retake_variance": {"retake_variance": 0.5},
+}
+
+
+@pytest.fixture(scope="module")
+def usual(guided):
+    return guided.generate(request(guidance_scale=1.0)).latents
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_every_parameter_is_heard(guided, usual, name):
+    changed = guided.generate(request(**({"guidance_scale": 1.0} | CHANGES[name]))).latents
+    assert changed.shape == usual.shape
+    assert float((changed - usual).abs().max()) > 1e-6
+
+
+def test_guidance_modes_interval_and_retake_seed_differ(guided):
+    def latents(**changes):
+        return guided.generate(request(guidance_scale=4.0, **changes)).latents
+
+    plain = latents()
+    variants = [
+        latents(guidance_mode="apg"),
+        latents(use_adg=True),
+        latents(cfg_interval_end=0.4),
+        latents(cfg_interval_start=0.5),
+        latents(retake_variance=0.5),
+        latents(retake_variance=0.5, retake_seed=4),
+    ]
+    for index, one in enumerate([plain, *variants]):
+        for other in variants[index:]:
+            assert not torch.allclose(one, other, atol=1e-6)
+
+
+@pytest.mark.parametrize("task", ["cover", "repaint", "lego", "extract", "complete"])
+def test_tasks_on_a_source_are_as_long_as_it_and_depend_on_it(guided, source, task):
+    windows = ((0.28, 0.52),) if task in ("repaint", "lego") else ()
+    one, other = (
+        guided.generate(request(item(), item(2), task=task, source=audio, windows=windows, duration_s=99.0))
+        for audio in (source, source.flip(-1) * 0.5)
+    )
+    assert one.audio.shape == (2, 2, FRAMES * tiny.HOP)
+    assert not torch.allclose(one.latents, other.latents, atol=1e-6)
+    assert int(one.chunk_masks[0].sum()) == (6 if windows else FRAMES)
+
+
+def test_conservative_repaint_keeps_the_source_outside_and_aggressive_does_not(guided, source):
+    clean = guided.codec.encode(source.unsqueeze(0))
+    kept = {}
+    for mode in ("conservative", "aggressive"):
+        asked = request(task="repaint", source=source, windows=((0.4, 0.8),), repaint_mode=mode)
+        latents = guided.generate(asked).latents
+        kept[mode] = float((latents[0, 22:] - clean[0, 22:]).abs().max())
+    assert kept["conservative"] < 1e-5 < kept["aggressive"]
+
+
+def test_cover_strength_moves_from_text_to_source(guided, source):
+    def latents(**changes):
+        return guided.generate(request(task="cover", source=source, inference_steps=4, **changes)).latents
+
+    full, half, none = (latents(audio_cover_strength=s) for s in (1.0, 0.5, 0.0))
+    text = guided.generate(request(inference_steps=4, duration_s=SECONDS)).latents
+    assert not torch.allclose(full, half, atol=1e-6) and not torch.allclose(half, none, atol=1e-6)
+    assert torch.allclose(none, text, atol=1e-5), "no share of the steps sees the source"
+
+
+def test_starting_near_the_source_shortens_the_schedule(guided, source):
+    output = guided.generate(request(task="extract", source=source, inference_steps=10, cover_noise_strength=0.7))
+    assert float(output.timesteps[0]) == pytest.approx(0.3) and len(output.timesteps) == 4
+    note = guided.generate(request(cover_noise_strength=0.7)).status
+    assert any("no source" in text for text in note)
+
+
+def test_codes_decide_the_length_and_items_without_codes_see_silence(guided):
+    output = guided.generate(request(item(1, audio_codes="<|audio_code_5|>" * 6), item(2), duration_s=None))
+    assert output.latents.shape[1] == 30
+    silence = guided.networks.dit.silence[:, :30]
+    assert torch.equal(output.source_latents[1:], silence)
+    assert not torch.allclose(output.source_latents[:1], silence)
+
+
+def test_a_source_becomes_codes_and_silence_is_the_silence_latent(guided, source, tmp_path):
+    import numpy as np
+
+    codes = guided.convert_src_audio_to_codes((np.asarray(source), 48000))
+    assert codes.count("<|audio_code_") == 5
+    quiet = guided.generate(request(task="extract", source=torch.zeros(2, 48000)))
+    assert torch.equal(quiet.source_latents, guided.networks.dit.silence[:, :FRAMES])
+
+
+def test_references_change_the_song(guided, source, monkeypatch):
+    monkeypatch.setattr("acestep_like.diffusion.reference.TIMBRE_FRAMES", 30)
+    plain = guided.generate(request()).latents
+    one = guided.generate(request(references=(source,))).latents
+    two = guided.generate(request(references=(source, source * 0.2))).latents
+    assert not torch.allclose(plain, one, atol=1e-6) and not torch.allclose(one, two, atol=1e-6)
+    with pytest.raises(InputError, match="reference_audio"):
+        guided.generate(request(references=(torch.zeros(2, 48000),)))
+
+
+def test_turbo_clamps_steps_and_ignores_guidance_in_words(turbo):
+    output = turbo.generate(request(inference_steps=20, guidance_scale=7.0, shift=2.6))
+    assert len(output.timesteps) == 9
+    text = " ".join(output.status)
+    assert "20 steps were lowered to 8" in text and "guidance is ignored" in text and "2.6 became 3" in text
+
+
+def test_what_a_checkpoint_cannot_do_is_refused_by_name(root, turbo, source):
+    with pytest.raises(UnsupportedTaskError, match=r"acestep-v15-base"):
+        turbo.generate(request(task="extract", source=source))
+    plain = AceStepHandler.from_pretrained("plain", root=root, device="cpu")
+    with pytest.raises(UnsupportedTaskError, match="no audio tokenizer"):
+        plain.generate(request(task="cover", source=source))
+    with pytest.raises(InputError, match="audio_codes"):
+        plain.generate(request(item(audio_codes="<|audio_code_1|>")))
+    with pytest.raises(InputError, match="no audio tokenizer|has none"):
+        plain.convert_src_audio_to_codes((source.numpy(), 48000))
+
+
+@pytest.mark.parametrize(
+    ("changes", "field"),
+    [
+        ({"duration_s": 61.0}, "duration"),
+        ({"duration_s": None}, "duration"),
+        ({"task": "repaint"}, "src_audio"),
+        ({"task": "cover"}, "src_audio"),
+        ({"task": "extract", "source": torch.ones(2, 100)}, "src_audio"),
+        ({"task": "extract", "source": torch.ones(2, 48000 * 61)}, "src_audio"),
+    ],
+)
+def test_bad_requests_name_their_field(guided, changes, field):
+    with pytest.raises(InputError) as error:
+        guided.generate(request(**changes))
+    assert error.value.field == field
+
+
+def test_every_step_is_seen_with_an_estimate_that_can_be_decoded(guided):
+    events = []
+    guided.generate(request(item(1), item(2, lyrics="a different length of words")), observer=events.append)
+    assert [(event.step, event.total) for event in events] == [(k, 6) for k in range(1, 7)]
+    assert events[-1].preview().shape == (1, 2, FRAMES * tiny.HOP)
+
+
+def test_cancelling_stops_at_the_next_step(guided):
+    token, seen = CancelToken(), []
+
+    def watch(event):
+        seen.append(event.step)
+        token.cancel()
+
+    with pytest.raises(Cancelled):
+        guided.generate(request(), observer=watch, cancel=token)
+    assert seen == [1]
+
+
+def failing(limit, calls):
+    genuine = run._sample
+
+    def sample(networks, song, rows, clock, progress):
+        calls.append(len(rows))
+        if len(rows) > limit:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate")
+        return genuine(networks, song, rows, clock, progress)
+
+    return sample
+
+
+def test_a_batch_that_does_not_fit_is_split_and_says_so(guided, monkeypatch):
+    asked = request(*(item(seed) for seed in (1, 2, 3)))
+    whole = guided.generate(asked)
+    calls = []
+    monkeypatch.setattr(run, "_sample", failing(1, calls))
+    split = guided.generate(asked)
+    assert calls == [3, 1, 2, 1, 1]
+    assert float((split.latents - whole.latents).abs().max()) < 1e-5
+    assert any("was split" in text for text in split.status)
+
+
+def test_one_item_that_does_not_fit_leaves_the_handler_usable(guided, monkeypatch):
+    with monkeypatch.context() as patched:
+        patched.setattr(run, "_sample", failing(0, []))
+        with pytest.raises(DeviceMemoryError, match="does not fit"):
+            guided.generate(request())
+    assert guided.generate(request()).audio.shape[0] == 1
+
+
+def test_nan_latents_are_an_error_and_not_a_song(root):
+    handler = AceStepHandler.from_pretrained("guided", root=root, device="cpu")
+    with torch.no_grad():
+        handler.networks.dit.transformer.proj_out_conv.bias.fill_(float("nan"))
+    with pytest.raises(AceStepError, match="NaN"):
+        handler.generate(request())
+
+
+def test_over_long_lyrics_are_cut_in_words(guided):
+    output = guided.generate(request(item(lyrics="la " * 3000)))
+    assert any("lyrics prompt is longer" in text for text in output.status)
+    assert len(output.lyric_token_ids[0]) == 2048
+
+
+def test_the_null_half_keeps_only_the_grid_of_the_guide(guided, monkeypatch):
+    seen = []
+    genuine = run.DiTDenoiser
+
+    def spy(*args, **kwargs):
+        seen.append(kwargs.get("null_context"))
+        return genuine(*args, **kwargs)
+
+    monkeypatch.setattr(run, "DiTDenoiser", spy)
+    plan = SongPlan(SECONDS, bpm=90, timesignature="4", keyscale=parse_keyscale("C major"))
+    output = guided.generate(request(item(plan=plan), guidance_scale=3.0))
+    shown, hidden = output.context_latents[0], seen[0][0]
+    from acestep_like.diffusion.guide import FLAG_OF, GUIDE_GROUPS
+
+    flags = 2 * tiny.CHANNELS + GUIDE_GROUPS["flags"].start
+    assert float(shown[0, flags + FLAG_OF["key"]]) == 1 and float(hidden[0, flags + FLAG_OF["key"]]) == 0
+    assert float(shown[0, flags + FLAG_OF["grid"]]) == 1 and float(hidden[0, flags + FLAG_OF["grid"]]) == 1
+
+
+def test_offloading_gives_the_same_song(root, guided, monkeypatch):
+    from acestep_like.device import Residency
+
+    networks = guided.networks
+    offloading = Residency(torch.device("cpu"), ("dit", "text", "codec"))
+    offloading.own("dit", networks.dit.networks())
+    offloaded = run.run_request(replace(networks, residency=offloading), request())
+    assert torch.equal(offloaded.audio, guided.generate(request()).audio)
+    assert offloaded.time_costs["dit_offload_time_cost"] > 0
