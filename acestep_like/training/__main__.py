@@ -39,9 +39,12 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--total-minutes", type=float, default=None, help="let the DiT use what the rest leaves of these")
     parser.add_argument("--batch", type=int, default=512, help="items in a batch of the DiT")
     parser.add_argument("--waves", type=int, default=700, help="songs kept as audio for the codec's decoder")
-    parser.add_argument("--codec-start", type=Path, default=None, help="a codec with fitted PCA to start from")
+    parser.add_argument("--start", type=Path, default=None, help="a finished acestep-mini folder to go on from")
     parser.add_argument("--compile", dest="compiled", action="store_true", help="torch.compile the transformer")
     parser.add_argument("--quick", action="store_true", help="prove the recipe in about a minute, without learning")
+    parser.add_argument("--first-song", type=int, default=0, help="index of the first song in the training split")
+    parser.add_argument("--song-s", type=float, nargs=2, default=None, help="shortest and longest song in seconds")
+    parser.add_argument("--stem-share", type=float, default=0.4, help="share of songs encoded track by track as well")
     parser.add_argument("--shards", type=int, default=1, help="processes that mix and encode")
     parser.add_argument("--stage", help="run only these stages, separated by commas")
     options = parser.parse_args(arguments)
@@ -55,6 +58,8 @@ def main(arguments: list[str] | None = None) -> int:
     else:
         known = {field.name for field in dataclasses.fields(pipeline.Settings)}
         values = {k: v for k, v in vars(options).items() if k in known and v is not None}
+        if options.song_s:
+            values["song_s"] = tuple(options.song_s)
         values["soundfont"] = _soundfont(options.soundfont)
         values["device"] = options.device or ("cuda" if torch.cuda.is_available() else "cpu")
         settings = pipeline.Settings(**values)

@@ -167,10 +167,11 @@ def _describe(song: Any, seed: int) -> SongRow:
     )
 
 
-def render_one(synth: Any, seed: int, duration_s: float | None = None) -> Rendered:
-    """Compose, render and describe the song of a seed."""
+def render_one(synth: Any, seed: int, span_s: tuple[float, float] | None = None) -> Rendered:
+    """Compose, render and describe the song of a seed; `span_s` bounds its length, else the composer chooses."""
     from acestep_like.training import corpus
 
+    duration_s = None if span_s is None else random.Random(f"{seed}/length").uniform(*span_s)
     song = corpus.compose(seed, duration_s=duration_s)
     row = _describe(song, seed)
     stems = {}
@@ -181,33 +182,39 @@ def render_one(synth: Any, seed: int, duration_s: float | None = None) -> Render
     return Rendered(song, stems, row, guide, frame_labels(song, row.frames))
 
 
-def _worker(soundfont: str, seeds: Any, queue: Any, folder: str, deadline: float, duration_s: float | None) -> None:
+def _worker(soundfont: str, seeds: Any, queue: Any, folder: str, deadline: float, span_s: Any) -> None:
     from acestep_like.training import corpus
 
     synth = corpus.Synth(soundfont)
-    for seed in iter(seeds.get, None):
-        if time.time() > deadline:
-            break
-        rendered = render_one(synth, seed, duration_s)
-        # Audio goes through files in shared memory: a pipe would copy some 50 MB a song twice.
-        names = list(rendered.stems)
-        path = f"{folder}/{seed}.npy"
-        np.save(path, np.stack([rendered.stems[name][0] for name in names]))
-        scales = [rendered.stems[name][1] for name in names]
-        queue.put((rendered.song, rendered.row, rendered.guide, rendered.labels, names, scales, path))
-    queue.put(None)
+    try:
+        for seed in iter(seeds.get, None):
+            if time.time() > deadline:
+                break
+            rendered = render_one(synth, seed, span_s)
+            # Audio goes through files in shared memory: a pipe would copy some 50 MB a song twice.
+            names = list(rendered.stems)
+            path = f"{folder}/{seed}.npy"
+            np.save(path, np.stack([rendered.stems[name][0] for name in names]))
+            scales = [rendered.stems[name][1] for name in names]
+            queue.put((rendered.song, rendered.row, rendered.guide, rendered.labels, names, scales, path))
+    finally:
+        # Also after an error (its traceback is printed by the process), else the consumer would wait for ever.
+        queue.put(None)
 
 
 def render_songs(
-    soundfont: str, seeds: list[int], *, workers: int, minutes: float, duration_s: float | None = None
+    soundfont: str, seeds: list[int], *, workers: int, minutes: float, span_s: tuple[float, float] | None = None
 ) -> Iterator[Rendered]:
     """Render many songs in worker processes, in the order they finish, until all are done or time is up."""
     if workers <= 0:
         from acestep_like.training import corpus
 
         synth = corpus.Synth(soundfont)
+        deadline = time.time() + minutes * 60
         for seed in seeds:
-            yield render_one(synth, seed, duration_s)
+            if time.time() > deadline:
+                return
+            yield render_one(synth, seed, span_s)
         return
     context = mp.get_context("spawn")
     todo, queue = context.Queue(), context.Queue(maxsize=4 * workers)
@@ -216,7 +223,7 @@ def render_songs(
     folder = Path("/dev/shm" if Path("/dev/shm").is_dir() else ".") / f"render-{os.getpid()}"
     folder.mkdir(exist_ok=True)
     deadline = time.time() + minutes * 60
-    arguments = (soundfont, todo, queue, str(folder), deadline, duration_s)
+    arguments = (soundfont, todo, queue, str(folder), deadline, span_s)
     processes = [context.Process(target=_worker, args=arguments, daemon=True) for _ in range(workers)]
     for process in processes:
         process.start()
@@ -287,7 +294,9 @@ def build_corpus(
             batch += [mixed.mix - wet[name] for name in row.tracks]
             given, missing = _partial_tracks(row)
             batch.append(torch.stack([wet[name] for name in given]).sum(0))
-        latents = encode(torch.stack(batch))[:, : row.frames].half().cpu()
+        # A CPU is quicker with one signal at a time, which its cache holds.
+        groups = [[audio] for audio in batch] if device == "cpu" else [batch]
+        latents = torch.cat([encode(torch.stack(group)) for group in groups])[:, : row.frames].half().cpu()
         row.frames = min(row.frames, latents.shape[1])
         row.start = frames
         frames += row.frames

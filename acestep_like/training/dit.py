@@ -8,8 +8,10 @@ cross-attention (it knows no positions) as it is without padding.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 import torch.nn.functional as F
@@ -81,10 +83,18 @@ class MiniDiT(nn.Module):
                 use_cache=False,
             )
         )
+        self.silent_timbre: torch.Tensor | None = None
         nn.init.zeros_(self.transformer.proj_out_conv.weight)
         nn.init.zeros_(self.transformer.proj_out_conv.bias)
         nn.init.normal_(self.condition_encoder.null_condition_emb, std=0.02)
         self.condition_encoder.silence_latent.copy_(silence.view(1, 1, -1).expand(1, 15000, -1))
+
+    def load_parts(self, folder: Path) -> None:
+        """Take over the weights of a finished checkpoint, in float32."""
+        for name, part in self.named_children():
+            options = {} if name == "text_encoder" else {"low_cpu_mem_usage": False}
+            saved = type(part).from_pretrained(folder / name, **options)
+            part.load_state_dict(saved.float().state_dict())
 
     def condition(
         self,
@@ -101,19 +111,14 @@ class MiniDiT(nn.Module):
         """
         encoder = self.condition_encoder
         batch, device = len(text_ids), text_ids.device
+        if device.type == "cpu":  # a GPU wants fixed shapes, a CPU wants little work
+            text_ids, lyric_ids = text_ids[:, : int(text_lengths.max())], lyric_ids[:, : int(lyric_lengths.max())]
         text = encoder.text_projector(self.text_encoder(input_ids=text_ids.long()).last_hidden_state)
         lyric_mask = torch.arange(lyric_ids.shape[1], device=device) < lyric_lengths[:, None]
         lyrics = encoder.lyric_encoder(
             inputs_embeds=self.text_encoder.embed_tokens(lyric_ids.long()), attention_mask=lyric_mask.long()
         )
-        silence = encoder.silence_latent[:, :TIMBRE_FRAMES].to(references)
-        # Every item without a reference has the same timbre token: one pass serves them all.
-        timbres, _ = encoder.timbre_encoder(
-            torch.cat([silence, references]), torch.arange(len(references) + 1, device=device)
-        )
-        silent = timbres[:1].expand(batch, 1, -1)
-        given = torch.where(has_reference[:, None, None], timbres[1:], silent[: len(references)])
-        timbre = torch.cat([given, silent[len(references) :]])
+        timbre = self._timbre(references, has_reference, batch)
         packed = torch.cat([timbre, lyrics, text], dim=1)
         valid_lyrics = lyric_lengths[:, None]
         total = 1 + valid_lyrics + text_lengths[:, None]
@@ -121,6 +126,21 @@ class MiniDiT(nn.Module):
         in_text = position >= 1 + valid_lyrics
         index = torch.where(in_text, position - 1 - valid_lyrics + 1 + lyric_ids.shape[1], position)
         return packed.gather(1, index[..., None].expand_as(packed))
+
+    def _timbre(self, references: torch.Tensor, has_reference: torch.Tensor, batch: int) -> torch.Tensor:
+        """One timbre token an item [batch, 1, width]. Items without a reference share the token of silence, which is
+        encoded only when there is a reference in the batch and remembered in between."""
+        encoder = self.condition_encoder
+        if len(references) or self.silent_timbre is None:
+            silence = encoder.silence_latent[:, :TIMBRE_FRAMES].to(encoder.null_condition_emb.dtype)
+            order = torch.arange(len(references) + 1, device=silence.device)
+            timbres, _ = encoder.timbre_encoder(torch.cat([silence, references]), order)
+            silent, given = timbres[:1], timbres[1:]
+            self.silent_timbre = silent.detach()
+        else:
+            silent, given = self.silent_timbre, references.new_zeros(0, 1, encoder.config.hidden_size)
+        given = torch.where(has_reference[:, None, None], given, silent.expand_as(given))
+        return torch.cat([given, silent.expand(batch - len(given), -1, -1).to(given.dtype)])
 
 
 @dataclass
@@ -138,16 +158,24 @@ class Batch:
 
 
 SHARES = {"text2music": 0.60, "repaint": 0.12, "lego": 0.09, "extract": 0.10, "complete": 0.09}
+_SMALL_BATCH = 64
+"""Below this a batch holds text2music and one other task, drawn anew for each."""
 
 
 class Sampler:
     """Draws training batches of all tasks from a corpus that lies on the device."""
 
     def __init__(
-        self, corpus: Corpus, prompts: Prompts, hints: torch.Tensor, silence: torch.Tensor, songs: list[int], seed: int
+        self,
+        corpus: Corpus,
+        prompts: Prompts,
+        hints: torch.Tensor | None,
+        silence: torch.Tensor,
+        songs: list[int],
+        seed: int,
     ) -> None:
         self.arrays, self.prompts, self.hints = corpus.arrays, prompts, hints
-        device = hints.device
+        device = corpus.arrays["latents"].device
         self.device, self.silence = device, silence.to(device)
         self.generator = torch.Generator(device).manual_seed(seed)
         self.start = torch.tensor([row.start for row in corpus.rows], device=device)
@@ -191,6 +219,7 @@ class Sampler:
 
     def _hints(self, songs: torch.Tensor, first: torch.Tensor, frames: int) -> torch.Tensor:
         """Detokenized codes whose grid starts at the crop."""
+        assert self.hints is not None
         offset = first % 5
         index = self.start[songs] + first
         index = index[:, None] + torch.arange(frames, device=self.device)
@@ -207,14 +236,25 @@ class Sampler:
         flag = GUIDE_GROUPS["flags"].start + FLAG_OF[part]
         guide[:, :, flag : flag + 1] *= keep
 
-    def draw(self, batch: int, frames: int) -> Batch:
-        """A batch of crops of `frames` latent frames with the tasks in fixed shares."""
-        counts = {task: int(batch * share) for task, share in SHARES.items() if task != "text2music"}
+    def _counts(self, batch: int) -> dict[str, int]:
+        """Items of each task but text2music."""
+        others = {task: share for task, share in SHARES.items() if task != "text2music"}
         if not len(self.track_row):
-            counts = {"repaint": counts["repaint"]}
+            others = {"repaint": others["repaint"]}
+        if batch >= _SMALL_BATCH:
+            return {task: int(batch * share) for task, share in others.items()}
+        weights = torch.tensor(list(others.values()))
+        pick = int((self._uniform(1).cpu() * weights.sum() > weights.cumsum(0)).sum())
+        return {list(others)[pick]: max(1, round(batch * float(weights.sum()) * 0.75))}
+
+    def draw(self, batch: int, frames: int, references: int) -> Batch:
+        """A batch of crops of `frames` latent frames; the first `references` items get a timbre reference."""
+        counts = self._counts(batch)
         plain = batch - sum(counts.values())
-        codes = plain // 2
-        parts = [self._text2music(plain - codes, frames), self._with_codes(codes, frames)]
+        codes = plain // 2 if self.hints is not None else 0
+        parts = [self._text2music(plain - codes, frames)]
+        if codes:
+            parts.append(self._with_codes(codes, frames))
         builders = {
             "repaint": self._repaint,
             "lego": lambda n, f: self._track("lego", n, f),
@@ -229,7 +269,7 @@ class Sampler:
             self._hide(guide, part, self._uniform(size) > dropout)
         lyric_rows, lyric_lengths = self.prompts.lyrics
         blank = (self._uniform(size) < 0.1).long()
-        referenced = max(1, size // 10)
+        referenced = min(references, plain)
         return Batch(
             target=torch.cat([part["target"] for part in parts]),
             source=torch.cat([part["source"] for part in parts]),
@@ -243,6 +283,8 @@ class Sampler:
 
     def _references(self, songs: torch.Tensor) -> torch.Tensor:
         """Three pieces of a third of the reference length, from anywhere in each song."""
+        if not len(songs):
+            return torch.zeros(0, TIMBRE_FRAMES, CHANNELS, device=self.device)
         pieces = [
             self._gather("latents", self.start[songs] + self._crop(songs, TIMBRE_FRAMES // 3), TIMBRE_FRAMES // 3)
             for _ in range(3)
@@ -367,75 +409,137 @@ def velocity_loss(
     return (weight * (velocity.float() - (noise - batch.target)) ** 2).mean()
 
 
+@dataclass(frozen=True)
+class Plan:
+    """How the DiT is trained: the sizes of its batches and the time it has."""
+
+    minutes: float
+    batch: int = 512
+    frames: int = 256
+    peak_rate: float = 1.5e-3
+    warmup_steps: int = 300
+    reference_every: int = 1
+    judged: int = 256
+    steps: int | None = None
+    compiled: bool = False
+
+    @staticmethod
+    def for_cpu(minutes: float, steps: int | None = None) -> Plan:
+        """Small batches: what a processor core does is best spent on many steps."""
+        return Plan(minutes, 10, 256, 1.2e-3, 80, reference_every=5, judged=40, steps=steps)
+
+
+class DiTTraining:
+    """One run: the model and its average, optimiser, batches, and how far it got; can be saved and resumed."""
+
+    def __init__(self, model: MiniDiT, corpus: Corpus, prompts: Prompts, plan: Plan, device: str) -> None:
+        torch.manual_seed(0)
+        torch.set_float32_matmul_precision("high")
+        self.plan, self.device, self.model = plan, device, model.to(device).train()
+        self.average = Average(self.model, 0.9995 if plan.batch >= _SMALL_BATCH else 0.998)
+        rows = corpus.rows
+        silence = model.condition_encoder.silence_latent[:, 0].detach()
+        training = [i for i in range(len(rows)) if i % 50 != 49]
+        held_out = [i for i in range(len(rows)) if i % 50 == 49] or [0]
+        self.sampler = Sampler(corpus, prompts, None, silence, training, seed=1)
+        self.judge = Sampler(corpus, prompts, None, silence, held_out, seed=2)
+        self.generator = torch.Generator(device).manual_seed(3)
+        self.transformer = (
+            torch.compile(model.transformer, dynamic=False) if plan.compiled else model.transformer
+        )
+        self.optimizer = torch.optim.AdamW(
+            model.parameters(), lr=plan.peak_rate, betas=(0.9, 0.98), weight_decay=0.01,
+            fused=torch.device(device).type == "cuda",
+        )  # fmt: skip
+        self.budget = Budget(plan.minutes, plan.steps)
+        longest = int(min(row.frames for row in rows))
+        self.frames = min(plan.frames, longest)
+        self.long_frames = min(3 * plan.frames, longest // 2 * 2)
+
+    def save(self, path: Path) -> None:
+        """Write everything that resuming needs, atomically."""
+        state = {
+            "model": self.model.state_dict(), "average": self.average.module.state_dict(),
+            "optimizer": self.optimizer.state_dict(), "step": self.budget.step, "elapsed_s": self.budget.elapsed_s,
+            "generators": [s.get_state() for s in (self.generator, self.sampler.generator)],
+        }  # fmt: skip
+        torch.save(state, path.with_suffix(".tmp"))
+        os.replace(path.with_suffix(".tmp"), path)
+
+    def load(self, path: Path) -> None:
+        """Continue a run that `save` wrote; time already spent counts."""
+        state = torch.load(path, map_location=self.device, weights_only=True)
+        self.model.load_state_dict(state["model"])
+        self.average.module.load_state_dict(state["average"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.budget.resume(state["step"], state["elapsed_s"])
+        for generator, saved in zip((self.generator, self.sampler.generator), state["generators"], strict=True):
+            generator.set_state(saved.cpu())
+
+    def use_hints(self, hints: torch.Tensor) -> None:
+        """From now on half of the text2music items see codes."""
+        self.sampler.hints = self.judge.hints = hints
+
+    def advance(self, step: int) -> tuple[int, torch.Tensor]:
+        """One step: the number of items and their loss. Every fourth batch has crops three times as long with a third
+        of the items, so that attention learns longer ranges than ten seconds."""
+        plan = self.plan
+        items, frames = (max(2, plan.batch // 3), self.long_frames) if step % 4 == 3 else (plan.batch, self.frames)
+        references = max(1, items // 10) if step % plan.reference_every == 0 else 0
+        loss = velocity_loss(
+            self.model, self.transformer, self.sampler.draw(items, frames, references), self.generator
+        )
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate(
+                plan.peak_rate, self.budget.fraction, step, warmup_steps=plan.warmup_steps, flat=0.3
+            )
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
+        self.optimizer.step()
+        self.average.update(step)
+        return items, loss
+
+    @torch.no_grad()
+    def held_out_loss(self) -> float:
+        """The averaged model's loss on songs it never saw, with the same crops and noise every time."""
+        model: MiniDiT = self.average.module  # type: ignore[assignment]
+        generator = torch.Generator(self.device).manual_seed(4)
+        self.judge.generator.manual_seed(2)
+        batches = [self.judge.draw(self.plan.judged // 4, self.frames, 1) for _ in range(4)]
+        losses = [velocity_loss(model, model.transformer, batch, generator, null_share=0.0) for batch in batches]
+        return float(torch.stack(losses).mean())
+
+
 def train_dit(
-    model: MiniDiT,
-    corpus: Corpus,
-    prompts: Prompts,
-    hints: torch.Tensor,
+    training: DiTTraining,
     *,
-    minutes: float,
-    device: str,
-    batch: int = 512,
-    frames: int = 256,
-    peak_rate: float = 1.5e-3,
-    steps: int | None = None,
-    compiled: bool = False,
-    checkpoint: Callable[[nn.Module, int], None] | None = None,
+    hints: Callable[[], torch.Tensor | None],
+    checkpoint: Callable[[DiTTraining], None] | None = None,
     log: Callable[[str], None] = print,
 ) -> MiniDiT:
-    """Train all parts jointly for a time budget and answer the averaged model (float32, on the device).
+    """Run a training to the end of its budget and answer the averaged model.
 
-    Every fourth batch has crops three times as long with a third of the items, so that attention learns longer
-    ranges than ten seconds. `checkpoint(averaged, step)` is called about every two minutes.
+    `hints` is asked until it answers the detokenized codes (`fsq.encode_all`), so that the DiT need not wait for the
+    tokenizer. `checkpoint` is called about every three minutes.
     """
-    torch.manual_seed(0)
-    torch.set_float32_matmul_precision("high")
-    model = model.to(device).train()
-    average = Average(model, 0.9995)
-    held_out = [i for i in range(len(corpus.rows)) if i % 50 == 49] or [0]
-    training = [i for i in range(len(corpus.rows)) if i % 50 != 49]
-    silence = model.condition_encoder.silence_latent[:, 0].detach()
-    sampler = Sampler(corpus, prompts, hints, silence, training, seed=1)
-    judge = Sampler(corpus, prompts, hints, silence, held_out, seed=2)
-    generator = torch.Generator(device).manual_seed(3)
-    transformer = torch.compile(model.transformer, dynamic=False) if compiled else model.transformer
-    fused = torch.device(device).type == "cuda"
-    optimizer = torch.optim.AdamW(
-        model.parameters(), lr=peak_rate, betas=(0.9, 0.98), weight_decay=0.01, fused=fused
-    )
-    budget = Budget(minutes, steps)
-    meter = Meter("dit", budget, log, every=100 if steps is None else 5)
-    saved_s = 0.0
-    longest = int(min(row.frames for row in corpus.rows))
-    long_frames = min(3 * frames, longest // 2 * 2)
+    budget = training.budget
+    meter = Meter("dit", budget, log, every=100 if training.plan.steps is None else 5)
+    saved_s = budget.elapsed_s
     for step in budget:
-        long_batch = step % 4 == 3
-        drawn = sampler.draw(batch // 3 if long_batch else batch, long_frames if long_batch else min(frames, longest))
-        loss = velocity_loss(model, transformer, drawn, generator)
-        for group in optimizer.param_groups:
-            group["lr"] = learning_rate(peak_rate, budget.fraction, step, warmup_steps=300, flat=0.3)
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        average.update(step)
-        meter.add(len(drawn.target), loss=loss)
+        if training.sampler.hints is None and step % 20 == 0:
+            found = hints()
+            if found is not None:
+                training.use_hints(found)
+                log(f"dit: step {step + 1} codes from here on")
+        items, loss = training.advance(step)
+        meter.add(items, loss=loss)
         if step % 500 == 499:
-            log(f"dit: step {step + 1} held-out loss {_held_out_loss(average.module, judge, min(frames, longest)):.4f}")
-        if checkpoint is not None and budget.elapsed_s - saved_s > 120:
-            checkpoint(average.module, step)
+            log(f"dit: step {step + 1} held-out loss {training.held_out_loss():.4f}")
+        if checkpoint is not None and budget.elapsed_s - saved_s > 180:
+            checkpoint(training)
             saved_s = budget.elapsed_s
-    return average.module  # type: ignore[return-value]
-
-
-@torch.no_grad()
-def _held_out_loss(model: MiniDiT, judge: Sampler, frames: int) -> float:
-    generator = torch.Generator(judge.device).manual_seed(4)
-    judge.generator.manual_seed(2)
-    losses = [
-        velocity_loss(model, model.transformer, judge.draw(64, frames), generator, null_share=0.0) for _ in range(4)
-    ]
-    return float(torch.stack(losses).mean())
+    return training.average.module  # type: ignore[return-value]
 
 
 def warm_up_text_encoder(

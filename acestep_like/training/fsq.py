@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import torch
 import torch.nn.functional as F
@@ -69,6 +70,15 @@ class Tokenizers(nn.Module):
         """Latents [B, T, 64] to (reconstruction [B, T, 64], label logits [B, T/5, 39], codes [B, T/5])."""
         quantized, indices = self.tokenizer.tokenize(latents)
         return self.detokenizer(quantized), self.heads(quantized), indices[..., 0]
+
+
+def load_tokenizers(folder: Path) -> Tokenizers:
+    """The pair of a finished checkpoint (its heads were dropped and are fresh), in float32 on the CPU."""
+    model = Tokenizers()
+    for name, part in (("audio_tokenizer", model.tokenizer), ("audio_token_detokenizer", model.detokenizer)):
+        saved = type(part).from_pretrained(folder / name, low_cpu_mem_usage=False)
+        part.load_state_dict(saved.state_dict())
+    return model.eval()
 
 
 def code_labels(labels: torch.Tensor) -> torch.Tensor:

@@ -17,6 +17,10 @@ class Budget:
         self.minutes, self.steps = minutes, steps
         self.started, self.step = time.monotonic(), 0
 
+    def resume(self, step: int, elapsed_s: float) -> None:
+        """Continue after `step` steps that took `elapsed_s` seconds."""
+        self.step, self.started = step, time.monotonic() - elapsed_s
+
     @property
     def elapsed_s(self) -> float:
         return time.monotonic() - self.started
@@ -71,6 +75,7 @@ class Meter:
         self.name, self.budget, self.log, self.every = name, budget, log, every
         self.sums: dict[str, torch.Tensor] = {}
         self.count = self.items = 0
+        self.since_s = budget.elapsed_s
 
     def add(self, items: int, **losses: torch.Tensor) -> None:
         for key, value in losses.items():
@@ -79,12 +84,12 @@ class Meter:
         self.items += items
         if self.count == self.every:
             shown = " ".join(f"{key} {float(total) / self.count:.4f}" for key, total in self.sums.items())
-            rate = self.items / max(self.budget.elapsed_s, 1e-9)
+            rate = self.items / max(self.budget.elapsed_s - self.since_s, 1e-9)
             self.log(
                 f"{self.name}: step {self.budget.step + 1} {self.budget.elapsed_s / 60:.1f} min "
                 f"({self.budget.fraction:.0%}) {shown} | {rate:.0f} items/s"
             )
-            self.sums, self.count = {}, 0
+            self.sums, self.count, self.items, self.since_s = {}, 0, 0, self.budget.elapsed_s
 
 
 def half_precision_copy(module: torch.nn.Module) -> torch.nn.Module:

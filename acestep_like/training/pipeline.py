@@ -50,6 +50,8 @@ class Settings:
     device: str = "cpu"
     workers: int = 0
     songs: int = 6000
+    first_song: int = 0
+    """Index of the first song in the training split: several runs can build parts of one corpus."""
     corpus_minutes: float = 4.0
     codec_minutes: float = 8.0
     tokenizer_minutes: float = 2.0
@@ -60,12 +62,16 @@ class Settings:
     evaluator_songs: int = 3000
     waves: int = 700
     shards: int = 1
+    song_s: tuple[float, float] | None = None
+    """Bounds of the songs' lengths in seconds; None lets the composer choose (40 to 64)."""
+    stem_share: float = 0.4
     batch: int = 512
     compiled: bool = False
     quick: bool = False
     total_minutes: float | None = None
     """When set, the DiT trains until about a minute before so much time has passed since the start."""
-    codec_start: Path | None = None
+    start: Path | None = None
+    """A finished `acestep-mini` folder to go on from: its codec and codes stay, the DiT trains further."""
 
     @staticmethod
     def quick_run(work: Path, out: Path, soundfont: Path) -> Settings:
@@ -92,26 +98,26 @@ def _load_codec(settings: Settings, trained: bool = False) -> Any:
 def _split(settings: Settings) -> list[int]:
     from acestep_like.training.corpus import SPLITS
 
-    return list(SPLITS["train"])[: settings.songs]
+    return list(SPLITS["train"][settings.first_song : settings.first_song + settings.songs])
 
 
 def stage_pca(settings: Settings) -> None:
-    """Fit the codec's linear parts on a few songs, or take a fitted codec as it is."""
+    """Fit the codec's linear parts on a few songs, or take those of the model to go on from."""
     target = settings.work / "codec-pca"
     if target.exists():
         return
-    if settings.codec_start is not None:
-        shutil.copytree(settings.codec_start, target)
+    if settings.start is not None:
+        shutil.copytree(settings.start / "vae", target)
         return
     from acestep_like.training import corpus
     from acestep_like.training.codec import fit_pca
 
     count, seconds = (3, 10.0) if settings.quick else (160, 48.0)
-    seeds = list(corpus.SPLITS["train"])[settings.songs : settings.songs + count]
+    seeds = list(corpus.SPLITS["train"][-count:])
 
     def clips() -> Any:
         for item in render_songs(
-            str(settings.soundfont), seeds, workers=settings.workers, minutes=3, duration_s=seconds
+            str(settings.soundfont), seeds, workers=settings.workers, minutes=3, span_s=(seconds, seconds)
         ):
             dry = {k: torch.from_numpy(a).to(settings.device).float() * s for k, (a, s) in item.stems.items()}
             mixed = corpus.mix(dry, item.song)
@@ -153,13 +159,13 @@ def _build_shard(settings: Settings, shard: int) -> Corpus:
         _split(settings)[shard :: settings.shards],
         workers=settings.workers // settings.shards,
         minutes=settings.corpus_minutes,
-        duration_s=32.0 if settings.quick else None,
+        span_s=(32.0, 32.0) if settings.quick else settings.song_s,
     )
     corpus = build_corpus(
         rendered,
         encode,
         device=settings.device,
-        stem_share=1.0 if settings.quick else 0.4,
+        stem_share=1.0 if settings.quick else settings.stem_share,
         keep_waves=(settings.work / "waves", settings.waves) if shard == 0 else None,
         observe=observe,
         log=log,
@@ -245,16 +251,20 @@ def stage_codec(settings: Settings) -> None:
 
 def stage_tokenizer(settings: Settings) -> None:
     """Train the audio tokenizer and detokenizer and code every song."""
-    from acestep_like.training.fsq import encode_all, train_tokenizers
+    from acestep_like.training.fsq import encode_all, load_tokenizers, train_tokenizers
 
     target = settings.work / "tokenizers"
     if (target / "codes.npz").exists():
         return
     corpus = Corpus.load(settings.work / "corpus").to(settings.device)
-    model = train_tokenizers(
-        corpus, minutes=settings.tokenizer_minutes, device=settings.device, steps=settings.steps(6),
-        batch=8 if settings.quick else 128, log=log,
-    )  # fmt: skip
+    if settings.start is not None:
+        model = load_tokenizers(settings.start).to(settings.device)
+    else:
+        batch = 8 if settings.quick else 16 if settings.device == "cpu" else 128
+        model = train_tokenizers(
+            corpus, minutes=settings.tokenizer_minutes, device=settings.device, steps=settings.steps(6), batch=batch,
+            log=log,
+        )  # fmt: skip
     codes, hints = encode_all(model, corpus, device=settings.device)
     target.mkdir(parents=True, exist_ok=True)
     model.tokenizer.half().save_pretrained(target / "audio_tokenizer")
@@ -308,15 +318,23 @@ def _caption_batches(tokenizer: Any, seed: int) -> Callable[[int], tuple]:
 
 def stage_dit(settings: Settings) -> None:
     """Train transformer, condition encoder and text encoder."""
-    from acestep_like.training.dit import MiniDiT, Sizes, train_dit, warm_up_text_encoder
+    from transformers import PreTrainedTokenizerFast
+
+    from acestep_like.training.corpus import vocabulary
+    from acestep_like.training.dit import DiTTraining, MiniDiT, Plan, Sizes, train_dit, warm_up_text_encoder
     from acestep_like.training.text import Prompts, save_tokenizer, tokenizer_texts, train_tokenizer
 
     target = settings.work / "dit"
     if (target / "complete").exists():
         return
     corpus = Corpus.load(settings.work / "corpus")
-    tokenizer = train_tokenizer(tokenizer_texts(corpus))
-    save_tokenizer(tokenizer, target / "tokenizer")
+    known = target / "tokenizer" if settings.start is None else settings.start / "tokenizer"
+    if known.exists():  # whoever goes on keeps the ids
+        tokenizer = PreTrainedTokenizerFast.from_pretrained(known)
+        save_tokenizer(tokenizer, target / "tokenizer")
+    else:
+        tokenizer = train_tokenizer([*tokenizer_texts(corpus), *vocabulary()])
+        save_tokenizer(tokenizer, target / "tokenizer")
     log(f"text: {len(tokenizer)} entries")
     codec = _load_codec(settings)
     with torch.no_grad():
@@ -326,22 +344,38 @@ def stage_dit(settings: Settings) -> None:
     log("dit: parameters " + ", ".join(
         f"{name} {sum(p.numel() for p in part.parameters()) / 1e6:.2f} M" for name, part in model.named_children()
     ))  # fmt: skip
-    warm_up_text_encoder(
-        model, _caption_batches(tokenizer, 11), minutes=settings.text_minutes, device=settings.device,
-        steps=settings.steps(5), batch=16 if settings.quick else 256, log=log,
-    )  # fmt: skip
+    if settings.start is not None:
+        model.load_parts(settings.start)
+    elif not (target / "state.pt").exists():
+        batch = 16 if settings.quick else 64 if settings.device == "cpu" else 256
+        warm_up_text_encoder(
+            model, _caption_batches(tokenizer, 11), minutes=settings.text_minutes, device=settings.device,
+            steps=settings.steps(5), batch=batch, log=log,
+        )  # fmt: skip
     corpus = corpus.to(settings.device)
     prompts = Prompts(corpus, tokenizer, settings.device)
-    hints = torch.load(settings.work / "tokenizers" / "hints.pt", weights_only=True).to(settings.device)
+    if settings.device == "cpu":
+        plan = Plan.for_cpu(settings.dit_minutes, settings.steps(6))
+    else:
+        plan = Plan(settings.dit_minutes, settings.batch, compiled=settings.compiled, steps=settings.steps(6))
+    training = DiTTraining(model, corpus, prompts, plan, settings.device)
+    state = target / "state.pt"
+    if state.exists():
+        training.load(state)
+        log(f"dit: resumed at step {training.budget.step}")
 
-    def save(averaged: torch.nn.Module, step: int) -> None:
-        _save_dit(averaged, target)
-        log(f"dit: saved at step {step + 1}")
+    def hints() -> torch.Tensor | None:
+        ready = (settings.work / "tokenizers" / "codes.npz").exists()
+        path = settings.work / "tokenizers" / "hints.pt"
+        return torch.load(path, weights_only=True, mmap=True).to(settings.device) if ready else None
 
-    averaged = train_dit(
-        model, corpus, prompts, hints, minutes=settings.dit_minutes, device=settings.device, batch=settings.batch,
-        steps=settings.steps(6), compiled=settings.compiled, checkpoint=save, log=log,
-    )  # fmt: skip
+    def save(running: DiTTraining) -> None:
+        running.save(state)
+        _save_dit(running.average.module, target)
+        log(f"dit: saved at step {running.budget.step + 1}")
+
+    averaged = train_dit(training, hints=hints, checkpoint=save, log=log)
+    training.save(state)
     _save_dit(averaged, target)
     (target / "complete").touch()
 
