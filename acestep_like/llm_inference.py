@@ -63,6 +63,7 @@ class LLMHandler:
         device: str = "auto",
         dtype: Any = None,
         root: str | Path | None = None,
+        offload_to_cpu: bool = False,
     ) -> LLMHandler:
         """Load a model by name or folder.
 
@@ -70,6 +71,7 @@ class LLMHandler:
             name_or_path: `mini` (the embedded model), a folder, or a name below `root` or a `checkpoints` folder.
             backend: `pt`, `vllm`, or `auto` (vLLM on CUDA where it is installed, else `pt`).
             device: `auto`, `cuda`, `mps`, `xpu` or `cpu`.
+            offload_to_cpu: the weights live on the CPU and visit the device only while the model works.
             dtype: torch dtype; None takes bfloat16 on CUDA and XPU, float32 elsewhere.
 
         Raises:
@@ -78,7 +80,7 @@ class LLMHandler:
             InputError: unknown backend or device.
         """
         handler = cls()
-        handler._load(name_or_path, backend, device, dtype, root)
+        handler._load(name_or_path, backend, device, dtype, root, offload_to_cpu)
         return handler
 
     def initialize(
@@ -92,10 +94,10 @@ class LLMHandler:
     ) -> tuple[str, bool]:
         """Load `checkpoint_dir/lm_model_path`, upstream's way: answers `(message, ok)` and raises nothing expected.
 
-        With `offload_to_cpu` the model runs on the CPU, where it takes no memory of the device.
+        With `offload_to_cpu` the weights live on the CPU and visit the device only while the model works.
         """
         try:
-            self._load(lm_model_path, backend, "cpu" if offload_to_cpu else device, dtype, checkpoint_dir)
+            self._load(lm_model_path, backend, device, dtype, checkpoint_dir, offload_to_cpu)
         except CheckpointError as error:
             place = Path(checkpoint_dir or "checkpoints") / lm_model_path
             missing = not place.exists() and "no language model" in str(error)
@@ -195,12 +197,22 @@ class LLMHandler:
         options = _options(seed, sampling, constrained, debug, cancel, observer)
         return format_text(self._loaded(), caption, lyrics, user_metadata, options)
 
-    def _load(self, name_or_path: str | Path, backend: str, device: str, dtype: Any, root: str | Path | None) -> None:
+    def _load(
+        self,
+        name_or_path: str | Path,
+        backend: str,
+        device: str,
+        dtype: Any,
+        root: str | Path | None,
+        offload: bool = False,
+    ) -> None:
         from acestep_like.checkpoints import find_lm
         from acestep_like.device import pick_device
         from acestep_like.lm.model import load_lm
 
-        self._lm = load_lm(find_lm(name_or_path, root).path, backend=backend, device=pick_device(device), dtype=dtype)
+        self._lm = load_lm(
+            find_lm(name_or_path, root).path, backend=backend, device=pick_device(device), dtype=dtype, offload=offload
+        )
 
     def _loaded(self) -> LoadedLM:
         if self._lm is None:

@@ -214,6 +214,22 @@ def test_context_overflow(handler: LLMHandler) -> None:
         handler.think(replace(REQUEST, lyrics="la " * 4000))
 
 
+def test_offloaded_weights_visit_the_device_and_leave(monkeypatch: pytest.MonkeyPatch) -> None:
+    handler = LLMHandler()
+    folder = random_lm_folder()
+    message, ok = handler.initialize(folder.parent, folder.name, device="cpu", offload_to_cpu=True)
+    assert ok, message
+    backend = handler._loaded().backend
+    moves: list[str] = []
+    original = backend.move
+    monkeypatch.setattr(backend, "move", lambda device: (moves.append(device), original(device)))
+    request = replace(REQUEST, seeds=(5,), use_metadata=False)
+    assert handler.think(request)[0].codes == LLMHandler.from_pretrained(folder, device="cpu").think(request)[0].codes
+    assert moves == ["cpu", "cpu"]
+    with pytest.raises(InputError, match="offload"):
+        LLMHandler.from_pretrained(folder, backend="vllm", device="cpu", offload_to_cpu=True)
+
+
 def test_wrong_backend_and_missing_vllm() -> None:
     with pytest.raises(InputError, match="one of auto, pt, vllm"):
         LLMHandler.from_pretrained(random_lm_folder(), backend="mlx")

@@ -68,3 +68,7 @@ class LMBackend(Protocol):
         observer: TokenObserver | None = None,
         cancel: CancelToken | None = None,
     ) -> list[LMResult]: ...
+
+    def move(self, device: str) -> None:
+        """Take the weights to another device, where the backend can."""
+        ...

@@ -101,7 +101,7 @@ def _describe(lm: LoadedLM, instruction: str, user: str, given: Metadata, option
         debug=options.debug,
     )
     observer = None if options.observer is None else partial(options.observer, "describe")
-    (result,) = lm.backend.generate([request], observer, options.cancel)
+    (result,) = lm.generate([request], observer, options.cancel)
     answer = parse_answer(lm.decode(result.ids))
     metadata = {**answer.metadata, **given}
     notes = list(answer.notes)

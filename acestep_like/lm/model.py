@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import torch
+
+from acestep_like.device import release_memory
 from acestep_like.errors import CheckpointError, DependencyError, InputError
-from acestep_like.lm.base import LMBackend
+from acestep_like.lm.base import LMBackend, LMRequest, LMResult, TokenObserver
 from acestep_like.lm.prompts import render
 from acestep_like.lm.requests import Sampling
+from acestep_like.progress import CancelToken
 
 if TYPE_CHECKING:
-    import torch
     from transformers import PreTrainedTokenizerBase
 
 BACKENDS = ("auto", "pt", "vllm")
@@ -63,6 +67,7 @@ class LoadedLM:
         longest_s: the longest song the model was trained to plan.
         metadata_temperature: factor on the temperature while metadata are drawn (small models copy numbers better
             when cold); 1 unless the folder's sidecar says otherwise.
+        offloaded: the weights live on the CPU and visit `device` while they work.
         note: what a caller should know about how it was loaded, or "".
     """
 
@@ -73,7 +78,21 @@ class LoadedLM:
     device: str
     longest_s: int = 600
     metadata_temperature: float = 1.0
+    offloaded: bool = False
     note: str = ""
+
+    def generate(
+        self, requests: Sequence[LMRequest], observer: TokenObserver | None, cancel: CancelToken | None
+    ) -> list[LMResult]:
+        """Run the backend; offloaded weights are on the device only meanwhile."""
+        if not self.offloaded:
+            return self.backend.generate(requests, observer, cancel)
+        self.backend.move(self.device)
+        try:
+            return self.backend.generate(requests, observer, cancel)
+        finally:
+            self.backend.move("cpu")
+            release_memory(torch.device(self.device))
 
     def prompt(self, instruction: str, user: str) -> str:
         return render(self.tokenizer, instruction, user)
@@ -91,24 +110,32 @@ class LoadedLM:
 
 
 def load_lm(
-    folder: Path, *, backend: str = "auto", device: torch.device | str = "cpu", dtype: torch.dtype | None = None
+    folder: Path,
+    *,
+    backend: str = "auto",
+    device: torch.device | str = "cpu",
+    dtype: torch.dtype | None = None,
+    offload: bool = False,
 ) -> LoadedLM:
     """Load a folder in the transformers layout.
 
     Args:
         backend: `pt`, `vllm`, or `auto`: vLLM where it is installed and the device is CUDA, else `pt`.
+        offload: keep the weights on the CPU between calls (`pt` only).
 
     Raises:
         CheckpointError: the folder is broken or not a 5 Hz LM.
         DependencyError: `vllm` was asked for and is not installed.
         InputError: an unknown backend.
     """
-    import torch
     from transformers import AutoTokenizer
 
     if backend not in BACKENDS:
         raise InputError("backend", backend, "one of " + ", ".join(BACKENDS))
     device = torch.device(device)
+    if offload and backend == "vllm":
+        raise InputError("backend", backend, "pt with offload_to_cpu", "vLLM keeps its weights on the device.")
+    backend = "pt" if offload else backend
     dtype = dtype or (torch.bfloat16 if device.type in ("cuda", "xpu") else torch.float32)
     try:
         tokenizer: Any = AutoTokenizer.from_pretrained(folder, local_files_only=True)
@@ -116,10 +143,11 @@ def load_lm(
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise CheckpointError(f"The tokenizer of {folder} cannot be read: {error}") from error
     vocabulary = Vocabulary.of(tokenizer, folder.name)
-    engine, note = _backend(backend, folder, tokenizer, vocabulary, device, dtype)
+    resting = torch.device("cpu") if offload else device
+    engine, note = _backend(backend, folder, tokenizer, vocabulary, resting, dtype)
     return LoadedLM(
         folder.name, engine, tokenizer, vocabulary, str(device), int(sidecar.get("longest_s", 600)),
-        float(sidecar.get("metadata_temperature", 1.0)), note,
+        float(sidecar.get("metadata_temperature", 1.0)), offload, note,
     )  # fmt: skip
 
 

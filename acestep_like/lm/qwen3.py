@@ -58,7 +58,8 @@ class Qwen3Decoder:
         self.head_dim = int(config.head_dim or config.hidden_size // self.heads)
         self.eps = config.rms_norm_eps
         self.embedding = model.model.embed_tokens.weight.detach()
-        self.head = model.lm_head.weight.detach()
+        tied = model.lm_head.weight is model.model.embed_tokens.weight
+        self.head = self.embedding if tied else model.lm_head.weight.detach()
         self.final_norm = model.model.norm.weight.detach()
         self.device, self.dtype = self.embedding.device, self.embedding.dtype
         positions = torch.arange(config.max_position_embeddings, device=self.device).unsqueeze(0)
@@ -75,6 +76,17 @@ class Qwen3Decoder:
     @property
     def max_length(self) -> int:
         return self.cos.shape[0]
+
+    def move(self, device: torch.device | str) -> None:
+        """Take all weights to another device."""
+        self.embedding, tied = self.embedding.to(device), self.head is self.embedding
+        self.head = self.embedding if tied else self.head.to(device)
+        self.final_norm, self.cos, self.sin = (x.to(device) for x in (self.final_norm, self.cos, self.sin))
+        self.layers = [
+            _Layer(**{name: None if x is None else x.to(device) for name, x in vars(layer).items()})
+            for layer in self.layers
+        ]
+        self.device = self.embedding.device
 
     def new_cache(self, padding: torch.Tensor, capacity: int) -> Cache:
         """An empty cache for rows with the given left padding [B]."""

@@ -18,14 +18,15 @@ LMObserver = Callable[[str, int, int], None]
 
 
 _SAMPLING_RANGES = (
-    ("temperature", 0.0, 10.0), ("top_k", 0, 1_000_000), ("top_p", 1e-6, 1.0), ("repetition_penalty", 0.1, 10.0),
+    ("temperature", 0.0, 10.0), ("top_k", 0, 1_000_000), ("top_p", 0.0, 1.0), ("repetition_penalty", 0.1, 10.0),
     ("cfg_scale", 0.0, 100.0),
 )  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Sampling:
-    """How tokens are drawn. `temperature` 0 means the most probable; `top_k` 0 and `top_p` 1 mean off.
+    """How tokens are drawn. `temperature` 0 means the most probable; `top_k` 0 and `top_p` 1 mean off
+    (`top_p` 0 keeps the best token only).
 
     Raises:
         InputError: a value that no sampling can work with.

@@ -112,7 +112,7 @@ def _plan(lm: LoadedLM, request: ThinkRequest, given: Metadata, drafts: list[_Dr
                   stop_ids=stop_ids, debug=request.debug)
         for draft in drafts
     ]  # fmt: skip
-    results = lm.backend.generate(asked, _phase(observer, "metadata"), cancel)
+    results = lm.generate(asked, _phase(observer, "metadata"), cancel)
     for draft, result in zip(drafts, results, strict=True):
         _take_metadata(lm, draft, result, given, skip)
         draft.phase1_s = (time.perf_counter() - began) / len(drafts)
@@ -149,7 +149,7 @@ def _write_codes(lm: LoadedLM, request: ThinkRequest, drafts: list[_Draft], canc
         asked.append(
             LMRequest(ids, count, phase_seed(draft.seed, 1), request.sampling, uncond_ids, codes, exact_tokens=True)
         )
-    results = lm.backend.generate(asked, _phase(observer, "codes"), cancel)
+    results = lm.generate(asked, _phase(observer, "codes"), cancel)
     for draft, result in zip(drafts, results, strict=True):
         draft.codes = format_codes(token - codes.first for token in result.ids)
         draft.phase2_s = (time.perf_counter() - began) / len(drafts)

@@ -67,6 +67,10 @@ class TransformersBackend:
             results.update(zip(indices, batch.run(observer, cancel), strict=True))
         return [results[index] for index in range(len(requests))]
 
+    def move(self, device: str) -> None:
+        """Take the weights to another device."""
+        self.decoder.move(device)
+
     def open_stream(self, request: LMRequest) -> Stream:
         """The state of a new sequence."""
         grammar = None

@@ -99,6 +99,9 @@ class VLLMBackend:
             results += self._run(batch, observer, cancel)
         return results
 
+    def move(self, device: str) -> None:
+        raise LMError("vLLM keeps its weights on the device; use backend='pt' to offload them.")
+
     def _admit(self, requests: Sequence[LMRequest]) -> Iterator[list[LMRequest]]:
         """Batches of which no row has to wait: rows, prompt tokens and cache blocks all fit."""
         batch: list[LMRequest] = []
