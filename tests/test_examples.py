@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import json
 import runpy
 from pathlib import Path
 
@@ -33,3 +35,30 @@ def test_example(path, mini, mini_lm, tmp_path, monkeypatch, capsys):
         assert result.success, result.error
         assert len(files) == len(result.audios)
     assert capsys.readouterr().out.strip()
+
+
+def test_the_notebook_runs_and_every_result_displays(mini, mini_lm, tmp_path, monkeypatch, capsys):
+    from acestep_like.handler import AceStepHandler
+    from acestep_like.llm_inference import LLMHandler
+    from acestep_like.results import GenerationResult
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(AceStepHandler, "from_pretrained", lambda *_, **__: mini)
+    monkeypatch.setattr(LLMHandler, "from_pretrained", lambda *_, **__: mini_lm)
+    notebook = json.loads((EXAMPLES[0].parent / "tour.ipynb").read_text(encoding="utf-8"))
+    names: dict = {}
+    shown = []
+    for cell in notebook["cells"]:
+        if cell["cell_type"] != "code":
+            continue
+        assert not cell["outputs"], "keep outputs out of git"
+        tree = ast.parse("".join(cell["source"]))
+        last = tree.body.pop() if isinstance(tree.body[-1], ast.Expr) else None
+        exec(compile(tree, "tour.ipynb", "exec"), names)
+        if last is not None:
+            value = eval(compile(ast.Expression(last.value), "tour.ipynb", "eval"), names)
+            if isinstance(value, GenerationResult):
+                assert value.success, value.error
+                shown.append(value._repr_html_())
+    assert len(shown) == 7 and all("<audio" in page and "<svg" in page for page in shown)
+    assert not list(tmp_path.iterdir())
