@@ -1,201 +1,240 @@
-"""text2music on the embedded model: speed, shares of the stages, memory; `diffusers.AceStepPipeline` beside it.
+"""How fast a song is made: ours with its shares, beside `diffusers.AceStepPipeline` on the same modules.
 
-    python benchmarks/text2music.py                  10, 30 and 60 s, batch 1 and 4
-    python benchmarks/text2music.py --quick          10 s, batch 1, one run each
+    python benchmarks/text2music.py                       the embedded mini: 10, 30, 60 s, batch 1 and 4
+    python benchmarks/text2music.py --thinking            with the embedded language model, shares of LM, DiT, decode
+    python benchmarks/text2music.py --cold                import time, and a fresh process up to its first song
 
-Both sides use the same modules and weights, steps, shift and guidance, in one process, on the threads that torch
-finds (set OMP_NUM_THREADS to choose). The pipeline has no language model, so its time stands beside ours without
-thinking; where the checkpoint has a guide, its channels are added to the pipeline's context by a thin wrapper.
-Prints a Markdown table; medians of wall-clock seconds of whole calls, nothing saved to disk.
+Ours and theirs take turns in one process with the same steps, guidance scale, texts and seeds; theirs gets our guide
+channels through a hook, since the pipeline knows none. Prints a JSON line a row: medians in seconds, audio seconds
+per second, and the peak of resident memory while it ran (Linux).
 """
 
 from __future__ import annotations
 
 import argparse
-import platform
+import json
+import os
 import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable
-from datetime import date
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-import torch
-
-from acestep_like.harmony import plan_song
-from acestep_like.inference import GenerationConfig, GenerationParams, generate_music
-
-CAPTION = "warm lo-fi hip hop with soft piano"
+CAPTION = "warm lo-fi hip hop with soft piano, upright bass and brushed drums"
+INSTRUCTION = "Fill the audio semantic mask based on the given conditions:"
 
 
-class WithGuide(torch.nn.Module):
-    """A transformer that adds guide channels [1, T, G] to the context it is given; all else is the inner one's."""
-
-    def __init__(self, inner: torch.nn.Module, guide: torch.Tensor) -> None:
-        super().__init__()
-        self.inner, self.guide = inner, guide
-
-    def __getattr__(self, name: str) -> Any:
-        try:
-            return super().__getattr__(name)
-        except AttributeError:
-            return getattr(super().__getattr__("inner"), name)
-
-    def forward(self, *args: Any, context_latents: torch.Tensor, **kwargs: Any) -> Any:
-        guide = self.guide[:, : context_latents.shape[1]].expand(context_latents.shape[0], -1, -1)
-        return self.inner(*args, context_latents=torch.cat([context_latents, guide.to(context_latents)], -1), **kwargs)
+def peak_memory_reset() -> None:
+    """Start a new peak of resident memory."""
+    if Path("/proc/self/clear_refs").exists():
+        Path("/proc/self/clear_refs").write_text("5")
 
 
-def stock_pipeline(dit: Any, duration_s: float) -> Any:
-    """`diffusers.AceStepPipeline` from the loaded handler's own modules."""
+def peak_memory_gb() -> float | None:
+    """The peak since the last reset; None where the system does not tell."""
+    status = Path("/proc/self/status")
+    if not status.exists():
+        return None
+    line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
+    return round(int(line.split()[1]) / 1e6, 2)
+
+
+def song_plan(duration_s: float) -> Any:
+    """The plan every run of a duration shares."""
+    from acestep_like.music import parse_keyscale
+    from acestep_like.songplan import SongPlan
+
+    return SongPlan(duration_s, bpm=90, timesignature="4", keyscale=parse_keyscale("A minor"))
+
+
+def our_request(handler: Any, duration_s: float, batch: int) -> Any:
+    """The request of one row."""
+    from acestep_like.diffusion.request import DiffusionRequest, ItemRequest
+
+    plan = song_plan(duration_s)
+    items = tuple(
+        ItemRequest(CAPTION, "[Instrumental]", "unknown", 90, "A minor", "4", seed, plan=plan) for seed in range(batch)
+    )
+    defaults = handler.checkpoint.defaults
+    return DiffusionRequest(
+        "text2music", INSTRUCTION, items, duration_s, inference_steps=defaults.inference_steps,
+        guidance_scale=defaults.guidance_scale, shift=defaults.shift,
+    )  # fmt: skip
+
+
+def pipeline(handler: Any) -> Any:
+    """`AceStepPipeline` over the handler's own modules."""
     from diffusers import AceStepPipeline, FlowMatchEulerDiscreteScheduler
 
-    networks = dit.networks
-    transformer = networks.dit.transformer
-    if dit.checkpoint.guide_version is not None:
-        from acestep_like.diffusion.guide import build_guide
-
-        plan = plan_song(duration_s=duration_s, bpm=84, keyscale="A minor", caption=CAPTION)
-        frames = round(duration_s * dit.codec.latent_rate)
-        transformer = WithGuide(transformer, torch.from_numpy(build_guide(plan, frames, dit.codec.latent_rate))[None])
+    networks = handler.networks
     pipe = AceStepPipeline(
-        vae=dit.codec.model, text_encoder=networks.text.text_encoder, tokenizer=networks.text.tokenizer,
-        transformer=transformer, condition_encoder=networks.dit.condition_encoder,
+        vae=networks.codec.model, text_encoder=networks.text.text_encoder, tokenizer=networks.text.tokenizer,
+        transformer=networks.dit.transformer, condition_encoder=networks.dit.condition_encoder,
         scheduler=FlowMatchEulerDiscreteScheduler(num_train_timesteps=1, shift=1.0),
     )  # fmt: skip
     pipe.set_progress_bar_config(disable=True)
     return pipe
 
 
-def attention(dit: Any, *, fast: bool) -> None:
-    """Our attention processors for ours, the stock ones for the pipeline; same weights."""
+@contextmanager
+def stock_attention(handler: Any, duration_s: float) -> Iterator[None]:
+    """The pipeline's surroundings: stock processors, and a hook that appends the guide to the context."""
+    import torch
     from diffusers.models.transformers.ace_step_transformer import AceStepAttnProcessor2_0
 
     from acestep_like.diffusion.attention import install_fast_attention
+    from acestep_like.diffusion.guide import build_guide
 
-    transformer = dit.networks.dit.transformer
-    if fast:
-        install_fast_attention(transformer)
-        return
+    networks = handler.networks
+    transformer = networks.dit.transformer
     for layer in transformer.layers:
         layer.self_attn.set_processor(AceStepAttnProcessor2_0())
         layer.cross_attn.set_processor(AceStepAttnProcessor2_0())
+    rate = networks.codec.latent_rate
+    guide = torch.from_numpy(build_guide(song_plan(duration_s), int(duration_s * rate), rate))
+
+    def append(_module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        context = kwargs["context_latents"]
+        drawn = guide.to(context).expand(len(context), -1, -1)[:, : context.shape[1]]
+        return args, {**kwargs, "context_latents": torch.cat([context, drawn], dim=-1)}
+
+    hooks = []
+    if handler.checkpoint.guide_version is not None:
+        hooks.append(transformer.register_forward_pre_hook(append, with_kwargs=True))
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
+        install_fast_attention(transformer)
 
 
-def peak_memory_gb() -> float:
-    """Largest resident size since `reset_peak_memory`, in GB; 0 where the system does not tell."""
-    status = Path("/proc/self/status")
-    lines = status.read_text().splitlines() if status.exists() else []
-    return next((int(line.split()[1]) / 1e6 for line in lines if line.startswith("VmHWM")), 0.0)
-
-
-def reset_peak_memory() -> None:
-    """Forget the largest resident size so far (Linux)."""
-    control = Path("/proc/self/clear_refs")
-    if control.exists():
-        control.write_text("5")
-
-
-def timed(call: Callable[[], Any], repeats: int) -> tuple[float, float, Any]:
-    """(median seconds, peak GB, last answer) after one warm-up."""
-    call()
-    reset_peak_memory()
-    seconds, answer = [], None
-    for _ in range(repeats):
-        start = time.perf_counter()
-        answer = call()
-        seconds.append(time.perf_counter() - start)
-    return statistics.median(seconds), peak_memory_gb(), answer
-
-
-def ours(dit: Any, lm: Any, duration_s: float, batch: int) -> Any:
-    """One call of the public function."""
-    params = GenerationParams(
-        caption=CAPTION, bpm=84, keyscale="A minor", timesignature="4", duration=duration_s, seed=1
-    )
-    result = generate_music(dit, lm, params, GenerationConfig(batch_size=batch, allow_lm_batch=True))
-    if not result.success:
-        raise SystemExit(result.error)
-    return result
-
-
-def theirs(pipe: Any, dit: Any, duration_s: float, batch: int) -> Any:
-    """The same music asked of the stock pipeline."""
-    defaults = dit.checkpoint.defaults
-    return pipe(
-        prompt=[CAPTION] * batch, lyrics=[""] * batch, audio_duration=float(duration_s), bpm=84, keyscale="A minor",
-        timesignature="4", num_inference_steps=defaults.inference_steps, guidance_scale=defaults.guidance_scale,
-        shift=defaults.shift, output_type="pt",
-        generator=[torch.Generator("cpu").manual_seed(1 + k) for k in range(batch)],
-    ).audios  # fmt: skip
-
-
-def row(dit: Any, lm: Any, duration_s: float, batch: int, repeats: int) -> str:
-    """One line of the table."""
-    attention(dit, fast=True)
-    thinking, _, result = timed(lambda: ours(dit, lm, duration_s, batch), repeats) if lm else (0.0, 0.0, None)
-    plain, peak, bare = timed(lambda: ours(dit, None, duration_s, batch), repeats)
-    costs = (result or bare).extra_outputs["time_costs"]
-    whole = costs["pipeline_total_time"]
-    shares = [costs.get(name, 0.0) / whole for name in
-              ("lm_total_time", "dit_diffusion_time_cost", "dit_vae_decode_time_cost")]  # fmt: skip
-    attention(dit, fast=False)
-    pipe = stock_pipeline(dit, duration_s)
-    stock, stock_peak, _ = timed(lambda: theirs(pipe, dit, duration_s, batch), repeats)
-    attention(dit, fast=True)
-    audio_s = duration_s * batch
-    cells = [
-        f"{duration_s:g}", str(batch), f"{thinking:.2f}" if lm else "-", f"{plain:.2f}", f"{audio_s / plain:.1f}",
-        *(f"{share:.0%}" for share in shares), f"{peak:.2f}", f"{stock:.2f}", f"{stock_peak:.2f}",
-        f"{stock / plain:.2f}x",
-    ]  # fmt: skip
-    return "| " + " | ".join(cells) + " |"
-
-
-HEADER = (
-    "| s | batch | ours, thinking (s) | ours (s) | audio s/s | LM | DiT | decode | peak GB | diffusers (s) | peak GB |"
-    " speed-up |\n|" + "---|" * 12
-)
-
-
-def started(code: str) -> float:
-    """Seconds of a fresh Python process."""
+def timed(call: Callable[[], Any]) -> tuple[float, float | None, Any]:
+    """(seconds, peak memory, result) of one call."""
+    peak_memory_reset()
     start = time.perf_counter()
-    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
-    return time.perf_counter() - start
+    result = call()
+    return time.perf_counter() - start, peak_memory_gb(), result
+
+
+def compare(handler: Any, pipe: Any, duration_s: float, batch: int, repeats: int) -> dict[str, Any]:
+    """One row: ours and theirs in turns."""
+    import torch
+
+    request = our_request(handler, duration_s, batch)
+
+    def theirs() -> Any:
+        return pipe(
+            prompt=[CAPTION] * batch, lyrics=["[Instrumental]"] * batch, vocal_language="unknown",
+            audio_duration=duration_s, bpm=90, keyscale="A minor", timesignature="4", output_type="pt",
+            num_inference_steps=request.inference_steps, guidance_scale=request.guidance_scale, shift=request.shift,
+            generator=[torch.Generator("cpu").manual_seed(seed) for seed in range(batch)],
+        ).audios  # fmt: skip
+
+    runs: dict[str, list[tuple[float, float | None, Any]]] = {"ours": [], "diffusers": []}
+    for _ in range(repeats):
+        runs["ours"].append(timed(lambda: handler.generate(request)))
+        with stock_attention(handler, duration_s):
+            runs["diffusers"].append(timed(theirs))
+    row: dict[str, Any] = {"seconds": duration_s, "batch": batch, "steps": request.inference_steps}
+    for name, results in runs.items():
+        seconds = statistics.median(result[0] for result in results)
+        row[name] = {
+            "s": round(seconds, 3),
+            "audio_s_per_s": round(duration_s * batch / seconds, 2),
+            "peak_gb": results[-1][1],
+        }
+    costs = [result[2].time_costs for result in runs["ours"]]
+    for key in ("encoder", "diffusion", "vae_decode"):
+        row["ours"][key] = round(statistics.median(cost[f"dit_{key}_time_cost"] for cost in costs), 3)
+    row["speedup"] = round(row["diffusers"]["s"] / row["ours"]["s"], 2)
+    return row
+
+
+def thinking(handler: Any, llm: Any, duration_s: float, batch: int, repeats: int) -> dict[str, Any]:
+    """One row of the whole call with the language model: shares of LM, DiT and decoding."""
+    from acestep_like.inference import GenerationConfig, GenerationParams, generate_music
+
+    params = GenerationParams(caption=CAPTION, instrumental=True, duration=duration_s, thinking=True)
+    config = GenerationConfig(batch_size=batch, seeds=list(range(batch)))
+    runs = [timed(lambda: generate_music(handler, llm, params, config)) for _ in range(repeats)]
+    failed = next((result[2].error for result in runs if not result[2].success), None)
+    if failed:
+        raise SystemExit(f"generate_music failed: {failed}")
+    middle = sorted(runs, key=lambda run: run[0])[len(runs) // 2]
+    costs = middle[2].extra_outputs["time_costs"]
+    return {
+        "seconds": duration_s, "batch": batch, "thinking": True, "s": round(middle[0], 3), "peak_gb": middle[1],
+        "audio_s_per_s": round(duration_s * batch / middle[0], 2),
+        **{key: round(value, 3) for key, value in costs.items()},
+    }  # fmt: skip
+
+
+def cold() -> dict[str, float]:
+    """Seconds of fresh processes: importing the package, its handler, and everything up to a first 10 s song."""
+    first_song = (
+        "from acestep_like.handler import AceStepHandler\n"
+        "from acestep_like.inference import GenerationParams, GenerationConfig, generate_music\n"
+        "handler = AceStepHandler.from_pretrained('mini')\n"
+        "result = generate_music(handler, None, GenerationParams(caption='calm piano', duration=10),"
+        " GenerationConfig(batch_size=1))\n"
+        "assert result.success, result.error\n"
+    )
+    scripts = {"import": "import acestep_like", "handler": "import acestep_like.handler", "first_song": first_song}
+    seconds = {}
+    for name, script in scripts.items():
+        runs = []
+        for _ in range(3):
+            start = time.perf_counter()
+            subprocess.run(
+                [sys.executable, "-c", script], check=True, cwd=Path(__file__).resolve().parent.parent,
+                env={**os.environ, "HF_HUB_OFFLINE": "1"}, stderr=subprocess.DEVNULL,
+            )  # fmt: skip
+            runs.append(time.perf_counter() - start)
+        seconds[name] = round(statistics.median(runs), 2)
+    return seconds
 
 
 def main() -> None:
     """The command."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="10 s, batch 1, one run each")
-    parser.add_argument("--root", help="folder searched first for checkpoints")
+    parser.add_argument("--checkpoint", default="mini")
+    parser.add_argument("--durations", type=float, nargs="+", default=[10.0, 30.0, 60.0])
+    parser.add_argument("--batches", type=int, nargs="+", default=[1, 4])
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--threads", type=int, default=os.cpu_count())
+    parser.add_argument("--thinking", action="store_true")
+    parser.add_argument("--cold", action="store_true")
     arguments = parser.parse_args()
-    from acestep_like.handler import AceStepHandler
-    from acestep_like.llm_inference import LLMHandler
+    if arguments.cold:
+        print(json.dumps({"cold_start_s": cold()}))
+        return
+    import torch
 
-    dit = AceStepHandler.from_pretrained("mini", root=arguments.root, device="cpu")
-    lm = LLMHandler.from_pretrained("mini", root=arguments.root, backend="pt", device="cpu")
-    defaults = dit.checkpoint.defaults
-    print(f"{date.today()}, {platform.machine()} CPU, {torch.get_num_threads()} threads, torch {torch.__version__}, "
-          f"{defaults.inference_steps} steps, guidance {defaults.guidance_scale:g}\n\n{HEADER}",
-          flush=True)  # fmt: skip
-    durations, batches, repeats = ([10], [1], 1) if arguments.quick else ([10, 30, 60], [1, 4], arguments.repeats)
-    for batch in batches:
-        for duration_s in durations:
-            if duration_s <= dit.checkpoint.max_duration_s:
-                print(row(dit, lm, duration_s, batch, repeats), flush=True)
-    load = f"AceStepHandler.from_pretrained('mini', root={arguments.root!r}, device='cpu')"
-    names = "AceStepHandler, GenerationConfig, GenerationParams, generate_music"
-    order = "GenerationParams(caption='x', duration=10), GenerationConfig(batch_size=1)"
-    first = f"from acestep_like import {names}; generate_music({load}, None, {order})"
-    print(f"\nimport acestep_like: {started('import acestep_like'):.2f} s of a fresh process; "
-          f"cold start to 10 s of audio: {started(first):.2f} s")  # fmt: skip
+    from acestep_like.handler import AceStepHandler
+
+    torch.set_num_threads(arguments.threads)
+    handler = AceStepHandler.from_pretrained(arguments.checkpoint, device="cpu")
+    facts = {"checkpoint": handler.checkpoint.name, "threads": arguments.threads, "torch": torch.__version__}
+    print(json.dumps(facts), flush=True)
+    if arguments.thinking:
+        from acestep_like.llm_inference import LLMHandler
+
+        llm = LLMHandler.from_pretrained("mini", backend="pt", device="cpu")
+        row_of: Callable[[float, int], dict[str, Any]] = lambda s, b: thinking(handler, llm, s, b, arguments.repeats)  # noqa: E731
+    else:
+        pipe = pipeline(handler)
+        row_of = lambda s, b: compare(handler, pipe, s, b, arguments.repeats)  # noqa: E731
+    handler.generate(our_request(handler, 5.0, 1))  # warm-up
+    for batch in arguments.batches:
+        for duration_s in arguments.durations:
+            if duration_s <= handler.checkpoint.max_duration_s:
+                print(json.dumps(row_of(duration_s, batch)), flush=True)
 
 
 if __name__ == "__main__":
