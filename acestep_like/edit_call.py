@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec
 
@@ -28,11 +29,13 @@ _P = ParamSpec("_P")
 
 
 def answered(function: Callable[_P, GenerationResult]) -> Callable[_P, GenerationResult]:
-    """Errors of this package become a failed result, as in `generate_music`."""
+    """Errors of this package become a failed result, as in `generate_music`; `save_dir` is tried first."""
 
     @functools.wraps(function)
     def answer(*args: _P.args, **kwargs: _P.kwargs) -> GenerationResult:
         try:
+            if kwargs.get("save_dir") is not None:
+                _check_folder(kwargs["save_dir"])  # before minutes of work
             return function(*args, **kwargs)
         except Failed as failed:
             return failed.result
@@ -42,12 +45,20 @@ def answered(function: Callable[_P, GenerationResult]) -> Callable[_P, Generatio
     return answer
 
 
-class Failed(Exception):  # noqa: N818 - carries a result, is no error of its own
+class Failed(Exception):
     """A call within a helper did not succeed; its result is the answer."""
 
     def __init__(self, result: GenerationResult) -> None:
         super().__init__(result.error)
         self.result = result
+
+
+def _check_folder(save_dir: Any) -> None:
+    from acestep_like.audio.formats import prepare_output_dir
+
+    if not isinstance(save_dir, (str, Path)) or not str(save_dir).strip():
+        raise InputError("save_dir", save_dir, "a folder, or None to save nothing")
+    prepare_output_dir(save_dir)
 
 
 def edit_fields(dit_handler: AceStepHandler, options: dict[str, Any], **task: Any) -> dict[str, Any]:
@@ -69,17 +80,15 @@ def edit_fields(dit_handler: AceStepHandler, options: dict[str, Any], **task: An
 def run_edit(
     dit_handler: AceStepHandler,
     task: str,
-    source: Any,
-    fields: dict[str, Any],
-    config: GenerationConfig | None,
-    save_dir: str | Path | None,
-    options: dict[str, Any],
+    source: AudioResult,
+    fields: Mapping[str, Any],
+    config: GenerationConfig,
+    options: Mapping[str, Any],
 ) -> GenerationResult:
     """One call of `generate_music`; raises `Failed` when it did not succeed."""
-    params = GenerationParams(task_type=task, src_audio=known_source(source), thinking=False, **fields)
+    params = GenerationParams(task_type=task, src_audio=source, thinking=False, **fields)
     calls = {name: options[name] for name in _CALL_ARGUMENTS if name in options}
-    config = GenerationConfig(batch_size=1) if config is None else config
-    result = generate_music(dit_handler, None, params, config, save_dir, **calls)
+    result = generate_music(dit_handler, None, params, config, **calls)
     if not result.success:
         raise Failed(result)
     return result
@@ -93,14 +102,6 @@ def only_audio(source: Any) -> Any:
     if len(audios) != 1:
         raise InputError("source", f"a result with {len(audios)} audios", "one audio", "Choose one: result.audios[0].")
     return audios[0]
-
-
-def known_source(source: Any) -> Any:
-    """The source as `generate_music` shall get it: a file with a recipe keeps its key, so that lineage can be told."""
-    source = only_audio(source)
-    if isinstance(source, AudioResult) or not origin_of(source).key:
-        return source
-    return loaded_source(source)
 
 
 def loaded_source(source: Any) -> AudioResult:
@@ -138,9 +139,18 @@ def read_tracks(tracks: str | Sequence[str]) -> list[str]:
     return list(dict.fromkeys(track_name(name, "tracks") for name in names))
 
 
+def one_item(config: GenerationConfig | None) -> GenerationConfig:
+    """The given configuration; one item where there is none."""
+    return GenerationConfig(batch_size=1) if config is None else config
+
+
 def single_item(config: GenerationConfig | None) -> GenerationConfig:
-    if config is None:
-        return GenerationConfig(batch_size=1)
+    """The same for helpers that work out one audio.
+
+    Raises:
+        InputError: more than one item is asked for.
+    """
+    config = one_item(config)
     if config.batch_size != 1:
         raise InputError("batch_size", config.batch_size, "1 here, where one audio is worked out")
     return config
@@ -154,6 +164,11 @@ def fitted(audio: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
     return torch.nn.functional.pad(audio, (0, max(0, length - audio.shape[-1])))[..., :length]
 
 
+def digest(samples: torch.Tensor) -> str:
+    """What identifies a source's samples in a recipe: the first 16 digits of their SHA-256."""
+    return hashlib.sha256(samples.contiguous().numpy().tobytes()).hexdigest()[:16]
+
+
 def derived_audio(audio: AudioResult, samples: torch.Tensor, **facts: Any) -> AudioResult:
     """An audio worked out from another: its parameters and the facts, under a key of its own."""
     from acestep_like.delivery import audio_key, is_silent
@@ -163,14 +178,15 @@ def derived_audio(audio: AudioResult, samples: torch.Tensor, **facts: Any) -> Au
 
 
 def save_derived(
-    dit_handler: AceStepHandler,
-    audios: Sequence[AudioResult],
-    config: GenerationConfig | None,
-    save_dir: str | Path | None,
-) -> None:
-    """Write audios that were worked out after `generate_music`, all or none."""
+    dit_handler: AceStepHandler, result: GenerationResult, config: GenerationConfig | None, save_dir: str | Path | None
+) -> GenerationResult:
+    """Write the audios of a result, all or none, and answer the result.
+
+    Raises:
+        OutputError: the folder or a file cannot be written.
+    """
     if save_dir is None:
-        return
+        return result
     from acestep_like import __version__
     from acestep_like.audio.formats import prepare_output_dir
     from acestep_like.checkpoints.hashes import hashes
@@ -178,9 +194,9 @@ def save_derived(
 
     info = dit_handler.checkpoint
     assert info is not None
-    checkpoint = {"name": info.name, "sha256": hashes(info)}
-    recipe = {"acestep_like": __version__, "checkpoint": checkpoint, "lm": ""}
-    save_all(audios, prepare_output_dir(save_dir), GenerationConfig(batch_size=1) if config is None else config, recipe)
+    recipe = {"acestep_like": __version__, "checkpoint": {"name": info.name, "sha256": hashes(info)}, "lm": ""}
+    save_all(result.audios, prepare_output_dir(save_dir), one_item(config), recipe)
+    return result
 
 
 def progress_share(progress: Callable[..., object] | None, place: int, total: int) -> Callable[..., object] | None:

@@ -25,15 +25,16 @@ from acestep_like.edit_call import (
     edit_fields,
     fitted,
     loaded_source,
+    one_item,
     progress_share,
     read_tracks,
     read_windows,
-    run_edit,
     save_derived,
     single_item,
 )
 from acestep_like.errors import InputError
 from acestep_like.lineage import origin_of
+from acestep_like.long_source import run_whole, run_windows
 from acestep_like.params import GenerationConfig
 from acestep_like.results import AudioResult, GenerationResult
 from acestep_like.tasks import build_instruction, track_name
@@ -78,7 +79,8 @@ def cover(
     if not keep_plan:
         source = replace(source, params={})
     if target_similarity is None:
-        return run_edit(dit_handler, "cover", source, fields, config, save_dir, options)
+        result = run_whole(dit_handler, "cover", source, fields, one_item(config), options)
+        return save_derived(dit_handler, result, config, save_dir)
     wanted = target_similarity
     if isinstance(wanted, bool) or not isinstance(wanted, (int, float)) or not 0 <= wanted <= 1:
         raise InputError("target_similarity", wanted, "a number from 0 to 1, or None")
@@ -106,12 +108,10 @@ def repaint(
 
     The report of the seams, one an audio, is in `extra_outputs["seams"]`.
     """
+    fields = edit_fields(dit_handler, options, caption=caption, repaint_mode=mode, repaint_strength=strength)
     spans = read_windows(windows)
-    fields = edit_fields(
-        dit_handler, options, caption=caption, repaint_mode=mode, repaint_strength=strength,
-        repainting_start=[start for start, _ in spans], repainting_end=[end for _, end in spans],
-    )  # fmt: skip
-    return run_edit(dit_handler, "repaint", source, fields, config, save_dir, options)
+    result = run_windows(dit_handler, loaded_source(source), fields, spans, one_item(config), options)
+    return save_derived(dit_handler, result, config, save_dir)
 
 
 @answered
@@ -145,13 +145,11 @@ def extend(
     guided = dit_handler.checkpoint is not None and dit_handler.checkpoint.guide_version is not None
     known = {**origin_of(base).metadata(guided=guided), **fields}
     wide = widened(base, known, left_s, right_s, overlap_s)
-    fields |= {"repainting_start": [s for s, _ in wide.windows], "repainting_end": [e for _, e in wide.windows]}
     if wide.chords:
         fields["chords"] = wide.chords
-    result = run_edit(dit_handler, "repaint", wide.audio, fields, config, None, options)
+    result = run_windows(dit_handler, wide.audio, fields, wide.windows, one_item(config), options)
     crop_left(result, wide.surplus_s)
-    save_derived(dit_handler, result.audios, config, save_dir)
-    return result
+    return save_derived(dit_handler, result, config, save_dir)
 
 
 @answered
@@ -186,7 +184,7 @@ def extract(
     for place, name in enumerate(names):
         shared = {**options, "progress": progress_share(options.get("progress"), place, len(names))}
         asked = {**fields, "instruction": build_instruction("extract", [name])}
-        results.append(run_edit(dit_handler, "extract", base, asked, config, None, shared))
+        results.append(run_whole(dit_handler, "extract", base, asked, config, shared))
     estimates = [result.audios[0].tensor for result in results]
     parts = mask_stems(base.tensor, estimates) if masked else [fitted(part, base.tensor) for part in estimates]
     mix, stems, residual = exact_residual(base.tensor, parts)
@@ -206,8 +204,7 @@ def extract(
     missing = [f"{fact['track']} ({fact['level_db']:.0f} dB)" for fact in facts if not fact["present"]]
     if missing:
         answer.status_message = f"Not in the mix: {', '.join(missing)}.\n" + answer.status_message
-    save_derived(dit_handler, audios, config, save_dir)
-    return answer
+    return save_derived(dit_handler, answer, config, save_dir)
 
 
 @answered
@@ -238,7 +235,7 @@ def lego(
         dit_handler, options, caption=caption, instruction=build_instruction("lego", [track]),
         repainting_start=[start for start, _ in spans], repainting_end=[end for _, end in spans],
     )  # fmt: skip
-    result = run_edit(dit_handler, "lego", base, fields, config, None, options)
+    result = run_whole(dit_handler, "lego", base, fields, one_item(config), options)
     audios = []
     for audio in result.audios:
         alone = fitted(audio.tensor, base.tensor)
@@ -251,8 +248,7 @@ def lego(
         parents = [*audio.params.get("parents", []), first.key]
         audios += [first, derived_audio(first, mixed, role="mix", parents=parents)]
     result.audios = audios
-    save_derived(dit_handler, audios, config, save_dir)
-    return result
+    return save_derived(dit_handler, result, config, save_dir)
 
 
 @answered
@@ -273,7 +269,8 @@ def complete(
     """
     instruction = build_instruction("complete", read_tracks(tracks))
     fields = edit_fields(dit_handler, options, caption=caption, instruction=instruction)
-    return run_edit(dit_handler, "complete", source, fields, config, save_dir, options)
+    result = run_whole(dit_handler, "complete", loaded_source(source), fields, one_item(config), options)
+    return save_derived(dit_handler, result, config, save_dir)
 
 
 def _search_strength(
@@ -302,7 +299,7 @@ def _search_strength(
                 break
         shared = {**options, "progress": progress_share(options.get("progress"), len(tried), total)}
         asked = {**fields, "audio_cover_strength": strength}
-        result = run_edit(dit_handler, "cover", source, asked, config, None, shared)
+        result = run_whole(dit_handler, "cover", source, asked, config, shared)
         heard = agreement(source.tensor, result.audios[0].tensor, SAMPLE_RATE).to_dict()
         tried[strength] = (result, heard)
     best = min(tried, key=lambda s: (abs(tried[s][1]["similarity"] - target), -s))
@@ -311,8 +308,7 @@ def _search_strength(
     reached = tried[best][1]["similarity"]
     note = f"Strength {best:g} gives a similarity of {reached:.2f} (asked {target:.2f})."
     answer.status_message = f"{note}\n{answer.status_message}"
-    save_derived(dit_handler, answer.audios, config, save_dir)
-    return answer
+    return save_derived(dit_handler, answer, config, save_dir)
 
 
 def _bracket(curve: dict[float, float], target: float) -> tuple[float, float]:

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from acestep_like.harmony import parse_chart
 from acestep_like.music import BEATS_PER_BAR, parse_timesignature
 from acestep_like.results import AudioResult, GenerationResult
 
@@ -39,7 +40,7 @@ def widened(audio: AudioResult, fields: Mapping[str, Any], left_s: float, right_
         overlap_s: seconds of the source beside each padding that are made anew as well.
     """
     rate = audio.sample_rate
-    bar_s = _bar_s(fields)
+    bar_s = bar_seconds(fields)
     bars = math.ceil(left_s / bar_s - 1e-9) if bar_s else 0
     before = round((bars * bar_s if bar_s else left_s) * rate)
     after = round(right_s * rate)
@@ -51,23 +52,24 @@ def widened(audio: AudioResult, fields: Mapping[str, Any], left_s: float, right_
     if after:
         windows.append(((before + length - overlap) / rate, (before + length + after) / rate))
     padded = torch.nn.functional.pad(audio.tensor, (before, after))
-    surplus_s = before / rate - left_s
-    return Widened(replace(audio, tensor=padded), tuple(windows), surplus_s, _chart_before(fields, bars))
+    chords = rotated_chart(str(fields.get("chords", "")), -bars)
+    return Widened(replace(audio, tensor=padded), tuple(windows), before / rate - left_s, chords)
 
 
-def _bar_s(fields: Mapping[str, Any]) -> float:
+def bar_seconds(fields: Mapping[str, Any]) -> float:
     """Seconds in a bar, 0 when tempo or meter are not known."""
     if not fields.get("bpm") or not fields.get("timesignature"):
         return 0.0
     return 60.0 / float(fields["bpm"]) * BEATS_PER_BAR[parse_timesignature(fields["timesignature"])]
 
 
-def _chart_before(fields: Mapping[str, Any], bars: int) -> str:
-    """The source's chart with its last bars before it, so that the music leads into its first chord."""
-    chart = [bar.strip() for bar in str(fields.get("chords", "")).split("|") if bar.strip()]
-    if not chart:
-        return ""
-    return " | ".join([chart[(k - bars) % len(chart)] for k in range(bars)] + chart)
+def rotated_chart(chart: str, bars: int) -> str:
+    """A looped chart as it runs from `bars` bars later (earlier when negative); one with section labels stays."""
+    charts = parse_chart(chart) if chart.strip() else {}
+    if "" not in charts:
+        return chart
+    names = [" ".join(chord.name for chord in bar) for bar in charts[""]]
+    return " | ".join(names[(k + bars) % len(names)] for k in range(len(names)))
 
 
 def crop_left(result: GenerationResult, surplus_s: float) -> None:

@@ -204,7 +204,7 @@ def test_lineage_runs_through_files(dit, song, tmp_path: Path) -> None:
 
 
 def test_target_similarity_searches_the_strength_and_returns_the_curve(dit, monkeypatch: pytest.MonkeyPatch) -> None:
-    source = mix()[0]
+    source = mix(3.0)[0]
     plain = dit.generate
 
     def mixing(request, observer=None, cancel=None):
