@@ -43,8 +43,9 @@ $(VENV)/.test: $(BIN)/python pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[test]'
 	touch $@ $(VENV)/.song
 
-$(VENV)/.mini: $(BIN)/python pyproject.toml constraints.txt
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[train]'
+# The renderer alone: what it asks for beside (PyAudio) plays to loudspeakers and needs headers to build.
+$(VENV)/.mini: $(VENV)/.song
+	$(BIN)/python -m pip install --quiet -c constraints.txt --no-deps tinysoundfont
 	touch $@
 
 clean:
