@@ -93,7 +93,7 @@ def test_nothing_allowed_is_an_error() -> None:
     ("field", "value"),
     [
         ("temperature", -1), ("temperature", math.nan), ("temperature", "hot"), ("temperature", math.inf),
-        ("top_k", -5), ("top_p", 0.0), ("top_p", 1.5), ("repetition_penalty", 0.0), ("cfg_scale", -2.0),
+        ("top_k", -5), ("top_p", -0.1), ("top_p", 1.5), ("repetition_penalty", 0.0), ("cfg_scale", -2.0),
         ("cfg_scale", True),
     ],
 )  # fmt: skip

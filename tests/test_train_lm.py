@@ -136,6 +136,11 @@ def test_quick_training_runs_end_to_end(tmp_path: Path) -> None:
     assert not list(tmp_path.glob("lm/*.tmp")) and any("saved" in line for line in lines)
     lm = load_lm(tmp_path / "lm", backend="pt")
     assert lm.vocabulary.codes == 1024 and lm.longest_s == 240
+    lines.clear()
+    on = train_lm(songs, codes, tmp_path / "on", minutes=1, device="cpu", quick=True, log=lines.append,
+                  start_from=tmp_path / "lm")  # fmt: skip
+    assert on["loss"] < report["loss"] + 0.2
+    assert (tmp_path / "on/tokenizer.json").read_text() == (tmp_path / "lm/tokenizer.json").read_text()
 
 
 def test_a_few_steps_on_one_batch_lower_its_loss(builder: ExampleBuilder, tokenizer: Tokenizer) -> None:

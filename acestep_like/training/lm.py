@@ -12,8 +12,8 @@ import os
 import random
 import tempfile
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,7 @@ from acestep_like.training.lm_examples import (
     KEY,
     LONGEST_S,
     METER,
+    MIX,
     NONE,
     TEXT,
     WEIGHTS,
@@ -71,11 +72,19 @@ class LMConfig:
     workers: int = 6
     compile_model: bool = False
     max_steps: int | None = None
+    mix: Mapping[str, float] = field(default_factory=lambda: dict(MIX))
+    long_share: float = 0.08  # of stretches longer than a song
     validation_share: float = 0.04
     validation_sequences: int = 256  # of each kind
     log_every_s: float = 15.0
     seed: int = 0
 
+
+SMALL = LMConfig(text_entries=2048, width=192, mlp=384, layers=4, buckets=(96, 128, 160, 192, 224, 256, 320, 400, 1400),
+                 pool_tokens=12_000_000, pool_start=300, tokens_per_step=4096, learning_rate=2e-3, weight_decay=0.05,
+                 warmup_steps=50, dropout=0.0, ema=0.98, workers=0, long_share=0.01, validation_sequences=24,
+                 log_every_s=120.0)  # fmt: skip
+"""For a budget of minutes on one CPU core: a few million tokens."""
 
 QUICK = LMConfig(text_entries=600, width=64, mlp=96, layers=2, pool_tokens=400_000, pool_start=64,
                  tokens_per_step=2048, warmup_steps=10, workers=0, validation_sequences=16, log_every_s=5.0,
@@ -192,6 +201,7 @@ def train_lm(
     quick: bool = False,
     config: LMConfig | None = None,
     state_path: str | Path | None = None,
+    start_from: str | Path | None = None,
     log: Log = print,
 ) -> dict[str, Any]:
     """Train tokenizer and model for `minutes` of wall clock and save both to `out_dir` in the transformers layout.
@@ -200,25 +210,32 @@ def train_lm(
         songs: their words; a song without codes serves the tasks that need none.
         codes: int16 [5, n] per song (row o: codes of the frames from o on), or None.
         state_path: where the training state is kept to resume from; None keeps none.
-        quick: tiny sizes (`QUICK`), for tests.
+        quick: tiny sizes (`QUICK`), for tests. Without a `config`, `SMALL` on a CPU.
+        start_from: a folder that an earlier training saved; its tokenizer and weights are gone on with.
 
     Returns:
         steps, sequences, tokens and the last validation figures.
     """
-    config = config or (QUICK if quick else LMConfig())
     device, out_dir = torch.device(device), Path(out_dir)
+    config = config or (QUICK if quick else SMALL if device.type == "cpu" else LMConfig())
     train, held_out = split_songs(len(songs), config.validation_share)
-    tokenizer = _tokenizer([songs[i] for i in train], config)
+    if start_from is None:
+        tokenizer = _tokenizer([songs[i] for i in train], config)
+    else:
+        tokenizer = Tokenizer.from_file(str(Path(start_from) / "tokenizer.json"))
     first_code, end_id = token_id(tokenizer, "<|audio_code_0|>"), token_id(tokenizer, END_TURN)
     torch.manual_seed(config.seed)  # weight initialisation draws from torch's own generator
-    model = new_model(config, tokenizer.get_vocab_size(), end_id)
+    if start_from is None:
+        model = new_model(config, tokenizer.get_vocab_size(), end_id)
+    else:
+        model = Qwen3ForCausalLM.from_pretrained(start_from, dtype=torch.float32)
     torch.nn.Module.to(model, device)
     add_dropout(model, config.dropout)
     size = sum(p.numel() for p in model.parameters())
     log(f"lm: {len(train)} songs + {len(held_out)} held out, vocabulary {tokenizer.get_vocab_size()}, {size:,} weights")
     feeder = Feeder(
         [songs[i] for i in train], [codes[i] for i in train], tokenizer, seed=config.seed + 1, lengths=config.buckets,
-        workers=config.workers,
+        workers=config.workers, options={"mix": config.mix, "long_share": config.long_share},
     )  # fmt: skip
     try:
         checks = _checks([songs[i] for i in held_out], [codes[i] for i in held_out], tokenizer, config, device)

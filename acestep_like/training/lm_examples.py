@@ -35,8 +35,8 @@ _SAYS_KEY = re.compile(
     r"\b[A-G](?:#|b|♯|♭|[ -]sharp|[ -]flat)?[ -]?(?:maj|min|m\b|dorian|phrygian|lydian|mixolydian|harmonic)",
     re.IGNORECASE,
 )
-LONG_SHARE, LONGEST_S = 0.08, 240
-"""Share and length of stretches that are longer than a song."""
+LONGEST_S = 240
+"""Length in seconds of the longest stretches; they are joined from parts of a song."""
 _LYRICS_LIMIT = 500  # characters; longer lyrics would only teach the tail of the template
 
 
@@ -119,6 +119,8 @@ class ExampleBuilder:
         codes: per song int16 [5, n] (codes from each of the five frame offsets), or None for words only.
         tokenizer: the BPE with code tokens.
         max_duration_s: longest crop.
+        long_share: share of stretches and plans that are longer than that, up to `LONGEST_S`.
+        mix: share of each kind of sequence.
     """
 
     def __init__(
@@ -130,6 +132,8 @@ class ExampleBuilder:
         *,
         min_duration_s: int = 10,
         max_duration_s: int = 60,
+        long_share: float = 0.08,
+        mix: Mapping[str, float] = MIX,
     ) -> None:
         self.songs, self.codes, self.tokenizer = songs, codes, tokenizer
         self.coded = [i for i, song_codes in enumerate(codes) if song_codes is not None]
@@ -139,14 +143,15 @@ class ExampleBuilder:
             raise ValueError("the tokenizer has no audio codes")
         self.first_code: int = first_code
         self.min_s, self.max_s = min_duration_s, max_duration_s
+        self.long_share, self.mix = long_share, mix
 
     def sequences(self, kinds: Sequence[str]) -> list[Sequence_]:
         """One sequence of each kind asked for."""
         return self.tokenise([self.pieces(kind) for kind in kinds])
 
     def draw_kinds(self, count: int) -> list[str]:
-        """Kinds drawn by `MIX`; without any codes only the kinds that need none."""
-        mix = MIX if self.coded else {kind: MIX[kind] for kind in ("plan", "inspire", "format")}
+        """Kinds drawn by the mix; without any codes only the kinds that need none."""
+        mix = self.mix if self.coded else {kind: self.mix[kind] for kind in ("plan", "inspire", "format")}
         return self.rng.choices(list(mix), list(mix.values()), k=count)
 
     def pieces(self, kind: str, index: int | None = None) -> list[Piece]:
@@ -170,7 +175,7 @@ class ExampleBuilder:
         codes, song, rng = self.codes[index], self.songs[index], self.rng
         assert codes is not None
         total_s = codes.shape[1] / CODES_PER_S
-        if rng.random() < LONG_SHARE and song.bar_s * 4 < total_s:
+        if rng.random() < self.long_share and song.bar_s * 4 < total_s:
             duration = rng.randint(min(self.max_s, LONGEST_S), LONGEST_S)
             return self._stitched(codes, song.bar_s, duration), 0.0, duration
         shortest = min(self.min_s, int(total_s))
@@ -242,7 +247,7 @@ class ExampleBuilder:
 
     def _duration(self) -> int:
         """A length for sequences without codes."""
-        long = self.rng.random() < LONG_SHARE
+        long = self.rng.random() < self.long_share
         return self.rng.randint(self.max_s, LONGEST_S) if long else self.rng.randint(self.min_s, self.max_s)
 
     def _words(self, song: SongTexts) -> str:

@@ -80,10 +80,10 @@ def pad_into_buckets(
 
 
 def _work(songs: list[SongTexts], codes: list[np.ndarray | None], tokenizer: str, seed: int,
-          lengths: tuple[int, ...], out: Any, stop: Any) -> None:  # fmt: skip
+          lengths: tuple[int, ...], options: dict[str, Any], out: Any, stop: Any) -> None:  # fmt: skip
     """Body of a worker process: build chunks until told to stop."""
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
-    builder = ExampleBuilder(songs, codes, Tokenizer.from_str(tokenizer), seed)
+    builder = ExampleBuilder(songs, codes, Tokenizer.from_str(tokenizer), seed, **options)
     while not stop.is_set():
         chunk = pad_into_buckets(builder.sequences(builder.draw_kinds(256)), lengths)
         while not stop.is_set():
@@ -99,15 +99,15 @@ class Feeder:
 
     def __init__(
         self, songs: list[SongTexts], codes: list[np.ndarray | None], tokenizer: Tokenizer, *, seed: int,
-        lengths: tuple[int, ...], workers: int,
+        lengths: tuple[int, ...], workers: int, options: dict[str, Any],
     ) -> None:  # fmt: skip
         self.lengths, self.workers = lengths, []
-        self.local = ExampleBuilder(songs, codes, tokenizer, seed) if not workers else None
+        self.local = ExampleBuilder(songs, codes, tokenizer, seed, **options) if not workers else None
         if workers:
             context = multiprocessing.get_context("spawn")
             self.queue, self.stop = context.Queue(maxsize=64), context.Event()
             for k in range(workers):
-                args = (songs, codes, tokenizer.to_str(), seed + k, lengths, self.queue, self.stop)
+                args = (songs, codes, tokenizer.to_str(), seed + k, lengths, options, self.queue, self.stop)
                 self.workers.append(context.Process(target=_work, args=args, daemon=True))
                 self.workers[-1].start()
 
