@@ -74,12 +74,20 @@ def _contents(folder: Path) -> str:
     return shown or "nothing"
 
 
+def _listed_kind(folder: Path) -> str | None:
+    """The kind of a folder met while listing, where others' folders with broken configs are none of our business."""
+    try:
+        return folder_kind(folder) if folder.is_dir() else None
+    except CheckpointError:
+        return None
+
+
 def list_checkpoints(root: str | Path | None = None) -> list[CheckpointInfo]:
     """All DiT checkpoints in the searched folders, by name; the first of a name counts."""
     found: dict[str, CheckpointInfo] = {}
     for base in checkpoint_roots(root):
         for folder in sorted(base.iterdir()):
-            if folder.is_dir() and folder.name not in found and folder_kind(folder) in ("upstream", "diffusers"):
+            if folder.name not in found and _listed_kind(folder) in ("upstream", "diffusers"):
                 found[folder.name] = describe(folder)
     return [found[name] for name in sorted(found)]
 
@@ -89,7 +97,7 @@ def list_lms(root: str | Path | None = None) -> list[LMInfo]:
     found: dict[str, LMInfo] = {}
     for base in checkpoint_roots(root):
         for folder in sorted(base.iterdir()):
-            if folder.is_dir() and folder.name not in found and folder_kind(folder) == "lm":
+            if folder.name not in found and _listed_kind(folder) == "lm":
                 found[folder.name] = _describe_lm(folder)
     return [found[name] for name in sorted(found)]
 

@@ -58,9 +58,10 @@ def iterate_tensors(files: list[Path], key_map: KeyMap) -> Iterator[tuple[str, t
 
 
 def place(tensor: torch.Tensor, device: torch.device, dtype: torch.dtype | None) -> torch.Tensor:
-    """A tensor on its device, floating ones in `dtype`; always its own memory."""
+    """A tensor on its device, floating ones in `dtype`. On the CPU in its stored dtype it stays the mapped file:
+    pages are read when they are first used, and a change to a weight does not reach the file."""
     wanted = dtype if dtype is not None and tensor.is_floating_point() else tensor.dtype
-    return tensor.to(device=device, dtype=wanted, copy=True)
+    return tensor.to(device=device, dtype=wanted)
 
 
 def build_module(
