@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from diffusers import AutoencoderOobleck
 from torch import nn
 
 from acestep_like.codec.base import DiffusersCodec
 from acestep_like.codec.oobleck import oobleck_codec
+from acestep_like.codec.spectral import SpectralAutoencoder
 from acestep_like.errors import CheckpointError
 
 CODEC_CLASSES = ("AutoencoderOobleck", "SpectralAutoencoder")
@@ -47,15 +49,12 @@ def load_codec(
     """
     config = _read_config(path)
     name = class_name or config.get("_class_name", "AutoencoderOobleck")
-    if name == "AutoencoderOobleck":
-        from diffusers import AutoencoderOobleck as cls
-    elif name == "SpectralAutoencoder":
-        from acestep_like.codec.spectral import SpectralAutoencoder as cls
-
-        dtype = torch.float32
-    else:
+    if name not in CODEC_CLASSES:
         raise CheckpointError(f"{path}: no codec is known for {name}; known: {', '.join(CODEC_CLASSES)}.")
-    model = cls.from_pretrained(path, torch_dtype=dtype, low_cpu_mem_usage=False, local_files_only=True)
+    if name == "SpectralAutoencoder":
+        dtype = torch.float32
+    kind = SpectralAutoencoder if name == "SpectralAutoencoder" else AutoencoderOobleck
+    model = kind.from_pretrained(path, torch_dtype=dtype, low_cpu_mem_usage=False, local_files_only=True)
     return as_codec(model.to(device).eval())
 
 

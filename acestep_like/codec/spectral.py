@@ -138,7 +138,7 @@ class SpectralAutoencoder(ModelMixin, ConfigMixin):
         decoder_width: int = 224,
         low_blocks: int = 4,
         high_blocks: int = 6,
-        griffin_lim_iterations: int = 16,
+        griffin_lim_iterations: int = 10,
         latent_std: float = 0.05,
     ) -> None:
         super().__init__()
@@ -158,7 +158,7 @@ class SpectralAutoencoder(ModelMixin, ConfigMixin):
         """Audio `[B, 2, N]` in [-1, 1] to the posterior over latents `[B, 64, floor(N / hop)]`, float32."""
         audio = x[..., : x.shape[-1] // self.hop * self.hop].float()
         mean = overlap_discard(
-            self._project,
+            self._latents,
             audio,
             tile=_ENCODE_TILE_S * self.config.sampling_rate // self.hop * self.hop,
             overlap=math.ceil(self.reach / self.hop) * self.hop,
@@ -184,22 +184,23 @@ class SpectralAutoencoder(ModelMixin, ConfigMixin):
         magnitude = (spectra.abs() ** 2).mean(1).sqrt()
         return torch.log(magnitude + dsp.MAGNITUDE_FLOOR), *self.stereo.measure(spectra)
 
-    def stacked_picture(self, audio: Tensor) -> Tensor:
-        """Audio `[B, 2, hop * T]` to what is projected, `[B, T, frames_per_latent * width]`."""
-        log_magnitude, pan, coherence, _ = self.picture(audio)
-        stacked = torch.cat([log_magnitude, pan, coherence], dim=-1)
-        return stacked.reshape(len(audio), -1, self.encoder.in_features)
+    def stack(self, picture: tuple[Tensor, ...]) -> Tensor:
+        """A picture's log magnitude, pan and coherence as what is projected, `[B, T, frames_per_latent * width]`."""
+        stacked = torch.cat(picture[:3], dim=-1)
+        return stacked.reshape(len(stacked), -1, self.encoder.in_features)
 
-    def _project(self, audio: Tensor) -> Tensor:
-        return F.linear(self.stacked_picture(audio), self.encoder.weight.float(), self.encoder.bias.float()).transpose(
-            1, 2
-        )
+    def project(self, picture: tuple[Tensor, ...]) -> Tensor:
+        """Picture to latents `[B, 64, T]`."""
+        return F.linear(self.stack(picture), self.encoder.weight.float(), self.encoder.bias.float()).transpose(1, 2)
+
+    def _latents(self, audio: Tensor) -> Tensor:
+        return self.project(self.picture(audio))
 
     @torch.no_grad()
     def silence_latent(self) -> Tensor:
         """The latent `[64]` of digital silence."""
         audio = torch.zeros(1, 2, 9 * self.hop, device=self.window.device)
-        return self._project(audio)[0, :, 4]
+        return self._latents(audio)[0, :, 4]
 
     def predict(self, latents: Tensor, residual: bool = True) -> tuple[Tensor, Tensor, Tensor]:
         """Picture of latents `[B, 64, T]`: log magnitude, pan, coherence as in `picture`; untiled, differentiable."""

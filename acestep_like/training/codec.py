@@ -54,7 +54,7 @@ def fit_pca(
     """
     model = SpectralAutoencoder(**config).to(device).eval()
     rng = random.Random(seed)
-    rows = [model.stacked_picture(_crop(clip, model, clip_s, rng).to(device)[None])[0].half() for clip in clips]
+    rows = [model.stack(model.picture(_crop(clip, model, clip_s, rng).to(device)[None]))[0].half() for clip in clips]
     if not rows:
         raise ValueError("fit_pca needs at least one clip")
     explained = _set_linear_parts(model, torch.cat(rows), ridge, seed)
@@ -123,14 +123,15 @@ def _set_linear_parts(model: SpectralAutoencoder, rows: Tensor, ridge: float, se
     return float(variances.sum()) / whole
 
 
+_TERM_WEIGHTS = {"bins": 0.5, "roots": 0.5, "steps": 1.2, "mel": 1.0, "stereo": 0.3}
+
+
 class DecoderLoss:
     """How far a predicted spectral picture is from the true one, in terms of what is heard.
 
     Terms: log magnitude per bin (weighted towards low frequencies), square root of magnitude, log bands at 24 an
     octave, log mel of left and right, and the stereo image weighted by energy.
     """
-
-    WEIGHTS = {"bins": 0.5, "roots": 0.5, "steps": 1.2, "mel": 1.0, "stereo": 0.3}
 
     def __init__(self, model: SpectralAutoencoder, device: str | torch.device) -> None:
         rate, n_fft = model.config.sampling_rate, model.config.n_fft
@@ -168,7 +169,7 @@ class DecoderLoss:
         }
 
     def total(self, terms: dict[str, Tensor]) -> Tensor:
-        return torch.stack([self.WEIGHTS[name] * value for name, value in terms.items()]).sum()
+        return torch.stack([_TERM_WEIGHTS[name] * value for name, value in terms.items()]).sum()
 
 
 def train_decoder(
@@ -262,7 +263,7 @@ class _DecoderRun:
         audio = audio.to(self.device)
         with torch.no_grad():
             wanted = self.model.picture(audio)
-            latents = self.model.encode(audio).latent_dist.mode()
+            latents = self.model.project(wanted)
             noise = torch.randn(latents.shape, generator=self.generator, device=self.device)
             latents = latents + self.latent_noise * noise
         warm = min(1.0, (self.step + 1) / 200)
