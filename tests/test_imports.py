@@ -15,7 +15,7 @@ PACKAGE = Path(__file__).resolve().parent.parent / "acestep_like"
 ROOMS = [
     {"__main__", "cli", "docs"},
     {"evaluation"},
-    {"editing", "edit_call", "extension"},
+    {"editing", "edit_call", "extension", "long_source"},
     {"inference"},
     {"preparation", "delivery", "descriptions"},
     {"lineage"},
