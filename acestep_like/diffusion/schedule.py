@@ -44,34 +44,37 @@ def nearest_turbo_shift(shift: float) -> float:
     return min(TURBO_SHIFTS, key=lambda valid: abs(valid - shift))
 
 
-def turbo_schedule(steps: int, shift: float, timesteps: Sequence[float] | None = None) -> torch.Tensor:
+def turbo_schedule(steps: int | None, shift: float, timesteps: Sequence[float] | None = None) -> torch.Tensor:
     """The schedule of turbo checkpoints: float32 [S + 1] with the final 0.
 
-    Eight steps use the table of the nearest shift; other counts the continuous schedule. `timesteps` overrides both
-    and is snapped; it falls back to the table when nothing but zeros was given.
+    Without a number of steps it is the eight-step table of the nearest shift; with one, the continuous schedule
+    (equal to the tables at eight steps and the shifts 1, 2 and 3). `timesteps` overrides both and is snapped; when
+    nothing but zeros was given the table stands in.
     """
     custom = snap_timesteps(timesteps) if timesteps is not None else []
     if custom:
         return torch.tensor([*custom, 0.0])
-    if steps == TURBO_STEPS or timesteps is not None:
+    if steps is None or timesteps is not None:
         return flow_schedule(TURBO_STEPS, nearest_turbo_shift(shift))
     return flow_schedule(steps, shift)
 
 
 def make_schedule(
-    *, is_turbo: bool, steps: int, shift: float, timesteps: Sequence[float] | None = None
+    *, is_turbo: bool, steps: int | None, shift: float, timesteps: Sequence[float] | None = None
 ) -> torch.Tensor:
     """The times of a run, float32 [S + 1], strictly falling to 0.
 
     Args:
         is_turbo: snap custom times and use turbo's tables; otherwise custom times are used verbatim.
-        steps: number of steps S where `timesteps` is None.
+        steps: number of steps S where `timesteps` is None; None takes turbo's table.
         shift: see `shifted`; not applied to custom times.
         timesteps: custom times in (0, 1], falling; a final 0 is added when missing.
     """
     if is_turbo:
         return turbo_schedule(steps, shift, timesteps)
     if timesteps is None:
+        if steps is None:
+            raise ValueError("only turbo checkpoints have a schedule without a number of steps")
         return flow_schedule(steps, shift)
     values = list(timesteps)
     return torch.tensor(values if values[-1] == 0 else [*values, 0.0], dtype=torch.float32)

@@ -85,6 +85,7 @@ def settle(request: DiffusionRequest, info: CheckpointInfo, *, has_source: bool)
             steps = TURBO_STEPS
         if steps == TURBO_STEPS and nearest_turbo_shift(shift) != shift:
             notes.append(f"Turbo has tables for shift 1, 2 and 3: {shift:g} became {nearest_turbo_shift(shift):g}.")
+            shift = nearest_turbo_shift(shift)
     scale = request.guidance_scale
     if info.is_turbo and (scale > 1.0 or request.use_adg):
         if scale != info.defaults.guidance_scale:

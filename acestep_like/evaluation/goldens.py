@@ -23,7 +23,7 @@ from acestep_like.diffusion.attention import install_fast_attention
 from acestep_like.diffusion.codes import code_vectors, hints_from_codes, silence_frames, tokenize
 from acestep_like.diffusion.denoiser import DiTDenoiser
 from acestep_like.diffusion.guidance import Denoiser, GuidedDenoiser, make_guidance
-from acestep_like.diffusion.hold import Hold
+from acestep_like.diffusion.hold import Hold, hold_strength
 from acestep_like.diffusion.noise import initial_noise, retake
 from acestep_like.diffusion.sampler import SamplerOptions, SamplerState, sample, sampler_method
 from acestep_like.diffusion.schedule import make_schedule, start_near_source
@@ -213,21 +213,26 @@ class Replay:
         return wrapped(""), other
 
     def _hold(self, noise: torch.Tensor) -> Hold | None:
-        source = self.case.given("clean_src_latents", "clean_source_latents", "repaint_source_latents")
-        if source is None:
+        clean = [name for name in self.case.tensors if name.startswith("in.") and "clean" in name]
+        if not clean:
             return None
+        source = self.case.tensors[clean[0]]
         window = self.case.given("repaint_mask")
         if window is None:
             window = self.case.needed("chunk_mask")
-        ratio = float(self.case.param("repaint_injection_ratio", "injection_ratio", default=0.5))
-        crossfade = int(self.case.param("repaint_crossfade_frames", "crossfade_frames", default=10))
+        usual = hold_strength(
+            self.case.param("repaint_mode", default="balanced"), float(self.case.param("repaint_strength", default=0.5))
+        )
+        ratio = float(self.case.param("repaint_injection_ratio", default=usual.injection_ratio))
+        crossfade = int(self.case.param("repaint_crossfade_frames", default=usual.latent_crossfade_frames))
         return Hold(source, window > 0.5, noise, ratio, crossfade)
 
     def _sample(self) -> None:
         case = self.case
+        steps = case.param("infer_steps", default=None if self.info.is_turbo else self.info.defaults.inference_steps)
         schedule = make_schedule(
             is_turbo=self.info.is_turbo,
-            steps=int(case.param("infer_steps", "fix_nfe", default=self.info.defaults.inference_steps)),
+            steps=steps,
             shift=float(case.param("shift", default=1.0)),
             timesteps=case.param("timesteps", default=None),
         )
@@ -242,7 +247,7 @@ class Replay:
         denoiser, other = self._denoisers()
         self._first_velocities(x, float(schedule[0]))
         cover_steps = int((len(schedule) - 1) * float(case.param("audio_cover_strength", default=1.0)))
-        steps = case.given("sde_noise")
+        fresh = case.given("sde_noise")
         hold = self._hold(noise)
         last: SamplerState | None = None
         for last in sample(
@@ -252,7 +257,7 @@ class Replay:
             self._options(),
             switch=None if other is None else (cover_steps, other),
             hold=hold,
-            noise=None if steps is None else steps.__getitem__,
+            noise=None if fresh is None else fresh.__getitem__,
         ):
             if last.step == 1:
                 self.out["latents_step1"] = last.x
