@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from acestep_like.checkpoints import find_lm, list_checkpoints, resolve
 from acestep_like.checkpoints.convert import convert
 from acestep_like.checkpoints.hashes import hashes, verify
-from acestep_like.checkpoints.hub import is_hub_id, resolve_or_download
+from acestep_like.checkpoints.hub import download_size, is_hub_id, resolve_or_download
 from acestep_like.checkpoints.load import load_dit, prepend_timbre_token
 from acestep_like.checkpoints.upstream import part_of, upstream_key
 from acestep_like.checkpoints.weights import read_silence
@@ -207,6 +207,14 @@ def test_hub_ids_are_told_from_paths(tmp_path, monkeypatch):
 def test_a_hub_id_without_network_is_one_sentence():
     with pytest.raises(CheckpointError, match="ACE-Step/nothing"):
         resolve_or_download("ACE-Step/nothing", local_files_only=True)
+
+
+def test_the_size_of_a_download_is_not_asked_offline(monkeypatch):
+    import huggingface_hub.constants
+
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    with pytest.raises(CheckpointError, match="ACE-Step/nothing"):
+        download_size("ACE-Step/nothing")
 
 
 def test_a_local_folder_goes_before_the_hub(root):

@@ -5,6 +5,9 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -50,10 +53,10 @@ def _hub() -> Any:
 
 
 def download_size(repo_id: str, revision: str | None = None) -> int:
-    """Bytes that `download` would store, from the Hub's file list."""
-    from fnmatch import fnmatch
-
-    info = _hub().HfApi().model_info(repo_id, revision=revision, files_metadata=True)
+    """Bytes that `download` would store, from the Hub's file list; CheckpointError as there."""
+    hub = _hub()
+    with _in_one_sentence(repo_id):
+        info = hub.HfApi().model_info(repo_id, revision=revision, files_metadata=True)
     wanted = [file for file in info.siblings if any(fnmatch(file.rfilename, pattern) for pattern in _WANTED)]
     return sum(file.size or 0 for file in wanted)
 
@@ -67,24 +70,31 @@ def download(repo_id: str, *, revision: str | None = None, local_files_only: boo
         CheckpointError: offline, unknown, gated, or not enough space, in one sentence.
     """
     hub = _hub()
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
-
-    try:
-        if not local_files_only:
-            _check_space(hub, repo_id, revision)
+    if not local_files_only:
+        _check_space(hub, repo_id, revision)
+    with _in_one_sentence(repo_id):
         folder = hub.snapshot_download(
             repo_id, revision=revision, allow_patterns=_WANTED, local_files_only=local_files_only
         )
+    return Path(folder)
+
+
+@contextmanager
+def _in_one_sentence(repo_id: str) -> Iterator[None]:
+    """Turn what the Hub client raises into CheckpointError."""
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
+
+    try:
+        yield
     except (LocalEntryNotFoundError, OfflineModeIsEnabled) as error:
         raise CheckpointError(f"{repo_id} is not in the local cache and the Hub was not asked (offline).") from error
     except HfHubHTTPError as error:
         raise CheckpointError(f"The Hub did not give {repo_id}: {str(error).splitlines()[0]}") from error
+    except _http_errors() as error:
+        raise CheckpointError(f"{repo_id} could not be downloaded: the Hub was not reached ({error}).") from error
     except (OSError, ValueError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise CheckpointError(f"{repo_id} could not be downloaded: {reason}") from error
-    except _http_errors() as error:
-        raise CheckpointError(f"{repo_id} could not be downloaded: the Hub was not reached ({error}).") from error
-    return Path(folder)
 
 
 def _http_errors() -> tuple[type[Exception], ...]:
