@@ -293,12 +293,21 @@ def _settle(job: Job, seed: int, thought: Thought | None) -> Item:
 
 def _lego_caption(job: Job) -> str:
     """The caption form that lego-SFT checkpoints were trained on; empty for all others."""
-    if job.task.name != "lego" or not getattr(job.checkpoint, "is_lego_sft", False):
+    if job.task.name != "lego" or not _is_lego_sft(job.checkpoint):
         return ""
     params = job.params
     whole = [f"Global: {params.global_caption}"] if params.global_caption else []
     control = "true" if params.chunk_mask_mode == "explicit" else "false"
     return "\n".join([*whole, f"Local: {params.caption}", f"Mask Control: {control}"])
+
+
+def _is_lego_sft(checkpoint: CheckpointInfo) -> bool:
+    """Whether the config of a checkpoint says `is_lego_sft`."""
+    from acestep_like.checkpoints.resolve import read_json
+
+    folder = checkpoint.path if checkpoint.kind == "upstream" else checkpoint.path / "transformer"
+    path = folder / "config.json"
+    return path.is_file() and bool(read_json(path).get("is_lego_sft", False))
 
 
 @dataclass(frozen=True)

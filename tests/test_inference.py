@@ -428,6 +428,19 @@ def test_source_tasks_do_not_think_and_record_their_source():
     json.dumps(result.to_dict())
 
 
+def test_lego_sft_checkpoints_get_their_own_caption_form(tmp_path):
+    params = GenerationParams(
+        task_type="lego", src_audio=(tone(10), 48000), caption="slap bass", global_caption="a funk song",
+        instruction="Generate the bass track based on the audio context:", chunk_mask_mode="explicit",
+    )  # fmt: skip
+    plain = FakeDiT(fake_checkpoint(kind="upstream", path=tmp_path))
+    assert make(params, dit=plain)[1].requests[0].items[0].caption == "slap bass"
+    (tmp_path / "config.json").write_text('{"is_lego_sft": true}')
+    tuned = FakeDiT(fake_checkpoint(kind="upstream", path=tmp_path))
+    caption = make(params, dit=tuned)[1].requests[0].items[0].caption
+    assert caption == "Global: a funk song\nLocal: slap bass\nMask Control: true"
+
+
 def test_reference_audio_reaches_the_dit():
     params = GenerationParams(caption="x", duration=10, reference_audio=[(tone(3), 48000), (tone(2, 1), 24000)])
     references = make(params)[1].requests[0].references
