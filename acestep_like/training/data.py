@@ -147,7 +147,8 @@ def _sections(song: Any, lyrics: str) -> list[tuple[float, str]]:
     return [(section.start_bar * bar_s, block) for section, block in zip(song.plan.sections, blocks, strict=True)]
 
 
-def _describe(song: Any, seed: int) -> SongRow:
+def describe(song: Any, seed: int) -> SongRow:
+    """The words and facts of a song; its places in the flat arrays are filled in later."""
     from acestep_like.training import corpus
 
     rng = random.Random(seed ^ 0x5EED)
@@ -173,7 +174,7 @@ def render_one(synth: Any, seed: int, span_s: tuple[float, float] | None = None)
 
     duration_s = None if span_s is None else random.Random(f"{seed}/length").uniform(*span_s)
     song = corpus.compose(seed, duration_s=duration_s)
-    row = _describe(song, seed)
+    row = describe(song, seed)
     stems = {}
     for name, audio in synth.render(song).items():
         peak = float(np.abs(audio).max()) or 1.0

@@ -23,7 +23,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -31,13 +31,25 @@ from typing import Any
 import numpy as np
 import torch
 
-from acestep_like.training.data import HOP, LATENT_RATE, SAMPLE_RATE, Corpus, build_corpus, render_songs
+from acestep_like.training.data import (
+    HOP,
+    LATENT_RATE,
+    SAMPLE_RATE,
+    Corpus,
+    SongRow,
+    build_corpus,
+    describe,
+    render_songs,
+)
 
 MINI, MINI_LM, EVALUATOR = "acestep-mini", "acestep-mini-5Hz-lm", "acestep-mini-evaluator"
 
 # Chosen so that everything in `checkpoints/` stays under 40 MB in float16.
 CODEC_WIDTH = 192
 LM_LAYERS = 4
+_WORDY_MIX = {
+    "generate": 0.28, "unconditional": 0.03, "understand": 0.24, "plan": 0.20, "inspire": 0.12, "format": 0.13,
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -58,6 +70,8 @@ class Settings:
     text_minutes: float = 0.7
     dit_minutes: float = 12.0
     lm_minutes: float = 9.0
+    lm_words: int = 2000
+    """Songs that the language model reads but nobody renders."""
     evaluator_minutes: float = 2.5
     evaluator_songs: int = 3000
     waves: int = 700
@@ -112,7 +126,7 @@ def stage_pca(settings: Settings) -> None:
     from acestep_like.training import corpus
     from acestep_like.training.codec import fit_pca
 
-    count, seconds = (3, 10.0) if settings.quick else (160, 48.0)
+    count, seconds = (2, 10.0) if settings.quick else (160, 48.0)
     seeds = list(corpus.SPLITS["train"][-count:])
 
     def clips() -> Any:
@@ -159,7 +173,7 @@ def _build_shard(settings: Settings, shard: int) -> Corpus:
         _split(settings)[shard :: settings.shards],
         workers=settings.workers // settings.shards,
         minutes=settings.corpus_minutes,
-        span_s=(32.0, 32.0) if settings.quick else settings.song_s,
+        span_s=(14.0, 15.0) if settings.quick else settings.song_s,
     )
     corpus = build_corpus(
         rendered,
@@ -239,7 +253,7 @@ def stage_codec(settings: Settings) -> None:
     wanted = min(settings.waves, 64)
     while len(list(waves.glob("*.npy"))) < wanted and not (waves / "complete").exists():
         time.sleep(2)
-    batch, seconds = (2, 1.0) if settings.quick else (48, 2.0)
+    batch, seconds = (2, 1.0) if settings.quick else (4, 1.6) if settings.device == "cpu" else (48, 2.0)
     minutes = 0.05 if settings.quick else settings.codec_minutes
     model = _load_codec(settings)
     train_decoder(
@@ -389,27 +403,39 @@ def _save_dit(model: torch.nn.Module, target: Path) -> None:
         os.replace(target / f"{name}.tmp", target / name)
 
 
+def _song_texts(row: SongRow) -> Any:
+    from acestep_like.training.lm import SongTexts
+
+    return SongTexts(
+        captions=tuple(row.captions),
+        lyrics=row.lyrics,
+        queries=tuple(row.queries),
+        metadata=row.metadata,
+        bar_s=row.bar_s,
+        sections=tuple((start, text) for start, text in row.sections),
+    )
+
+
 def stage_lm(settings: Settings) -> None:
-    """Train the 5 Hz language model on texts and codes."""
-    from acestep_like.training.lm import LMConfig, SongTexts, train_lm
+    """Train the 5 Hz language model on texts and codes, and on the words of many songs that are never rendered."""
+    from acestep_like.training.corpus import SPLITS, compose
+    from acestep_like.training.lm import SMALL, LMConfig, train_lm
 
     target = settings.work / "lm"
     if (target / "model.safetensors").exists():
         return
     rows = Corpus.load_rows(settings.work / "corpus")
-    known = {f.name for f in fields(SongTexts)}
-    songs = []
-    for row in rows:
-        values = {
-            "captions": tuple(row.captions), "lyrics": row.lyrics, "queries": tuple(row.queries),
-            "metadata": row.metadata, "bar_s": row.bar_s, "style": row.style, "seed": row.seed,
-            "sections": tuple((start, text) for start, text in row.sections),
-        }  # fmt: skip
-        songs.append(SongTexts(**{name: value for name, value in values.items() if name in known}))
-    config = None if settings.quick else LMConfig(layers=LM_LAYERS)
+    silent = SPLITS["train"][-settings.lm_words - 1000 : -1000] if not settings.quick else range(0)
+    songs = [_song_texts(row) for row in rows]
+    songs += [_song_texts(describe(compose(seed), seed)) for seed in silent]
+    codes: list[np.ndarray | None] = [*load_codes(settings), *([None] * len(silent))]
+    config = None if settings.quick or settings.device == "cpu" else LMConfig(layers=LM_LAYERS)
+    if settings.device == "cpu" and not settings.quick:
+        # With few rendered songs most of what can be learned is in the words.
+        config = replace(SMALL, mix=_WORDY_MIX)
     train_lm(
-        songs, load_codes(settings), target, minutes=settings.lm_minutes, device=settings.device,
-        quick=settings.quick, config=config, log=log,
+        songs, codes, target, minutes=settings.lm_minutes, device=settings.device, quick=settings.quick,
+        config=config, state_path=settings.work / "lm-state.pt", log=log,
     )  # fmt: skip
 
 

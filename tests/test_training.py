@@ -1,0 +1,186 @@
+"""The recipe: its parts keep their promises, and the quick mode runs from nothing to finished checkpoints."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from acestep_like.diffusion.guide import FLAG_OF, GUIDE_CHANNELS, GUIDE_GROUPS, build_guide, hide_parts
+from acestep_like.music import Chord, parse_keyscale
+from acestep_like.songplan import ChordSpan, Section, SongPlan
+from acestep_like.training import corpus as corpus_room
+from acestep_like.training import dit, fsq, loop, pipeline, text
+from acestep_like.training.data import Corpus, SongRow
+
+PLAN = SongPlan(
+    20.0, 120, "4", parse_keyscale("A minor"),
+    (ChordSpan(0, 4, Chord(9, "m")), ChordSpan(4, 4, Chord(5))), (Section("intro", 0, 2), Section("verse", 2, 8)),
+)  # fmt: skip
+
+
+def _corpus(songs: int = 4, frames: int = 500) -> Corpus:
+    generator = torch.Generator().manual_seed(0)
+    rows = []
+    for index in range(songs):
+        facts = {"bpm": 120, "keyscale": "A minor", "timesignature": "4", "duration": 20, "language": "unknown"}
+        row = SongRow(
+            index, "rock", index * frames, frames, 2.0, facts, ["rock with guitar"], ["make rock"], "[Instrumental]",
+            tracks=["bass", "drums"], stems={"bass": 2 * index * frames, "drums": (2 * index + 1) * frames},
+            partial=(index * frames, ["drums"]),
+        )  # fmt: skip
+        rows.append(row)
+
+    def noise(count: int) -> torch.Tensor:
+        return torch.randn(count * frames, 64, generator=generator).half()
+
+    guide = torch.from_numpy(build_guide(PLAN, frames, 25)).half().repeat(songs, 1)
+    labels = torch.randint(0, 2, (songs * frames, 27), generator=generator).to(torch.uint8)
+    return Corpus(rows, {
+        "latents": noise(songs), "guide": guide, "labels": labels, "stems": noise(2 * songs),
+        "backing": noise(2 * songs), "partial": noise(songs),
+    })  # fmt: skip
+
+
+def test_the_guide_tells_beat_chord_and_section_of_each_frame() -> None:
+    guide = build_guide(PLAN, 100, 25)
+    assert guide.shape == (100, GUIDE_CHANNELS)
+    root = guide[:, GUIDE_GROUPS["root"]].argmax(1)
+    assert root[0] == 9 and root[49] == 9 and root[51] == 5, "the chord changes after a bar of two seconds"
+    cosine_of_beat = guide[:, GUIDE_GROUPS["phase"]][:, 3]
+    assert cosine_of_beat[12] > 0.95 > cosine_of_beat[6], "the beat's phase returns every half second"
+    section = guide[:, GUIDE_GROUPS["section"]].argmax(1)
+    assert section[99] == 0 and build_guide(PLAN, 1, 25, start_s=4.1)[0, GUIDE_GROUPS["section"]].argmax() == 1
+
+
+def test_a_crop_of_the_guide_is_the_guide_of_the_crop() -> None:
+    whole, late = build_guide(PLAN, 200, 25), build_guide(PLAN, 100, 25, start_s=4.0)
+    np.testing.assert_allclose(whole[100:], late, atol=1e-5)
+
+
+def test_hiding_a_part_clears_its_channels_and_its_flag_and_nothing_else() -> None:
+    guide = build_guide(PLAN, 10, 25)
+    hidden = hide_parts(guide, ["chord"])
+    assert not hidden[:, GUIDE_GROUPS["chord"]].any() and not hidden[:, GUIDE_GROUPS["root"]].any()
+    flags = GUIDE_GROUPS["flags"].start
+    assert hidden[0, flags + FLAG_OF["chord"]] == 0 and hidden[0, flags + FLAG_OF["grid"]] == 1
+    np.testing.assert_array_equal(hidden[:, GUIDE_GROUPS["scale"]], guide[:, GUIDE_GROUPS["scale"]])
+
+
+def test_an_unknown_tempo_leaves_grid_chords_and_sections_unknown() -> None:
+    guide = build_guide(SongPlan(10.0, keyscale=parse_keyscale("C major")), 10, 25)
+    flags = guide[0, GUIDE_GROUPS["flags"]]
+    assert list(flags) == [0, 0, 1, 0]
+
+
+def test_the_quantiser_passes_gradient_only_while_training() -> None:
+    torch.manual_seed(0)
+    model = fsq.Tokenizers()
+    latents = torch.randn(2, 50, 64)
+    with fsq.straight_through():
+        model(latents)[0].square().mean().backward()
+    trained = model.tokenizer.quantizer.project_in.weight.grad
+    assert trained is not None and trained.abs().sum() > 0
+    model.zero_grad()
+    model(latents)[0].square().mean().backward()
+    plain = model.tokenizer.quantizer.project_in.weight.grad
+    assert plain is None or plain.abs().sum() == 0
+
+
+def test_codes_of_every_offset_and_their_hints_lie_on_the_songs_frames() -> None:
+    songs = _corpus(2)
+    torch.manual_seed(0)
+    model = fsq.Tokenizers().eval()
+    codes, hints = fsq.encode_all(model, songs, device="cpu")
+    assert codes[1].shape == (5, 99) and hints.shape == (5, 1000, 64)
+    row = songs.rows[1]
+    piece = songs.arrays["latents"][None, row.start + 3 : row.start + 3 + 50].float()
+    with torch.no_grad():
+        rebuilt, _, indices = model(piece)
+    assert torch.equal(indices[0].to(torch.int16), codes[1][3, :10])
+    torch.testing.assert_close(rebuilt[0], hints[3, row.start + 3 : row.start + 53].float(), atol=5e-3, rtol=5e-3)
+
+
+def test_joined_corpora_keep_every_song_on_its_own_frames() -> None:
+    first, second = _corpus(2), _corpus(3)
+    wanted = second.arrays["stems"][second.rows[1].stems["drums"]].clone()
+    joined = Corpus.join([first, second])
+    row = joined.rows[3]
+    assert len(joined.rows) == 5 and row.start == 1500
+    assert torch.equal(joined.arrays["stems"][row.stems["drums"]], wanted)
+
+
+def test_conditions_of_a_batch_hold_each_items_own_tokens_only() -> None:
+    torch.manual_seed(0)
+    model = dit.MiniDiT(100, torch.zeros(64), dit.Sizes(128, 192, 1, 128)).eval()
+    ids = torch.randint(0, 100, (2, 12))
+    lengths, lyric_lengths = torch.tensor([12, 5]), torch.tensor([4, 7])
+    lyrics = torch.randint(0, 100, (2, 8))
+    none = torch.zeros(0, 750, 64), torch.zeros(0, dtype=torch.bool)
+    with torch.no_grad():
+        both = model.condition(ids, lengths, lyrics, lyric_lengths, *none)
+        alone = model.condition(ids[1:, :5], lengths[1:], lyrics[1:, :7], lyric_lengths[1:], *none)
+    valid = 1 + 7 + 5
+    torch.testing.assert_close(both[1, :valid], alone[0, :valid], atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(both[1, valid:], both[1, : both.shape[1] - valid], atol=0, rtol=0)
+
+
+def test_every_task_gives_batches_whose_source_and_mask_fit() -> None:
+    songs = _corpus()
+    tokenizer = text.train_tokenizer(text.tokenizer_texts(songs), vocabulary=400)
+    hints = torch.zeros(5, len(songs.arrays["latents"]), 64, dtype=torch.float16)
+    sampler = dit.Sampler(songs, text.Prompts(songs, tokenizer, "cpu"), hints, torch.zeros(1, 64), [0, 1, 2, 3], 1)
+    for build in (sampler._repaint, sampler._complete, lambda n, f: sampler._track("lego", n, f)):
+        part = build(3, 100)
+        assert part["target"].shape == part["source"].shape == (3, 100, 64) and part["guide"].shape[1:] == (100, 78)
+    repaint = sampler._repaint(3, 100)
+    kept = repaint["mask"][..., 0] == 0
+    assert torch.equal(repaint["source"][kept], repaint["target"][kept]), "outside the window the source is given"
+    assert not repaint["source"][~kept].any(), "inside it is silent"
+    batch = sampler.draw(20, 100, 2)
+    assert len(batch.target) == len(batch.text[0]) == len(batch.lyrics[0]) and len(batch.references) == 2
+
+
+def test_the_learning_rate_warms_up_stays_and_falls() -> None:
+    rates = [loop.learning_rate(1.0, f, s, warmup_steps=10) for f, s in ((0, 0), (0.2, 100), (0.7, 300), (1, 500))]
+    assert rates[0] == pytest.approx(0.1) and rates[1] == 1.0 and 0.02 < rates[2] < 1.0 and rates[3] < 0.03
+
+
+class SineSynth:
+    """Renders every note as a decaying sine, so that the recipe runs where no soundfont is installed."""
+
+    def __init__(self, soundfont: str) -> None:
+        pass
+
+    def render(self, song) -> dict[str, np.ndarray]:  # type: ignore[no-untyped-def]
+        size = int(song.plan.duration_s * 48000)
+        stems: dict[str, np.ndarray] = {}
+        for track in song.tracks:
+            audio = np.zeros(size, np.float32)
+            for note in track.notes[:40]:
+                start = int(note.start_beat * 60 / song.plan.bpm * 48000)
+                time = np.arange(min(9600, max(0, size - start))) / 48000
+                hz = 440 * 2 ** ((note.pitch - 69) / 12)
+                audio[start : start + len(time)] += 0.1 * np.sin(2 * np.pi * hz * time) * np.exp(-8 * time)
+            both = np.stack([audio, audio])
+            stems[track.track_class] = stems.get(track.track_class, 0) + both
+        return stems
+
+
+def test_the_quick_recipe_makes_checkpoints_that_play(tmp_path, monkeypatch) -> None:  # type: ignore[no-untyped-def]
+    monkeypatch.setattr(corpus_room, "Synth", SineSynth)
+    settings = pipeline.Settings.quick_run(tmp_path / "work", tmp_path / "out", tmp_path / "none.sf3")
+    pipeline.run(settings, [])
+    mini = tmp_path / "out" / pipeline.MINI
+    assert json.loads((mini / "acestep_like.json").read_text())["guide_version"] == 1
+    assert "sha256" in (tmp_path / "out" / "MODEL_CARD.md").read_text()
+
+    from acestep_like import AceStepHandler, GenerationConfig, GenerationParams, generate_music
+
+    handler = AceStepHandler.from_pretrained(str(mini))
+    params = GenerationParams(caption="rock", bpm=120, duration=10, inference_steps=2, thinking=False, seed=3)
+    result = generate_music(handler, None, params, GenerationConfig(batch_size=1))
+    assert result.success, result.error
+    assert result.audios[0].tensor.shape == (2, 480000) and torch.isfinite(result.audios[0].tensor).all()
