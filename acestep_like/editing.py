@@ -258,18 +258,36 @@ def complete(
     tracks: str | Sequence[str],
     caption: str,
     *,
+    keep_source: bool = True,
     config: GenerationConfig | None = None,
     save_dir: str | Path | None = None,
     **options: Any,
 ) -> GenerationResult:
-    """The source with the named tracks added, made anew as a whole.
+    """The source with the named tracks added.
 
     Args:
         tracks: one or several of `tasks.TRACK_NAMES`.
+        keep_source: the model makes the whole anew; True takes from it only what goes beyond the source and adds that
+            to the source itself, whose own samples stay in the sum (`extra_outputs["added"]`, one an item, is the
+            other part; a sum beyond full scale is lowered as a whole). False answers the model's whole.
     """
+    from acestep_like.audio.level import peak_normalize
+    from acestep_like.audio.separation import added_part
+
     instruction = build_instruction("complete", read_tracks(tracks))
     fields = edit_fields(dit_handler, options, caption=caption, instruction=instruction)
-    result = run_whole(dit_handler, "complete", loaded_source(source), fields, one_item(config), options)
+    if keep_source:
+        fields["enable_normalization"] = False  # source and whole are compared at their own levels
+    base = loaded_source(source)
+    result = run_whole(dit_handler, "complete", base, fields, one_item(config), options)
+    if keep_source:
+        added = [added_part(audio.tensor, base.tensor) for audio in result.audios]
+        sums = [base.tensor + part for part in added]
+        result.audios = [
+            derived_audio(audio, peak_normalize(total) if float(total.abs().max()) > 1 else total, keep_source=True)
+            for audio, total in zip(result.audios, sums, strict=True)
+        ]
+        result.extra_outputs["added"] = added
     return save_derived(dit_handler, result, config, save_dir)
 
 

@@ -184,6 +184,17 @@ def test_lego_offers_the_track_alone_and_the_mix(dit) -> None:
     assert float(loud.audios[1].tensor.abs().max()) <= 1
 
 
+def test_complete_keeps_the_source_in_the_sum(dit) -> None:
+    dit.gain = 0.2
+    source = mix(2.0)[0] * 0.5
+    result = editing.complete(dit, (source, RATE), "bass", "deep")
+    (added,) = result.extra_outputs["added"]
+    assert torch.equal(result.audios[0].tensor, source + added)
+    anew = editing.complete(dit, (source, RATE), "bass", "deep", keep_source=False, seed=result.audios[0].seed)
+    assert not torch.equal(anew.audios[0].tensor, result.audios[0].tensor)
+    assert anew.audios[0].key != result.audios[0].key
+
+
 def test_lineage_runs_through_a_chain_without_the_disk(dit, song) -> None:
     stem = editing.extract(dit, song, "drums").audios[0]
     both = editing.lego(dit, stem, "bass", "round bass").audios[1]

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from acestep_like.audio.agreement import agreement
-from acestep_like.audio.separation import exact_residual, mask_stems
+from acestep_like.audio.separation import added_part, exact_residual, mask_stems
 
 RATE = 48000
 
@@ -79,3 +79,10 @@ def test_agreement_falls_as_a_song_gives_way_to_another() -> None:
     song, other = notes(220, 1), notes(247, 9)
     values = [agreement(song, (1 - k) * song + k * other, RATE).similarity for k in (0, 0.3, 0.6, 1)]
     assert values == sorted(values, reverse=True)
+
+
+def test_what_a_whole_has_beyond_its_source_is_found() -> None:
+    given, new = notes(110, 1), notes(1760, 2)
+    added = added_part(scrambled(given) + new, given)
+    assert si_sdr(added, new) > 3
+    assert float(added_part(given, given).abs().max()) < 1e-4

@@ -39,6 +39,20 @@ def mask_stems(mix: torch.Tensor, estimates: Sequence[torch.Tensor]) -> list[tor
     ]
 
 
+def added_part(whole: torch.Tensor, source: torch.Tensor) -> torch.Tensor:
+    """What a newly made whole [2, n] has beyond the source [2, N] that it was made from, [2, N].
+
+    Each cell keeps the magnitude by which the whole exceeds the source, with the whole's phase.
+    """
+    length = source.shape[-1]
+    fitted = torch.nn.functional.pad(whole, (0, max(0, length - whole.shape[-1])))[..., :length].float()
+    made = _spectrum(fitted)
+    magnitude = made.abs()
+    beyond = (magnitude - _spectrum(source).abs()).clamp(min=0)
+    window = torch.hann_window(_N_FFT, device=source.device)
+    return torch.istft(made * (beyond / (magnitude + 1e-8)), _N_FFT, _HOP, window=window, length=length)
+
+
 def exact_residual(
     mix: torch.Tensor, stems: Sequence[torch.Tensor]
 ) -> tuple[torch.Tensor, list[torch.Tensor], torch.Tensor]:
