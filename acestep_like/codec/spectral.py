@@ -29,6 +29,7 @@ _ENCODE_TILE_S = 20
 _NET_TILE = 256  # latents whose picture is predicted at once
 _BLOCK_FRAMES = 256  # spectral frames whose phases are found together: they fit the cache of a core
 _LOOKAHEAD_FRAMES = 16
+_LOUDEST = 8.5  # log magnitude; a full-scale sinusoid has 6.9, so that odd latents cannot overflow
 
 
 @dataclass(frozen=True)
@@ -257,7 +258,7 @@ class SpectralAutoencoder(ModelMixin, ConfigMixin):
         out = torch.zeros(2, hop * (frames - 1) + n_fft, device=window.device)
         stream = phase.PhaseStream(window, hop, self.config.griffin_lim_iterations)
         for block in blocks:
-            magnitude = (block.log_magnitude.exp() - dsp.MAGNITUDE_FLOOR).clamp(min=0.0)
+            magnitude = (block.log_magnitude.clamp(max=_LOUDEST).exp() - dsp.MAGNITUDE_FLOOR).clamp(min=0.0)
             mono = stream.push(magnitude, len(magnitude) - block.frames)
             stereo = self.stereo.spread(mono, block.pan, block.coherence)
             part = dsp.overlap_add(torch.fft.irfft(stereo, n=n_fft) * window, hop)
