@@ -11,9 +11,10 @@ import torch
 from acestep_like.diffusion.guide import FLAG_OF, GUIDE_CHANNELS, GUIDE_GROUPS, build_guide, hide_parts
 from acestep_like.music import Chord, parse_keyscale
 from acestep_like.songplan import ChordSpan, Section, SongPlan
+from acestep_like.training import batches, dit, fsq, loop, pipeline, text
 from acestep_like.training import corpus as corpus_room
-from acestep_like.training import dit, fsq, loop, pipeline, text
 from acestep_like.training.data import Corpus, SongRow
+from acestep_like.training.settings import MINI, Settings
 
 PLAN = SongPlan(
     20.0, 120, "4", parse_keyscale("A minor"),
@@ -131,7 +132,7 @@ def test_every_task_gives_batches_whose_source_and_mask_fit() -> None:
     songs = _corpus()
     tokenizer = text.train_tokenizer(text.tokenizer_texts(songs), vocabulary=400)
     hints = torch.zeros(5, len(songs.arrays["latents"]), 64, dtype=torch.float16)
-    sampler = dit.Sampler(songs, text.Prompts(songs, tokenizer, "cpu"), hints, torch.zeros(1, 64), [0, 1, 2, 3], 1)
+    sampler = batches.Sampler(songs, text.Prompts(songs, tokenizer, "cpu"), hints, torch.zeros(1, 64), [0, 1, 2, 3], 1)
     for build in (sampler._repaint, sampler._complete, lambda n, f: sampler._track("lego", n, f)):
         part = build(3, 100)
         assert part["target"].shape == part["source"].shape == (3, 100, 64) and part["guide"].shape[1:] == (100, 78)
@@ -171,9 +172,9 @@ class SineSynth:
 
 def test_the_quick_recipe_makes_checkpoints_that_play(tmp_path, monkeypatch) -> None:  # type: ignore[no-untyped-def]
     monkeypatch.setattr(corpus_room, "Synth", SineSynth)
-    settings = pipeline.Settings.quick_run(tmp_path / "work", tmp_path / "out", tmp_path / "none.sf3")
+    settings = Settings.quick_run(tmp_path / "work", tmp_path / "out", tmp_path / "none.sf3")
     pipeline.run(settings, [])
-    mini = tmp_path / "out" / pipeline.MINI
+    mini = tmp_path / "out" / MINI
     assert json.loads((mini / "acestep_like.json").read_text())["guide_version"] == 1
     assert "sha256" in (tmp_path / "out" / "MODEL_CARD.md").read_text()
 

@@ -36,7 +36,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--songs", type=int, default=6000)
     for stage in ("corpus", "codec", "evaluator", "tokenizer", "text", "dit", "lm"):
         parser.add_argument(f"--{stage}-minutes", type=float, default=None)
-    parser.add_argument("--total-minutes", type=float, default=None, help="let the DiT use what the rest leaves of these")
+    parser.add_argument("--total-minutes", type=float, default=None, help="let the DiT use what the others leave")
     parser.add_argument("--batch", type=int, default=512, help="items in a batch of the DiT")
     parser.add_argument("--waves", type=int, default=700, help="songs kept as audio for the codec's decoder")
     parser.add_argument("--start", type=Path, default=None, help="a finished acestep-mini folder to go on from")
@@ -52,17 +52,18 @@ def main(arguments: list[str] | None = None) -> int:
     import torch
 
     from acestep_like.training import pipeline
+    from acestep_like.training.settings import Settings
 
     if options.quick:
-        settings = pipeline.Settings.quick_run(options.work, options.out, _soundfont(options.soundfont))
+        settings = Settings.quick_run(options.work, options.out, _soundfont(options.soundfont))
     else:
-        known = {field.name for field in dataclasses.fields(pipeline.Settings)}
+        known = {field.name for field in dataclasses.fields(Settings)}
         values = {k: v for k, v in vars(options).items() if k in known and v is not None}
         if options.song_s:
             values["song_s"] = tuple(options.song_s)
         values["soundfont"] = _soundfont(options.soundfont)
         values["device"] = options.device or ("cuda" if torch.cuda.is_available() else "cpu")
-        settings = pipeline.Settings(**values)
+        settings = Settings(**values)
     if options.stage:
         stages = options.stage.split(",")
         if not set(stages) <= set(pipeline.STAGES):

@@ -14,20 +14,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
 from diffusers import AceStepTransformer1DModel
 from diffusers.pipelines.ace_step.modeling_ace_step import AceStepConditionEncoder
 from torch import nn
 from transformers import Qwen3Config, Qwen3Model
 
 from acestep_like.diffusion.guide import FLAG_OF, GROUPS_OF, GUIDE_CHANNELS, GUIDE_GROUPS, NULL_PARTS
+from acestep_like.training.batches import CHANNELS, SMALL_BATCH, TIMBRE_FRAMES, Batch, Sampler
 from acestep_like.training.data import Corpus
 from acestep_like.training.loop import Average, Budget, Meter, learning_rate, mixed_precision
 from acestep_like.training.text import Prompts
 
-CHANNELS = 64
-TIMBRE_FRAMES = 750
-_TEXT_WIDTH = 192
+TEXT_WIDTH = 192
 
 
 @dataclass(frozen=True)
@@ -62,7 +60,7 @@ class MiniDiT(nn.Module):
         self.condition_encoder = AceStepConditionEncoder(
             hidden_size=sizes.width,
             intermediate_size=sizes.encoder_intermediate,
-            text_hidden_dim=_TEXT_WIDTH,
+            text_hidden_dim=TEXT_WIDTH,
             timbre_hidden_dim=CHANNELS,
             num_lyric_encoder_hidden_layers=1,
             num_timbre_encoder_hidden_layers=2,
@@ -73,7 +71,7 @@ class MiniDiT(nn.Module):
         self.text_encoder = Qwen3Model(
             Qwen3Config(
                 vocab_size=vocabulary,
-                hidden_size=_TEXT_WIDTH,
+                hidden_size=TEXT_WIDTH,
                 intermediate_size=512,
                 num_hidden_layers=2,
                 num_attention_heads=4,
@@ -143,235 +141,6 @@ class MiniDiT(nn.Module):
         return torch.cat([given, silent.expand(batch - len(given), -1, -1).to(given.dtype)])
 
 
-@dataclass
-class Batch:
-    """One training batch on the device; the first rows are the text2music items."""
-
-    target: torch.Tensor
-    source: torch.Tensor
-    mask: torch.Tensor
-    guide: torch.Tensor
-    text: tuple[torch.Tensor, torch.Tensor]
-    lyrics: tuple[torch.Tensor, torch.Tensor]
-    references: torch.Tensor
-    has_reference: torch.Tensor
-
-
-SHARES = {"text2music": 0.60, "repaint": 0.12, "lego": 0.09, "extract": 0.10, "complete": 0.09}
-_SMALL_BATCH = 64
-"""Below this a batch holds text2music and one other task, drawn anew for each."""
-
-
-class Sampler:
-    """Draws training batches of all tasks from a corpus that lies on the device."""
-
-    def __init__(
-        self,
-        corpus: Corpus,
-        prompts: Prompts,
-        hints: torch.Tensor | None,
-        silence: torch.Tensor,
-        songs: list[int],
-        seed: int,
-    ) -> None:
-        self.arrays, self.prompts, self.hints = corpus.arrays, prompts, hints
-        device = corpus.arrays["latents"].device
-        self.device, self.silence = device, silence.to(device)
-        self.generator = torch.Generator(device).manual_seed(seed)
-        self.start = torch.tensor([row.start for row in corpus.rows], device=device)
-        self.frames = torch.tensor([row.frames for row in corpus.rows], device=device)
-        self.bar_frames = torch.tensor([row.bar_s * 25 for row in corpus.rows], device=device)
-        self.songs = torch.tensor(songs, device=device)
-        styles = sorted({row.style for row in corpus.rows})
-        by_style = [[i for i in songs if corpus.rows[i].style == style] or songs for style in styles]
-        width = max(len(group) for group in by_style)
-        self.same_style = torch.tensor([(group * width)[:width] for group in by_style], device=device)
-        self.style = torch.tensor([styles.index(row.style) for row in corpus.rows], device=device)
-        chosen = set(songs)
-        tracks = [(i, name, row.stems[name]) for i, row in enumerate(corpus.rows) for name in row.stems]
-        self.track_row = torch.tensor([k for k, t in enumerate(tracks) if t[0] in chosen], device=device)
-        self.track_song = torch.tensor([t[0] for t in tracks], device=device)
-        self.track_start = torch.tensor([t[2] for t in tracks], device=device)
-        self.partial_song = torch.tensor(
-            [i for i, row in enumerate(corpus.rows) if row.partial and i in chosen], device=device
-        )
-        self.partial_start = torch.tensor([(row.partial or (0, []))[0] for row in corpus.rows], device=device)
-
-    def _uniform(self, *shape: int) -> torch.Tensor:
-        return torch.rand(*shape, device=self.device, generator=self.generator)
-
-    def _choice(self, values: torch.Tensor, count: int) -> torch.Tensor:
-        return values[(self._uniform(count) * len(values)).long()]
-
-    def _crop(self, songs: torch.Tensor, frames: int) -> torch.Tensor:
-        """First frame of a crop within each song: the song's start, a bar line, or anywhere."""
-        room = (self.frames[songs] - frames).clamp(min=0)
-        anywhere = (self._uniform(len(songs)) * (room + 1)).long()
-        bar = self.bar_frames[songs]
-        on_bar = ((self._uniform(len(songs)) * (room / bar + 1)).floor() * bar).round().long().clamp(max=room)
-        kind = self._uniform(len(songs))
-        return torch.where(kind < 0.2, torch.zeros_like(anywhere), torch.where(kind < 0.5, on_bar, anywhere))
-
-    def _gather(self, name: str, first: torch.Tensor, frames: int) -> torch.Tensor:
-        array = self.arrays[name]
-        index = first[:, None] + torch.arange(frames, device=self.device)
-        return array[index.clamp(max=len(array) - 1)].float()
-
-    def _hints(self, songs: torch.Tensor, first: torch.Tensor, frames: int) -> torch.Tensor:
-        """Detokenized codes whose grid starts at the crop."""
-        assert self.hints is not None
-        offset = first % 5
-        index = self.start[songs] + first
-        index = index[:, None] + torch.arange(frames, device=self.device)
-        return self.hints[offset[:, None], index.clamp(max=self.hints.shape[1] - 1)].float()
-
-    def _variant(self, table: tuple[torch.Tensor, torch.Tensor], rows: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        pick = (self._uniform(len(rows)) * table[0].shape[1]).long()
-        return table[0][rows, pick], table[1][rows, pick]
-
-    def _hide(self, guide: torch.Tensor, part: str, keep: torch.Tensor) -> None:
-        keep = keep.to(guide)[:, None, None]
-        for group in GROUPS_OF[part]:
-            guide[:, :, GUIDE_GROUPS[group]] *= keep
-        flag = GUIDE_GROUPS["flags"].start + FLAG_OF[part]
-        guide[:, :, flag : flag + 1] *= keep
-
-    def _counts(self, batch: int) -> dict[str, int]:
-        """Items of each task but text2music."""
-        others = {task: share for task, share in SHARES.items() if task != "text2music"}
-        if not len(self.track_row):
-            others = {"repaint": others["repaint"]}
-        if batch >= _SMALL_BATCH:
-            return {task: int(batch * share) for task, share in others.items()}
-        weights = torch.tensor(list(others.values()))
-        pick = int((self._uniform(1).cpu() * weights.sum() > weights.cumsum(0)).sum())
-        return {list(others)[pick]: max(1, round(batch * float(weights.sum()) * 0.75))}
-
-    def draw(self, batch: int, frames: int, references: int) -> Batch:
-        """A batch of crops of `frames` latent frames; the first `references` items get a timbre reference."""
-        counts = self._counts(batch)
-        plain = batch - sum(counts.values())
-        codes = plain // 2 if self.hints is not None else 0
-        parts = [self._text2music(plain - codes, frames)]
-        if codes:
-            parts.append(self._with_codes(codes, frames))
-        builders = {
-            "repaint": self._repaint,
-            "lego": lambda n, f: self._track("lego", n, f),
-            "extract": lambda n, f: self._track("extract", n, f),
-            "complete": self._complete,
-        }
-        parts += [builders[task](count, frames) for task, count in counts.items() if count]
-        songs = torch.cat([part["songs"] for part in parts])
-        guide = torch.cat([part["guide"] for part in parts])
-        size = len(songs)
-        for part, dropout in (("chord", 0.25), ("key", 0.3), ("section", 0.3), ("grid", 0.05)):
-            self._hide(guide, part, self._uniform(size) > dropout)
-        lyric_rows, lyric_lengths = self.prompts.lyrics
-        blank = (self._uniform(size) < 0.1).long()
-        referenced = min(references, plain)
-        return Batch(
-            target=torch.cat([part["target"] for part in parts]),
-            source=torch.cat([part["source"] for part in parts]),
-            mask=torch.cat([part["mask"] for part in parts]),
-            guide=guide,
-            text=(torch.cat([part["text"][0] for part in parts]), torch.cat([part["text"][1] for part in parts])),
-            lyrics=(lyric_rows[songs, blank], lyric_lengths[songs, blank]),
-            references=self._references(songs[:referenced]),
-            has_reference=self._uniform(referenced) < 0.9,
-        )
-
-    def _references(self, songs: torch.Tensor) -> torch.Tensor:
-        """Three pieces of a third of the reference length, from anywhere in each song."""
-        if not len(songs):
-            return torch.zeros(0, TIMBRE_FRAMES, CHANNELS, device=self.device)
-        pieces = [
-            self._gather("latents", self.start[songs] + self._crop(songs, TIMBRE_FRAMES // 3), TIMBRE_FRAMES // 3)
-            for _ in range(3)
-        ]
-        return torch.cat(pieces, dim=1)
-
-    def _silence(self, count: int, frames: int) -> torch.Tensor:
-        return self.silence.expand(count, frames, -1)
-
-    def _base(self, songs: torch.Tensor, first: torch.Tensor, frames: int) -> dict:
-        return {
-            "songs": songs,
-            "guide": self._gather("guide", self.start[songs] + first, frames),
-            "mask": torch.ones(len(songs), frames, 1, device=self.device),
-        }
-
-    def _text2music(self, count: int, frames: int) -> dict:
-        songs = self._choice(self.songs, count)
-        first = self._crop(songs, frames)
-        part = self._base(songs, first, frames)
-        part["target"] = self._gather("latents", self.start[songs] + first, frames)
-        part["source"] = self._silence(count, frames)
-        part["text"] = self._variant(self.prompts.song["text2music"], songs)
-        return part
-
-    def _with_codes(self, count: int, frames: int) -> dict:
-        """Items with hints. Half are covers: the codes are the song's own and the guide is mostly hidden, so they
-        must carry the structure. The other half keep the guide, and half of those get codes from elsewhere in the
-        song or from another song of the style, so that codes give texture and never fight tempo and chords."""
-        songs = self._choice(self.songs, count)
-        first = self._crop(songs, frames)
-        part = self._base(songs, first, frames)
-        part["target"] = self._gather("latents", self.start[songs] + first, frames)
-        kind = self._uniform(count)
-        style_rows = self.same_style[self.style[songs]]
-        other = style_rows.gather(1, (self._uniform(count, 1) * style_rows.shape[1]).long())[:, 0]
-        donor = torch.where(kind > 0.88, other, songs)
-        elsewhere = self._crop(donor, frames)
-        foreign = kind > 0.76
-        part["source"] = self._hints(donor, torch.where(foreign, elsewhere, first), frames)
-        cover = kind < 0.5
-        for name, dropout in (("grid", 0.75), ("chord", 0.85), ("key", 0.7), ("section", 0.8)):
-            self._hide(part["guide"], name, ~(cover & (self._uniform(count) < dropout)))
-        part["text"] = self._variant(self.prompts.song["cover"], songs)
-        return part
-
-    def _repaint(self, count: int, frames: int) -> dict:
-        songs = self._choice(self.songs, count)
-        first = self._crop(songs, frames)
-        part = self._base(songs, first, frames)
-        target = self._gather("latents", self.start[songs] + first, frames)
-        length = (0.15 + 0.7 * self._uniform(count)) * frames
-        begin = (self._uniform(count) * 1.3 - 0.15) * (frames - length)
-        time = torch.arange(frames, device=self.device)[None]
-        window = (time >= begin[:, None]) & (time < (begin + length)[:, None])
-        mask = window[..., None].float()
-        part["target"], part["mask"] = target, mask
-        part["source"] = torch.where(window[..., None], self._silence(count, frames), target)
-        part["text"] = self._variant(self.prompts.song["repaint"], songs)
-        return part
-
-    def _track(self, task: str, count: int, frames: int) -> dict:
-        rows = self._choice(self.track_row, count)
-        songs = self.track_song[rows]
-        first = self._crop(songs, frames)
-        part = self._base(songs, first, frames)
-        part["target"] = self._gather("stems", self.track_start[rows] + first, frames)
-        if task == "lego":
-            part["source"] = self._gather("backing", self.track_start[rows] + first, frames)
-        else:
-            part["source"] = self._gather("latents", self.start[songs] + first, frames)
-            # Callers of extract rarely know tempo or chords; the source tells them anyway.
-            for name in ("grid", "chord", "key", "section"):
-                self._hide(part["guide"], name, self._uniform(count) < 0.2)
-        part["text"] = self._variant(self.prompts.track[task], rows)
-        return part
-
-    def _complete(self, count: int, frames: int) -> dict:
-        songs = self._choice(self.partial_song, count)
-        first = self._crop(songs, frames)
-        part = self._base(songs, first, frames)
-        part["target"] = self._gather("latents", self.start[songs] + first, frames)
-        part["source"] = self._gather("partial", self.partial_start[songs] + first, frames)
-        part["text"] = self._variant(self.prompts.song["complete"], songs)
-        return part
-
-
 def velocity_loss(
     model: MiniDiT,
     transformer: Callable[..., tuple[torch.Tensor]],
@@ -436,7 +205,7 @@ class DiTTraining:
         torch.manual_seed(0)
         torch.set_float32_matmul_precision("high")
         self.plan, self.device, self.model = plan, device, model.to(device).train()
-        self.average = Average(self.model, 0.9995 if plan.batch >= _SMALL_BATCH else 0.998)
+        self.average = Average(self.model, 0.9995 if plan.batch >= SMALL_BATCH else 0.998)
         rows = corpus.rows
         silence = model.condition_encoder.silence_latent[:, 0].detach()
         training = [i for i in range(len(rows)) if i % 50 != 49]
@@ -444,9 +213,7 @@ class DiTTraining:
         self.sampler = Sampler(corpus, prompts, None, silence, training, seed=1)
         self.judge = Sampler(corpus, prompts, None, silence, held_out, seed=2)
         self.generator = torch.Generator(device).manual_seed(3)
-        self.transformer = (
-            torch.compile(model.transformer, dynamic=False) if plan.compiled else model.transformer
-        )
+        self.transformer = torch.compile(model.transformer, dynamic=False) if plan.compiled else model.transformer
         self.optimizer = torch.optim.AdamW(
             model.parameters(), lr=plan.peak_rate, betas=(0.9, 0.98), weight_decay=0.01,
             fused=torch.device(device).type == "cuda",
@@ -486,9 +253,7 @@ class DiTTraining:
         plan = self.plan
         items, frames = (max(2, plan.batch // 3), self.long_frames) if step % 4 == 3 else (plan.batch, self.frames)
         references = max(1, items // 10) if step % plan.reference_every == 0 else 0
-        loss = velocity_loss(
-            self.model, self.transformer, self.sampler.draw(items, frames, references), self.generator
-        )
+        loss = velocity_loss(self.model, self.transformer, self.sampler.draw(items, frames, references), self.generator)
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(
                 plan.peak_rate, self.budget.fraction, step, warmup_steps=plan.warmup_steps, flat=0.3
@@ -540,60 +305,3 @@ def train_dit(
             checkpoint(training)
             saved_s = budget.elapsed_s
     return training.average.module  # type: ignore[return-value]
-
-
-def warm_up_text_encoder(
-    model: MiniDiT,
-    draw: Callable[[int], tuple[torch.Tensor, torch.Tensor, dict[str, torch.Tensor]]],
-    *,
-    minutes: float,
-    device: str,
-    steps: int | None = None,
-    batch: int = 256,
-    log: Callable[[str], None] = print,
-) -> dict[str, float]:
-    """Teach the text encoder its words before the DiT needs them: predict what a caption says from its last token.
-
-    `draw(n)` gives token ids [n, L], lengths [n] and targets by name: class indices [n] (int64, -1 = not said) or
-    multi-hot floats [n, k]. Answers the final running accuracy of each class target.
-    """
-    torch.manual_seed(5)
-    encoder = model.text_encoder.to(device)
-    _, _, example = draw(512)
-    widths = {
-        name: int(target.max()) + 1 if target.dtype == torch.int64 else target.shape[1]
-        for name, target in example.items()
-    }
-    heads = nn.ModuleDict({name: nn.Linear(_TEXT_WIDTH, max(width, 2) + 8) for name, width in widths.items()})
-    heads.to(device)
-    parameters = [*encoder.parameters(), *heads.parameters()]
-    optimizer = torch.optim.AdamW(parameters, lr=2e-3, betas=(0.9, 0.98), weight_decay=0.01)
-    budget = Budget(minutes, steps)
-    meter = Meter("text", budget, log, every=50 if steps is None else 5)
-    accuracy: dict[str, float] = {}
-    for step in budget:
-        ids, lengths, targets = draw(batch)
-        ids, lengths = ids.to(device), lengths.to(device)
-        with mixed_precision(device):
-            states = encoder(input_ids=ids.long()).last_hidden_state
-        last = states[torch.arange(len(ids), device=device), lengths - 1].float()
-        losses = {}
-        for name, target in targets.items():
-            target, logits = target.to(device), heads[name](last)
-            if target.dtype == torch.int64:
-                losses[name] = F.cross_entropy(logits, target, ignore_index=-1, reduction="sum") / len(target)
-                said = target >= 0
-                if step % 10 == 0 and bool(said.any()):
-                    right = float((logits.argmax(1)[said] == target[said]).float().mean())
-                    accuracy[name] = 0.8 * accuracy.get(name, right) + 0.2 * right
-            else:
-                losses[name] = 4 * F.binary_cross_entropy_with_logits(logits[:, : target.shape[1]], target)
-        for group in optimizer.param_groups:
-            group["lr"] = learning_rate(2e-3, budget.fraction, step, warmup_steps=30)
-        optimizer.zero_grad(set_to_none=True)
-        torch.stack(list(losses.values())).sum().backward()
-        nn.utils.clip_grad_norm_(parameters, 1.0)
-        optimizer.step()
-        meter.add(len(ids), **losses)
-    log("text: accuracy " + " ".join(f"{name} {value:.2f}" for name, value in accuracy.items()))
-    return accuracy

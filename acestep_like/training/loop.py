@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterator
 
 import torch
 
@@ -32,7 +32,7 @@ class Budget:
             return min(1.0, self.step / self.steps)
         return min(1.0, self.elapsed_s / (self.minutes * 60))
 
-    def __iter__(self) -> Iterable[int]:
+    def __iter__(self) -> Iterator[int]:
         while self.fraction < 1.0:
             yield self.step
             self.step += 1

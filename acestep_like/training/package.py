@@ -1,0 +1,98 @@
+"""The last stage: the checkpoint folders as they are shipped, in float16, with sidecar, index and model card."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from datetime import date
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from acestep_like.training.data import LATENT_RATE, SAMPLE_RATE, Corpus
+from acestep_like.training.settings import EVALUATOR, MINI, MINI_LM, Settings
+
+
+def sidecar(settings: Settings) -> dict[str, Any]:
+    """What a reader of the checkpoint must know beyond the stock configs."""
+    from acestep_like.diffusion.guide import GUIDE_VERSION
+
+    return {
+        "codec": "SpectralAutoencoder",
+        "guide_version": GUIDE_VERSION,
+        "guidance_mode": "cfg",
+        "max_duration_s": 240.0,
+        "tasks": ["text2music", "cover", "repaint", "lego", "extract", "complete"],
+        "defaults": {"inference_steps": 24, "shift": 1.5, "guidance_scale": 3.0},
+        "lm": MINI_LM,
+    }
+
+
+_INDEX = {
+    "_class_name": "AceStepPipeline",
+    "vae": ["acestep_like.codec.spectral", "SpectralAutoencoder"],
+    "text_encoder": ["transformers", "Qwen3Model"],
+    "tokenizer": ["transformers", "PreTrainedTokenizerFast"],
+    "transformer": ["diffusers", "AceStepTransformer1DModel"],
+    "condition_encoder": ["diffusers", "AceStepConditionEncoder"],
+    "audio_tokenizer": ["diffusers", "AceStepAudioTokenizer"],
+    "audio_token_detokenizer": ["diffusers", "AceStepAudioTokenDetokenizer"],
+    "scheduler": ["diffusers", "FlowMatchEulerDiscreteScheduler"],
+}
+
+
+def stage_package(settings: Settings) -> None:
+    """Assemble the checkpoint folders in float16, with sidecar, index and model card."""
+    from diffusers import FlowMatchEulerDiscreteScheduler
+
+    from acestep_like.codec.spectral import SpectralAutoencoder
+
+    work = settings.work
+    building = settings.out / f"{MINI}.tmp"
+    shutil.rmtree(building, ignore_errors=True)
+    building.mkdir(parents=True)
+    for name in ("transformer", "condition_encoder", "text_encoder", "tokenizer"):
+        shutil.copytree(work / "dit" / name, building / name)
+    for name in ("audio_tokenizer", "audio_token_detokenizer"):
+        shutil.copytree(work / "tokenizers" / name, building / name)
+    codec = work / ("codec" if (work / "codec" / "config.json").exists() else "codec-pca")
+    SpectralAutoencoder.from_pretrained(codec, low_cpu_mem_usage=False).half().save_pretrained(building / "vae")
+    FlowMatchEulerDiscreteScheduler(num_train_timesteps=1, shift=1.0).save_pretrained(building / "scheduler")
+    (building / "model_index.json").write_text(json.dumps(_INDEX, indent=2) + "\n")
+    (building / "acestep_like.json").write_text(json.dumps(sidecar(settings), indent=2) + "\n")
+    _replace(building, settings.out / MINI)
+    if (work / "evaluator" / "config.json").exists():
+        shutil.copytree(work / "evaluator", settings.out / EVALUATOR, dirs_exist_ok=True)
+    if (work / "lm" / "config.json").exists():
+        building = settings.out / f"{MINI_LM}.tmp"
+        shutil.rmtree(building, ignore_errors=True)
+        shutil.copytree(work / "lm", building, ignore=shutil.ignore_patterns("*.tmp", "state*", "*.pt"))
+        _replace(building, settings.out / MINI_LM)
+    write_card(settings)
+
+
+def _replace(building: Path, target: Path) -> None:
+    shutil.rmtree(target, ignore_errors=True)
+    os.replace(building, target)
+
+
+def write_card(settings: Settings) -> None:
+    """`MODEL_CARD.md`: what was trained on what, when, and the hash of every weight file."""
+    rows = Corpus.load_rows(settings.work / "corpus")
+    hours = sum(row.frames for row in rows) / LATENT_RATE / 3600
+    seeds = [row.seed for row in rows]
+    lines = [
+        "# The mini model",
+        "",
+        f"Trained {date.today().isoformat()} by `acestep_like.training` on {len(rows)} songs ({hours:.1f} h, seeds"
+        f" {min(seeds)} to {max(seeds)}, sample rate {SAMPLE_RATE} Hz) that the recipe composed and rendered itself.",
+        f"Device: {settings.device}. Minutes: corpus {settings.corpus_minutes}, codec {settings.codec_minutes},"
+        f" tokenizer {settings.tokenizer_minutes}, DiT {settings.dit_minutes}, LM {settings.lm_minutes}.",
+        "",
+        "| file | sha256 |",
+        "|---|---|",
+    ]
+    for path in sorted(settings.out.glob("*/**/*.safetensors")):
+        lines.append(f"| {path.relative_to(settings.out)} | {sha256(path.read_bytes()).hexdigest()} |")
+    (settings.out / "MODEL_CARD.md").write_text("\n".join(lines) + "\n")

@@ -1,0 +1,60 @@
+"""The settings of one run of the recipe."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+MINI, MINI_LM, EVALUATOR = "acestep-mini", "acestep-mini-5Hz-lm", "acestep-mini-evaluator"
+"""Names of the finished folders."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """One run of the recipe. Minutes are the time budgets of the stages."""
+
+    work: Path
+    out: Path
+    soundfont: Path
+    device: str = "cpu"
+    workers: int = 0
+    songs: int = 6000
+    first_song: int = 0
+    """Index of the first song in the training split: several runs can build parts of one corpus."""
+    corpus_minutes: float = 4.0
+    codec_minutes: float = 8.0
+    tokenizer_minutes: float = 2.0
+    text_minutes: float = 0.7
+    dit_minutes: float = 12.0
+    lm_minutes: float = 9.0
+    lm_words: int = 2000
+    """Songs that the language model reads but nobody renders."""
+    evaluator_minutes: float = 2.5
+    evaluator_songs: int = 3000
+    waves: int = 700
+    shards: int = 1
+    song_s: tuple[float, float] | None = None
+    """Bounds of the songs' lengths in seconds; None lets the composer choose (40 to 64)."""
+    stem_share: float = 0.4
+    batch: int = 512
+    compiled: bool = False
+    quick: bool = False
+    total_minutes: float | None = None
+    """When set, the DiT trains until about a minute before so much time has passed since the start."""
+    start: Path | None = None
+    """A finished `acestep-mini` folder to go on from: its codec and codes stay, the DiT trains further."""
+
+    @staticmethod
+    def quick_run(work: Path, out: Path, soundfont: Path) -> Settings:
+        """The whole recipe in about a minute on a CPU: proves that it runs, not that it learns."""
+        return Settings(work, out, soundfont, songs=4, waves=4, batch=8, quick=True)
+
+    def steps(self, count: int) -> int | None:
+        """A fixed small number of steps in the quick mode, else None (the minutes decide)."""
+        return count if self.quick else None
+
+
+def log(line: str) -> None:
+    """One line with the clock, flushed, so that a log file can be followed."""
+    print(f"[{time.strftime('%H:%M:%S')}] {line}", flush=True)

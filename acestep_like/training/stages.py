@@ -1,0 +1,406 @@
+"""The training stages of the recipe, each a function from files in the work folder to files in the work folder.
+
+    corpus      songs -> latents, guides, labels, texts; the first mixes as waves
+    codec       waves -> the codec's decoder
+    tokenizer   latents -> audio tokenizer and detokenizer, codes and hints of all songs
+    dit         latents, hints, texts -> transformer, condition encoder, text encoder
+    lm          texts, codes -> the 5 Hz language model
+    evaluator   waves -> the evaluator
+
+A stage whose result exists is skipped, so that a run resumes where it stopped.
+"""
+
+from __future__ import annotations
+
+import multiprocessing as mp
+import os
+import pickle
+import random
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from acestep_like.training.data import (
+    HOP,
+    LATENT_RATE,
+    SAMPLE_RATE,
+    Corpus,
+    SongRow,
+    build_corpus,
+    describe,
+    render_songs,
+)
+from acestep_like.training.settings import Settings, log
+
+# Chosen so that everything in `checkpoints/` stays under 40 MB in float16.
+CODEC_WIDTH = 192
+LM_LAYERS = 4
+_WORDY_MIX = {
+    "generate": 0.28, "unconditional": 0.03, "understand": 0.24, "plan": 0.20, "inspire": 0.12, "format": 0.13,
+}  # fmt: skip
+
+
+def _load_codec(settings: Settings, trained: bool = False) -> Any:
+    from acestep_like.codec.spectral import SpectralAutoencoder
+
+    folder = settings.work / ("codec" if trained else "codec-pca")
+    return SpectralAutoencoder.from_pretrained(folder, low_cpu_mem_usage=False).to(settings.device).eval()
+
+
+def _split(settings: Settings) -> list[int]:
+    from acestep_like.training.corpus import SPLITS
+
+    return list(SPLITS["train"][settings.first_song : settings.first_song + settings.songs])
+
+
+def stage_pca(settings: Settings) -> None:
+    """Fit the codec's linear parts on a few songs, or take those of the model to go on from."""
+    target = settings.work / "codec-pca"
+    if target.exists():
+        return
+    if settings.start is not None:
+        shutil.copytree(settings.start / "vae", target)
+        return
+    from acestep_like.training import corpus
+    from acestep_like.training.codec import fit_pca
+
+    count, seconds = (2, 10.0) if settings.quick else (160, 48.0)
+    seeds = list(corpus.SPLITS["train"][-count:])
+
+    def clips() -> Any:
+        for item in render_songs(
+            str(settings.soundfont), seeds, workers=settings.workers, minutes=3, span_s=(seconds, seconds)
+        ):
+            dry = {k: torch.from_numpy(a).to(settings.device).float() * s for k, (a, s) in item.stems.items()}
+            mixed = corpus.mix(dry, item.song)
+            yield mixed.mix
+            if item.row.seed % 10 == 0:
+                yield next(iter(mixed.stems.values()))
+
+    model = fit_pca(clips(), device=settings.device, log=log, decoder_width=CODEC_WIDTH)
+    model.save_pretrained(settings.work / "codec-pca.tmp")
+    os.replace(settings.work / "codec-pca.tmp", target)
+
+
+def stage_corpus(settings: Settings) -> None:
+    """Render, mix, encode and describe the training songs."""
+    if (settings.work / "corpus" / "rows.json").exists():
+        return
+    corpus = _build_shard(settings, 0) if settings.shards == 1 else _build_shards(settings)
+    corpus.save(settings.work / "corpus")
+    (settings.work / "waves" / "complete").touch()
+
+
+def _build_shard(settings: Settings, shard: int) -> Corpus:
+    """The songs of one shard; the first shard also keeps waves for the codec and clips for the evaluator."""
+    from acestep_like.training.evaluator import ClipStore
+
+    codec = _load_codec(settings)
+
+    def encode(audio: torch.Tensor) -> torch.Tensor:
+        return codec.encode(audio).latent_dist.mode().transpose(1, 2)
+
+    clips = ClipStore()
+
+    def observe(song: Any, mixed: Any) -> None:
+        if shard == 0 and len(clips.rows) < settings.evaluator_songs:
+            clips.add(song, mixed.mix, mixed.stems)
+
+    rendered = render_songs(
+        str(settings.soundfont),
+        _split(settings)[shard :: settings.shards],
+        workers=settings.workers // settings.shards,
+        minutes=settings.corpus_minutes,
+        span_s=(14.0, 15.0) if settings.quick else settings.song_s,
+    )
+    corpus = build_corpus(
+        rendered,
+        encode,
+        device=settings.device,
+        stem_share=1.0 if settings.quick else settings.stem_share,
+        keep_waves=(settings.work / "waves", settings.waves) if shard == 0 else None,
+        observe=observe,
+        log=log,
+    )
+    if shard == 0:
+        with (settings.work / "clips.pkl").open("wb") as file:
+            pickle.dump(clips, file)
+    return corpus
+
+
+def _corpus_shard_process(settings: Settings, shard: int) -> None:
+    _build_shard(settings, shard).save(settings.work / f"corpus-{shard}")
+
+
+def _build_shards(settings: Settings) -> Corpus:
+    """Mixing and encoding in several processes, since one cannot keep up with sixteen renderers."""
+    context = mp.get_context("spawn")
+    processes = [
+        context.Process(target=_corpus_shard_process, args=(settings, shard)) for shard in range(settings.shards)
+    ]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+    failed = [shard for shard, process in enumerate(processes) if process.exitcode]
+    if failed:
+        raise RuntimeError(f"building corpus shards {failed} failed; see the log above")
+    folders = [settings.work / f"corpus-{shard}" for shard in range(settings.shards)]
+    corpus = Corpus.join([Corpus.load(folder) for folder in folders])
+    for folder in folders:
+        shutil.rmtree(folder)
+    return corpus
+
+
+def wave_sampler(folder: Path, device: str, batch: int, seconds: float, seed: int) -> Callable[[], torch.Tensor]:
+    """Random crops [batch, 2, N] of the kept mixes; files that arrive later are seen later."""
+    rng = random.Random(seed)
+    loaded: dict[str, torch.Tensor] = {}
+    frames = int(seconds * LATENT_RATE) * HOP
+
+    def refresh() -> None:
+        for path in sorted(folder.glob("*.npy")):
+            if path.stem.isdigit() and path.stem not in loaded:
+                loaded[path.stem] = torch.from_numpy(np.load(path)).to(device)
+
+    calls = 0
+
+    def draw() -> torch.Tensor:
+        nonlocal calls
+        if calls % 200 == 0:
+            refresh()
+        calls += 1
+        names = list(loaded)
+        crops = []
+        for _ in range(batch):
+            wave = loaded[rng.choice(names)]
+            start = rng.randrange(0, wave.shape[1] - frames)
+            crops.append(wave[:, start : start + frames].float() / 32767 * rng.uniform(0.5, 1.1))
+        return torch.stack(crops)
+
+    return draw
+
+
+def stage_codec(settings: Settings) -> None:
+    """Train the codec's decoder on the kept waves; may start as soon as some are there."""
+    from acestep_like.training.codec import train_decoder
+
+    if (settings.work / "codec" / "config.json").exists():
+        return
+    waves = settings.work / "waves"
+    wanted = min(settings.waves, 64)
+    while len(list(waves.glob("*.npy"))) < wanted and not (waves / "complete").exists():
+        time.sleep(2)
+    batch, seconds = (2, 1.0) if settings.quick else (4, 1.6) if settings.device == "cpu" else (48, 2.0)
+    minutes = 0.05 if settings.quick else settings.codec_minutes
+    model = _load_codec(settings)
+    train_decoder(
+        model, wave_sampler(waves, settings.device, batch, seconds, seed=7), minutes=minutes, device=settings.device,
+        log=log,
+    )  # fmt: skip
+    model.save_pretrained(settings.work / "codec")
+
+
+def stage_tokenizer(settings: Settings) -> None:
+    """Train the audio tokenizer and detokenizer and code every song."""
+    from acestep_like.training.fsq import encode_all, load_tokenizers, train_tokenizers
+
+    target = settings.work / "tokenizers"
+    if (target / "codes.npz").exists():
+        return
+    corpus = Corpus.load(settings.work / "corpus").to(settings.device)
+    if settings.start is not None:
+        model = load_tokenizers(settings.start).to(settings.device)
+    else:
+        batch = 8 if settings.quick else 16 if settings.device == "cpu" else 128
+        model = train_tokenizers(
+            corpus, minutes=settings.tokenizer_minutes, device=settings.device, steps=settings.steps(6), batch=batch,
+            log=log,
+        )  # fmt: skip
+    codes, hints = encode_all(model, corpus, device=settings.device)
+    target.mkdir(parents=True, exist_ok=True)
+    model.tokenizer.half().save_pretrained(target / "audio_tokenizer")
+    model.detokenizer.half().save_pretrained(target / "audio_token_detokenizer")
+    torch.save(hints.cpu(), target / "hints.pt")
+    used = len(torch.unique(torch.cat([c.flatten() for c in codes])))
+    log(f"tokenizer: {used} of 1024 codes used")
+    np.savez(target / "codes.tmp.npz", *[code.numpy() for code in codes])
+    os.replace(target / "codes.tmp.npz", target / "codes.npz")
+
+
+def load_codes(settings: Settings) -> list[np.ndarray]:
+    """Codes of every song, int16 [5, n], in the order of the corpus rows."""
+    with np.load(settings.work / "tokenizers" / "codes.npz") as archive:
+        return [archive[f"arr_{index}"] for index in range(len(archive.files))]
+
+
+def _caption_batches(tokenizer: Any, seed: int) -> Callable[[int], tuple]:
+    """Captions with labels for the text encoder's warm-up, inside the prompt they will be met in."""
+    from acestep_like.diffusion.prompts import text_prompt
+    from acestep_like.tasks import DEFAULT_INSTRUCTION
+    from acestep_like.training.corpus import random_caption
+    from acestep_like.training.text import TEXT_LENGTH, to_ids
+
+    rng = random.Random(seed)
+    pool: list[tuple[torch.Tensor, int, dict[str, Any]]] = []
+    wanted = 20000
+
+    def grow(count: int) -> None:
+        drawn = [random_caption(rng) for _ in range(count)]
+        texts = [
+            text_prompt(DEFAULT_INSTRUCTION, caption, bpm=None, keyscale="", timesignature="", duration=30)
+            for caption, _ in drawn
+        ]
+        ids, lengths = to_ids(tokenizer, texts, TEXT_LENGTH)
+        pool.extend(zip(ids, lengths.tolist(), (labels for _, labels in drawn), strict=True))
+
+    def draw(count: int) -> tuple[torch.Tensor, torch.Tensor, dict[str, torch.Tensor]]:
+        if len(pool) < wanted:
+            grow(max(count, 1024))
+        picked = [pool[rng.randrange(len(pool))] for _ in range(count)]
+        targets = {}
+        for name, value in picked[0][2].items():
+            values = [labels[name] for _, _, labels in picked]
+            dtype = torch.int64 if isinstance(value, int) else torch.float32
+            targets[name] = torch.tensor(np.asarray(values), dtype=dtype)
+        return torch.stack([p[0] for p in picked]), torch.tensor([p[1] for p in picked]), targets
+
+    return draw
+
+
+def stage_dit(settings: Settings) -> None:
+    """Train transformer, condition encoder and text encoder."""
+    from transformers import PreTrainedTokenizerFast
+
+    from acestep_like.training.corpus import vocabulary
+    from acestep_like.training.dit import DiTTraining, MiniDiT, Plan, Sizes, train_dit
+    from acestep_like.training.text import Prompts, save_tokenizer, tokenizer_texts, train_tokenizer
+    from acestep_like.training.text_encoder import warm_up_text_encoder
+
+    target = settings.work / "dit"
+    if (target / "complete").exists():
+        return
+    corpus = Corpus.load(settings.work / "corpus")
+    known = target / "tokenizer" if settings.start is None else settings.start / "tokenizer"
+    if known.exists():  # whoever goes on keeps the ids
+        tokenizer = PreTrainedTokenizerFast.from_pretrained(known)
+        save_tokenizer(tokenizer, target / "tokenizer")
+    else:
+        tokenizer = train_tokenizer([*tokenizer_texts(corpus), *vocabulary()])
+        save_tokenizer(tokenizer, target / "tokenizer")
+    log(f"text: {len(tokenizer)} entries")
+    codec = _load_codec(settings)
+    with torch.no_grad():
+        silence = codec.encode(torch.zeros(1, 2, 10 * HOP, device=settings.device)).latent_dist.mode()[0, :, 5]
+    sizes = Sizes(width=128, intermediate=192, layers=2, encoder_intermediate=128) if settings.quick else Sizes()
+    model = MiniDiT(len(tokenizer), silence.float().cpu(), sizes)
+    log("dit: parameters " + ", ".join(
+        f"{name} {sum(p.numel() for p in part.parameters()) / 1e6:.2f} M" for name, part in model.named_children()
+    ))  # fmt: skip
+    if settings.start is not None:
+        model.load_parts(settings.start)
+    elif not (target / "state.pt").exists():
+        batch = 16 if settings.quick else 64 if settings.device == "cpu" else 256
+        warm_up_text_encoder(
+            model.text_encoder, _caption_batches(tokenizer, 11), minutes=settings.text_minutes, device=settings.device,
+            steps=settings.steps(5), batch=batch, log=log,
+        )  # fmt: skip
+    corpus = corpus.to(settings.device)
+    prompts = Prompts(corpus, tokenizer, settings.device)
+    if settings.device == "cpu":
+        plan = Plan.for_cpu(settings.dit_minutes, settings.steps(6))
+    else:
+        plan = Plan(settings.dit_minutes, settings.batch, compiled=settings.compiled, steps=settings.steps(6))
+    training = DiTTraining(model, corpus, prompts, plan, settings.device)
+    state = target / "state.pt"
+    if state.exists():
+        training.load(state)
+        log(f"dit: resumed at step {training.budget.step}")
+
+    def hints() -> torch.Tensor | None:
+        ready = (settings.work / "tokenizers" / "codes.npz").exists()
+        path = settings.work / "tokenizers" / "hints.pt"
+        return torch.load(path, weights_only=True, mmap=True).to(settings.device) if ready else None
+
+    def save(running: DiTTraining) -> None:
+        running.save(state)
+        _save_dit(running.average.module, target)
+        log(f"dit: saved at step {running.budget.step + 1}")
+
+    averaged = train_dit(training, hints=hints, checkpoint=save, log=log)
+    training.save(state)
+    _save_dit(averaged, target)
+    (target / "complete").touch()
+
+
+def _save_dit(model: torch.nn.Module, target: Path) -> None:
+    from acestep_like.training.loop import half_precision_copy
+
+    for name in ("transformer", "condition_encoder", "text_encoder"):
+        half_precision_copy(getattr(model, name)).save_pretrained(target / f"{name}.tmp")
+        shutil.rmtree(target / name, ignore_errors=True)
+        os.replace(target / f"{name}.tmp", target / name)
+
+
+def _song_texts(row: SongRow) -> Any:
+    from acestep_like.training.lm import SongTexts
+
+    return SongTexts(
+        captions=tuple(row.captions),
+        lyrics=row.lyrics,
+        queries=tuple(row.queries),
+        metadata=row.metadata,
+        bar_s=row.bar_s,
+        sections=tuple((start, text) for start, text in row.sections),
+    )
+
+
+def stage_lm(settings: Settings) -> None:
+    """Train the 5 Hz language model on texts and codes, and on the words of many songs that are never rendered."""
+    from acestep_like.training.corpus import SPLITS, compose
+    from acestep_like.training.lm import SMALL, LMConfig, train_lm
+
+    target = settings.work / "lm"
+    if (target / "model.safetensors").exists():
+        return
+    rows = Corpus.load_rows(settings.work / "corpus")
+    silent = SPLITS["train"][-settings.lm_words - 1000 : -1000] if not settings.quick else range(0)
+    songs = [_song_texts(row) for row in rows]
+    songs += [_song_texts(describe(compose(seed), seed)) for seed in silent]
+    codes: list[np.ndarray | None] = [*load_codes(settings), *([None] * len(silent))]
+    config = None if settings.quick or settings.device == "cpu" else LMConfig(layers=LM_LAYERS)
+    if settings.device == "cpu" and not settings.quick:
+        # With few rendered songs most of what can be learned is in the words.
+        config = replace(SMALL, mix=_WORDY_MIX)
+    train_lm(
+        songs, codes, target, minutes=settings.lm_minutes, device=settings.device, quick=settings.quick,
+        config=config, state_path=settings.work / "lm-state.pt", log=log,
+    )  # fmt: skip
+
+
+def stage_evaluator(settings: Settings) -> None:
+    """Train the evaluator on rendered songs and on what the finished codec makes of some of them."""
+    from acestep_like.training.evaluator import train_evaluator
+
+    target = settings.work / "evaluator"
+    if (target / "config.json").exists():
+        return
+    with (settings.work / "clips.pkl").open("rb") as file:
+        clips = pickle.load(file)  # written by stage_corpus of this very run
+    codec = _load_codec(settings, trained=True)
+    added = {row.seed for row in clips.rows}
+    for path in sorted((settings.work / "waves").glob("*.npy"))[: 4 if settings.quick else 400]:
+        if int(path.stem) in added:
+            audio = torch.from_numpy(np.load(path)[:, : 20 * SAMPLE_RATE]).to(settings.device).float() / 32767
+            with torch.no_grad():
+                latents = codec.encode(audio[None]).latent_dist.mode()
+                clips.add_decoded(int(path.stem), codec.decode(latents).sample[0])
+    train_evaluator(
+        clips, target, minutes=settings.evaluator_minutes, device=settings.device, steps=settings.steps(5), log=log
+    )
