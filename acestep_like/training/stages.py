@@ -83,7 +83,7 @@ def stage_pca(settings: Settings) -> None:
             if item.row.seed % 10 == 0:
                 yield next(iter(mixed.stems.values()))
 
-    model = fit_pca(clips(), device=settings.device, log=log, decoder_width=CODEC_WIDTH)
+    model = fit_pca(clips(), device=settings.device, log=log, decoder_width=CODEC_WIDTH, griffin_lim_iterations=10)
     model.save_pretrained(settings.work / "codec-pca.tmp")
     os.replace(settings.work / "codec-pca.tmp", target)
 
@@ -202,7 +202,7 @@ def stage_codec(settings: Settings) -> None:
     model = _load_codec(settings)
     train_decoder(
         model, wave_sampler(waves, settings.device, batch, seconds, seed=7), minutes=minutes, device=settings.device,
-        log=log,
+        state=settings.work / "codec-state.pt", log=log,
     )  # fmt: skip
     model.save_pretrained(settings.work / "codec")
 
