@@ -88,8 +88,8 @@ class EvaluatorConfig:
     styles: tuple[str, ...]
     tracks: tuple[str, ...] = TRACK_NAMES
     timesignatures: tuple[str, ...] = TIME_SIGNATURES
-    widths: tuple[int, ...] = (40, 80, 128)
-    depths: tuple[int, ...] = (1, 2, 3)
+    widths: tuple[int, ...] = (32, 64, 128)
+    depths: tuple[int, ...] = (1, 1, 2)
     report: dict[str, Any] = field(default_factory=dict)
 
 
@@ -100,7 +100,7 @@ class EvaluatorNet(nn.Module):
         super().__init__()
         self.config = config
         widths = config.widths
-        self.stem = nn.Conv2d(1, widths[0], (4, 4), stride=(4, 2), padding=(0, 1))
+        self.stem = nn.Conv2d(1, widths[0], (4, 8), stride=4, padding=(0, 2))
         stages: list[nn.Module] = []
         for index, (width, depth) in enumerate(zip(widths, config.depths, strict=True)):
             if index:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -115,6 +115,22 @@ class ClipStore:
         self.rows.append(row)
         self._mels.append(mel.half().cpu())
         self.mel_frames += mel.shape[0]
+
+    def extend(self, other: ClipStore) -> None:
+        """Take over everything from another store."""
+        for row in other.rows:
+            moved = replace(
+                row,
+                mel_start=row.mel_start + self.mel_frames,
+                activity_start=row.activity_start + self.activity_frames,
+            )
+            self.rows.append(moved)
+            if not row.decoded:
+                self._songs[row.seed] = moved
+        self._mels += other._mels
+        self._activity += other._activity
+        self.mel_frames += other.mel_frames
+        self.activity_frames += other.activity_frames
 
     def arrays(self) -> tuple[torch.Tensor, torch.Tensor]:
         """All mels [F, MEL_BANDS] float16 and all stem levels [A, 12] float16 (dB relative to the mix)."""
@@ -256,7 +272,7 @@ def train_evaluator(
     generator = torch.Generator(device).manual_seed(5)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(5)
-        net = EvaluatorNet(EvaluatorConfig(styles=names)).to(device)
+        net = EvaluatorNet(EvaluatorConfig(styles=names)).to(device, memory_format=torch.channels_last)
     average = Average(net, 0.998)
     optimizer = torch.optim.AdamW(net.parameters(), 1.5e-3, weight_decay=0.03)
     budget = Budget(minutes, steps)
