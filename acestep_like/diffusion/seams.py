@@ -117,12 +117,14 @@ class SeamReport:
 
     Attributes:
         changed: sample ranges `[start, end)` that may differ from the source: windows with their crossfades.
+        gain_db: by how much each window was lowered, 0 or below.
         untouched_exact: whether every other sample equals the source's bit for bit (compared, not assumed).
         untouched_samples: how many those are.
     """
 
     edges: tuple[Edge, ...]
     changed: tuple[tuple[int, int], ...]
+    gain_db: tuple[float, ...]
     untouched_exact: bool
     untouched_samples: int
 
@@ -144,7 +146,8 @@ def splice(
 
     At each border the length and place of an equal-power crossfade, within `crossfade_s` outside the window, are
     chosen so that the change over the border is least. Where the two signals are alike the gains are lowered by their
-    correlation, so that the power stays level.
+    correlation, so that the power stays level. A window that is louder than the loudest 0.4 s of the source, or beyond
+    full scale, is lowered to it first.
 
     Args:
         source, generated: [2, N] float32; a shorter `generated` is continued by silence, a longer one cut.
@@ -156,8 +159,11 @@ def splice(
     spans = _spans(windows, length, sample_rate)
     own = _TrackChange(source, spans, sample_rate)
     reach = round(max(crossfade_s, MIN_CROSSFADE_S) * sample_rate)
-    audio = source.clone()
+    audio, gains = source.clone(), []
+    generated = generated.clone()
     for start, end in spans:
+        gains.append(_fitting_gain(source, generated[:, start:end], spans, sample_rate))
+        generated[:, max(0, start - reach) : end + reach] *= gains[-1]
         audio[:, start:end] = generated[:, start:end]
     changed, edges = [], []
     for index, (start, end) in enumerate(spans):
@@ -175,7 +181,29 @@ def splice(
     for start, end in changed:
         touched[start:end] = True
     exact = torch.equal(audio[:, ~touched], source[:, ~touched])
-    return audio, SeamReport(tuple(edges), tuple(changed), exact, int((~touched).sum()))
+    gains_db = tuple(20 * math.log10(gain) for gain in gains)
+    return audio, SeamReport(tuple(edges), tuple(changed), gains_db, exact, int((~touched).sum()))
+
+
+def _fitting_gain(
+    source: torch.Tensor, window: torch.Tensor, spans: Sequence[tuple[int, int]], sample_rate: int
+) -> float:
+    """The gain, at most 1, that keeps a window within full scale and no louder than the source's loudest passage."""
+    outside = torch.ones(source.shape[-1], dtype=torch.bool)
+    for start, end in spans:
+        outside[start:end] = False
+    kept = source[:, outside]
+    gain = 1.0 / max(1.0, float(window.abs().max()))
+    loudest, loud = _loudest(kept, sample_rate), _loudest(window, sample_rate)
+    return min(gain, loudest / loud) if 0 < loudest < loud else gain
+
+
+def _loudest(audio: torch.Tensor, sample_rate: int) -> float:
+    """RMS of the loudest 0.4 s; 0 for silence."""
+    block = min(audio.shape[-1], round(0.4 * sample_rate))
+    if block == 0:
+        return 0.0
+    return float(audio.unfold(1, block, max(1, block // 2)).square().mean(dim=(0, 2)).max().sqrt())
 
 
 def _spans(windows: Sequence[Window], length: int, sample_rate: int) -> list[tuple[int, int]]:
