@@ -48,3 +48,14 @@ def mini_lm():
     except CheckpointError as error:
         pytest.skip(f"the embedded language model is not here: {error}")
     return LLMHandler.from_pretrained("mini", backend="pt", device="cpu")
+
+
+@pytest.fixture
+def few_steps(mini, monkeypatch):
+    """The embedded checkpoint with six steps as its default: for tests of what happens, not of how it sounds."""
+    from dataclasses import replace
+
+    info = mini.checkpoint
+    defaults = replace(info.defaults, inference_steps=6)
+    monkeypatch.setattr(mini.networks, "info", replace(info, defaults=defaults))
+    return mini

@@ -66,12 +66,12 @@ def test_command_lines_of_the_readme_parse():
 
 
 @pytest.mark.parametrize("page", ["README.md", "docs/quickstart.md"])
-def test_python_blocks_run_in_order_on_the_embedded_model(page, mini, mini_lm, tmp_path, monkeypatch, capsys):
+def test_python_blocks_run_in_order_on_the_embedded_model(page, few_steps, mini_lm, tmp_path, monkeypatch, capsys):
     from acestep_like.handler import AceStepHandler
     from acestep_like.llm_inference import LLMHandler
 
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(AceStepHandler, "from_pretrained", lambda *_, **__: mini)
+    monkeypatch.setattr(AceStepHandler, "from_pretrained", lambda *_, **__: few_steps)
     monkeypatch.setattr(LLMHandler, "from_pretrained", lambda *_, **__: mini_lm)
     names: dict = {}
     for code in blocks(ROOT / page, "python"):

@@ -17,12 +17,12 @@ def test_there_is_one_for_each_documented_example():
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
-def test_example(path, mini, mini_lm, tmp_path, monkeypatch, capsys):
+def test_example(path, few_steps, mini_lm, tmp_path, monkeypatch, capsys):
     from acestep_like.handler import AceStepHandler
     from acestep_like.llm_inference import LLMHandler
 
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(AceStepHandler, "from_pretrained", lambda *_, **__: mini)
+    monkeypatch.setattr(AceStepHandler, "from_pretrained", lambda *_, **__: few_steps)
     monkeypatch.setattr(LLMHandler, "from_pretrained", lambda *_, **__: mini_lm)
     names = runpy.run_path(str(path))
     result = names.get("result")
@@ -37,13 +37,13 @@ def test_example(path, mini, mini_lm, tmp_path, monkeypatch, capsys):
     assert capsys.readouterr().out.strip()
 
 
-def test_the_notebook_runs_and_every_result_displays(mini, mini_lm, tmp_path, monkeypatch, capsys):
+def test_the_notebook_runs_and_every_result_displays(few_steps, mini_lm, tmp_path, monkeypatch, capsys):
     from acestep_like.handler import AceStepHandler
     from acestep_like.llm_inference import LLMHandler
     from acestep_like.results import GenerationResult
 
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(AceStepHandler, "from_pretrained", lambda *_, **__: mini)
+    monkeypatch.setattr(AceStepHandler, "from_pretrained", lambda *_, **__: few_steps)
     monkeypatch.setattr(LLMHandler, "from_pretrained", lambda *_, **__: mini_lm)
     notebook = json.loads((EXAMPLES[0].parent / "tour.ipynb").read_text(encoding="utf-8"))
     names: dict = {}
