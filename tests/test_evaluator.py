@@ -52,7 +52,7 @@ def store() -> ClipStore:
 @pytest.fixture(scope="module")
 def trained(store, tmp_path_factory):
     folder = tmp_path_factory.mktemp("evaluator")
-    report = train_evaluator(store, folder, minutes=1, device="cpu", steps=12, batch_size=4, log=lambda line: None)
+    report = train_evaluator(store, folder, minutes=1, device="cpu", steps=40, batch_size=16, log=lambda line: None)
     return folder, report
 
 

@@ -272,19 +272,17 @@ def train_evaluator(
     generator = torch.Generator(device).manual_seed(5)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(5)
-        net = EvaluatorNet(EvaluatorConfig(styles=names)).to(device, memory_format=torch.channels_last)
+        net = EvaluatorNet(EvaluatorConfig(styles=names)).to(device)
+    net.fit_scale(_augment(normalise(sampler.random(256, generator)["mel"]), generator))
     average = Average(net, 0.998)
     optimizer = torch.optim.AdamW(net.parameters(), 1.5e-3, weight_decay=0.03)
     budget = Budget(minutes, steps)
     meter = Meter("evaluator", budget, log, every=100)
-    autocast = torch.autocast(torch.device(device).type, torch.bfloat16, enabled=torch.device(device).type == "cuda")
     for step in budget:
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(1.5e-3, budget.fraction, step, warmup_steps=50)
         batch = sampler.random(size, generator)
-        with autocast:
-            out = net(_augment(normalise(batch["mel"]), generator))
-        losses = _losses({key: value.float() for key, value in out.items()}, batch)
+        losses = _losses(net(_augment(normalise(batch["mel"]), generator)), batch)
         loss = torch.stack([_LOSS_WEIGHTS[key] * value for key, value in losses.items()]).sum()
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
