@@ -225,9 +225,10 @@ def lego(
     Args:
         track: one of `tasks.TRACK_NAMES`.
         windows: where it plays, in seconds; None is everywhere. Outside the track is silent.
-        gain_db: level of the track in the mix. A mix beyond full scale is lowered as a whole.
+        gain_db: of the track in the mix, where it is at first no louder than the backing. A mix beyond full scale is
+            lowered as a whole.
     """
-    from acestep_like.audio.level import from_db, gate, peak_normalize
+    from acestep_like.audio.level import from_db, gate, no_louder, peak_normalize
 
     base = loaded_source(source)
     spans = read_windows(windows) if windows is not None else [(0.0, -1.0)]
@@ -241,7 +242,7 @@ def lego(
         alone = fitted(audio.tensor, base.tensor)
         if windows is not None:
             alone = gate(alone, SAMPLE_RATE, spans)
-        mixed = base.tensor + from_db(gain_db) * alone
+        mixed = base.tensor + from_db(gain_db) * no_louder(alone, base.tensor, SAMPLE_RATE)
         if float(mixed.abs().max()) > 1:
             mixed = peak_normalize(mixed)
         first = derived_audio(audio, alone, role="track", track=track_name(track))
@@ -268,10 +269,11 @@ def complete(
     Args:
         tracks: one or several of `tasks.TRACK_NAMES`.
         keep_source: the model makes the whole anew; True takes from it only what goes beyond the source and adds that
-            to the source itself, whose own samples stay in the sum (`extra_outputs["added"]`, one an item, is the
-            other part; a sum beyond full scale is lowered as a whole). False answers the model's whole.
+            to the source itself, whose own samples stay in the sum (`extra_outputs["added"]`, one an item and no
+            louder than the source, is the other part; a sum beyond full scale is lowered as a whole). False answers
+            the model's whole.
     """
-    from acestep_like.audio.level import peak_normalize
+    from acestep_like.audio.level import no_louder, peak_normalize
     from acestep_like.audio.separation import added_part
 
     instruction = build_instruction("complete", read_tracks(tracks))
@@ -281,7 +283,7 @@ def complete(
     base = loaded_source(source)
     result = run_whole(dit_handler, "complete", base, fields, one_item(config), options)
     if keep_source:
-        added = [added_part(audio.tensor, base.tensor) for audio in result.audios]
+        added = [no_louder(added_part(audio.tensor, base.tensor), base.tensor, SAMPLE_RATE) for audio in result.audios]
         sums = [base.tensor + part for part in added]
         result.audios = [
             derived_audio(audio, peak_normalize(total) if float(total.abs().max()) > 1 else total, keep_source=True)

@@ -9,8 +9,11 @@ import torch
 
 from acestep_like.audio.level import (
     fade,
+    gate,
+    loudest_rms,
     loudness_lufs,
     loudness_normalize,
+    no_louder,
     peak_dbfs,
     peak_normalize,
     rms_dbfs,
@@ -48,6 +51,21 @@ def test_loudness_is_met_unless_the_peak_forbids_it() -> None:
     spiky = sine(0.01)
     spiky[:, 1000] = 1.0
     assert peak_dbfs(loudness_normalize(spiky, RATE, -14, ceiling_dbfs=-1)) == pytest.approx(-1, abs=0.01)
+
+
+def test_a_part_is_lowered_to_what_it_joins_and_never_raised() -> None:
+    loud = no_louder(sine(0.8), sine(0.2), RATE)
+    assert loudest_rms(loud, RATE) == pytest.approx(loudest_rms(sine(0.2), RATE), rel=1e-3)
+    assert torch.equal(no_louder(sine(0.1), sine(0.2), RATE), sine(0.1))
+    assert torch.equal(no_louder(sine(0.1), torch.zeros(2, RATE), RATE), sine(0.1))
+    assert loudest_rms(torch.zeros(2, 0), RATE) == 0
+
+
+def test_a_gate_keeps_windows_only() -> None:
+    ones = torch.ones(2, RATE)
+    kept = gate(ones, RATE, [(0.25, 0.5), (0.75, -1.0)])
+    assert torch.equal(kept[:, RATE // 4 : RATE // 2], ones[:, RATE // 4 : RATE // 2])
+    assert float(kept[:, : RATE // 5].abs().max()) == 0 and float(kept[0, -1]) == 1
 
 
 def test_fades_are_linear_and_touch_nothing_else() -> None:

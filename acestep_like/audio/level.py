@@ -31,6 +31,20 @@ def rms_dbfs(audio: torch.Tensor) -> float:
     return to_db(float(audio.double().square().mean().sqrt())) if audio.numel() else -math.inf
 
 
+def loudest_rms(audio: torch.Tensor, sample_rate: int) -> float:
+    """RMS of the loudest 0.4 s of one item [2, N] (all of it when shorter); 0 for silence."""
+    block = min(audio.shape[-1], round(0.4 * sample_rate))
+    if block == 0:
+        return 0.0
+    return float(audio.unfold(-1, block, max(1, block // 2)).square().mean(dim=(0, 2)).max().sqrt())
+
+
+def no_louder(audio: torch.Tensor, reference: torch.Tensor, sample_rate: int) -> torch.Tensor:
+    """One item [2, N], lowered where its loudest 0.4 s passes the reference's; a silent reference sets no limit."""
+    limit, loud = loudest_rms(reference, sample_rate), loudest_rms(audio, sample_rate)
+    return audio * (limit / loud) if 0 < limit < loud else audio
+
+
 def peak_normalize(audio: torch.Tensor, target_dbfs: float = -1.0) -> torch.Tensor:
     """Scale one item [2, N] so that its peak is `target_dbfs`; a peak below 1e-6 is left as it is."""
     peak = float(audio.abs().max()) if audio.numel() else 0.0

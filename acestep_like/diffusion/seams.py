@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 
+from acestep_like.audio.level import loudest_rms
 from acestep_like.diffusion.hold import hold_strength
 from acestep_like.errors import InputError
 
@@ -194,16 +195,8 @@ def _fitting_gain(
         outside[start:end] = False
     kept = source[:, outside]
     gain = 1.0 / max(1.0, float(window.abs().max()))
-    loudest, loud = _loudest(kept, sample_rate), _loudest(window, sample_rate)
+    loudest, loud = loudest_rms(kept, sample_rate), loudest_rms(window, sample_rate)
     return min(gain, loudest / loud) if 0 < loudest < loud else gain
-
-
-def _loudest(audio: torch.Tensor, sample_rate: int) -> float:
-    """RMS of the loudest 0.4 s; 0 for silence."""
-    block = min(audio.shape[-1], round(0.4 * sample_rate))
-    if block == 0:
-        return 0.0
-    return float(audio.unfold(1, block, max(1, block // 2)).square().mean(dim=(0, 2)).max().sqrt())
 
 
 def _spans(windows: Sequence[Window], length: int, sample_rate: int) -> list[tuple[int, int]]:
