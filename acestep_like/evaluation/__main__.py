@@ -24,6 +24,7 @@ def main(argv: list[str] | None = None) -> int:
     tasks.add_arguments(commands.add_parser("tasks"))
     reference = commands.add_parser("reference")
     reference.add_argument("--count", type=int, default=48)
+    reference.add_argument("--others", type=int, help="other songs, for the distance of real to real")
     reference.add_argument("--seconds", type=float, default=16.0)
     reference.add_argument("--soundfont", type=Path)
     reference.add_argument("--checkpoint", default="mini")
@@ -51,8 +52,11 @@ def _reference(options: argparse.Namespace) -> int:
 
     renderer = Renderer(options.soundfont)
     codec = AceStepHandler.from_pretrained(options.checkpoint).codec
-    with tqdm(total=2 * options.count, desc="real songs") as bar:
-        found = build_reference(options.count, options.seconds, renderer, codec, default_evaluator(), tick=bar.update)
+    others = options.count if options.others is None else options.others
+    with tqdm(total=options.count + others, desc="real songs") as bar:
+        found = build_reference(
+            options.count, options.seconds, renderer, codec, default_evaluator(), others=others, tick=bar.update
+        )
     save_reference(found)
     return 0
 

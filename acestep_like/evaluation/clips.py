@@ -208,7 +208,7 @@ def embeddings(clips: Sequence[Measures]) -> np.ndarray:
 
 
 def distance(clips: Sequence[Measures], real: Sequence[Measures]) -> float | None:
-    """Frechet distance of two sets of clips in the evaluator's embedding; None for fewer than eight clips."""
-    if min(len(clips), len(real)) < 8:
+    """Frechet distance of two sets of clips in the evaluator's embedding; None for fewer than 24 clips."""
+    if min(len(clips), len(real)) < 24:
         return None
     return frechet_distance(embeddings(clips), embeddings(real))

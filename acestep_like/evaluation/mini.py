@@ -251,7 +251,7 @@ def _extra_lines(results: dict[str, Any], reference: dict[str, Any] | None) -> l
     lines = []
     if reference:
         real, others = reference["measures"]["through_codec"], reference["measures"]["other_songs"]
-        base = distance(others, real)
+        base = distance(others, real)  # None where too few songs were measured
         for mode, clips in results["held_out"].items():
             value = distance(clips, real)
             if value is not None and base is not None:

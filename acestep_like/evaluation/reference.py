@@ -58,19 +58,21 @@ def build_reference(
     renderer: Renderer,
     codec: Any,
     evaluator: Evaluator,
+    others: int | None = None,
     compared: int = 12,
     tick: Callable[[], object] = lambda: None,
 ) -> dict[str, Any]:
-    """Measure `count` real songs dry and through the codec, and as many others through the codec.
+    """Measure `count` real songs dry and through the codec, and other songs through the codec.
 
     Args:
+        others: how many other songs, for the Frechet distance of real to real; as many when not given.
         codec: a `Codec`, or None to leave the round trips out.
         compared: on how many songs the codec itself is measured (needs librosa).
         tick: called after each song.
     """
     from acestep_like.evaluation.codec import compare
 
-    prompts = held_out_prompts(2 * count, seconds)
+    prompts = held_out_prompts(count + (count if others is None else others), seconds)
     found: dict[str, list[Measures]] = {"rendered": [], "through_codec": [], "other_songs": []}
     codec_rows: list[dict[str, float]] = []
     for index, (prompt, decoy) in enumerate(zip(prompts, decoys(prompts), strict=True)):
