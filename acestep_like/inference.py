@@ -102,6 +102,8 @@ def _generate(
     if dit_handler is None or dit_handler.checkpoint is None:
         return GenerationResult(success=False, status_message=_NO_DIT[0], error=_NO_DIT[1])
     job = preparation.prepare(params, GenerationConfig() if config is None else config, dit_handler.checkpoint)
+    if llm_handler is not None and llm_handler.defers_to_words:
+        job = preparation.heed_words(job)
     folder = _output_folder(save_dir)
     clock.lap("preparation_time")
 

@@ -50,6 +50,11 @@ class LLMHandler:
         return "" if self._lm is None else self._lm.backend.name
 
     @property
+    def defers_to_words(self) -> bool:
+        """Whether the loaded model is too small to overrule what a caption says (its folder declares it)."""
+        return self._lm is not None and self._lm.defers_to_words
+
+    @property
     def code_count(self) -> int:
         """How many audio codes the loaded model knows; 0 when none is loaded."""
         return 0 if self._lm is None else self._lm.vocabulary.codes

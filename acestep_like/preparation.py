@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from acestep_like.errors import InputError, UnsupportedTaskError
@@ -61,6 +61,7 @@ class Job:
         inference_steps, shift, guidance_scale: given by the caller or else the checkpoint's own.
         lineage: names and digests of the audio that goes in, for the recipe.
         inherited: tempo, key, meter and chords of a source that this package made; what was given wins.
+        words_first, told: see `heed_words`; what the caption itself says of tempo, key and meter.
         notes: sentences for the status message.
     """
 
@@ -78,6 +79,8 @@ class Job:
     references: tuple[torch.Tensor, ...] = ()
     lineage: dict[str, Any] = field(default_factory=dict)
     inherited: dict[str, Any] = field(default_factory=dict)
+    words_first: bool = False
+    told: dict[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
 
@@ -197,6 +200,14 @@ def _digest(samples: torch.Tensor) -> str:
     return hashlib.sha256(samples.contiguous().numpy().tobytes()).hexdigest()[:16]
 
 
+def heed_words(job: Job) -> Job:
+    """The same job for a language model that defers to the words: what the caption states is settled before the model
+    thinks, and the caption stays the caller's (the model's version is only recorded)."""
+    from acestep_like.harmony import told_by
+
+    return replace(job, words_first=True, told=told_by(job.params.caption))
+
+
 def think_request(job: Job, lm_ready: bool) -> ThinkRequest | None:
     """What the language model is asked, or None when it does not run."""
     from acestep_like.lm.decide import decide
@@ -222,9 +233,9 @@ def think_request(job: Job, lm_ready: bool) -> ThinkRequest | None:
         caption=params.caption,
         lyrics=job.lyrics,
         seeds=job.seeds,
-        bpm=params.bpm,
-        keyscale=_ace_key(params.keyscale),
-        timesignature=_ace_meter(params.timesignature),
+        bpm=params.bpm if params.bpm is not None else job.told.get("bpm"),
+        keyscale=_ace_key(params.keyscale or job.told.get("keyscale", "")),
+        timesignature=_ace_meter(params.timesignature or job.told.get("timesignature", "")),
         duration_s=length_s,
         use_metadata=decision.metadata,
         make_codes=decision.codes,
@@ -273,20 +284,22 @@ def settle_items(job: Job, thoughts: Sequence[Thought | None]) -> list[Item]:
 
 
 def _settle(job: Job, seed: int, thought: Thought | None) -> Item:
-    params, known = job.params, job.inherited
+    params, known, told = job.params, job.inherited, job.told
     decided = {name: thought.metadata[name] for name in thought.decided if name in thought.metadata} if thought else {}
     cot = _cot_fields(decided)
     codes = params.audio_codes.strip() or (thought.codes if thought else "")
     duration_s, codes, notes = _settle_duration(job, cot.get("cot_duration"), codes)
     music = Music(
-        bpm=params.bpm if params.bpm is not None else cot.get("cot_bpm", known.get("bpm")),
-        keyscale=params.keyscale.strip() or cot.get("cot_keyscale", known.get("keyscale", "")),
-        timesignature=_ace_meter(params.timesignature) or cot.get("cot_timesignature", known.get("timesignature", "")),
+        bpm=params.bpm if params.bpm is not None else told.get("bpm", cot.get("cot_bpm", known.get("bpm"))),
+        keyscale=params.keyscale.strip() or told.get("keyscale", cot.get("cot_keyscale", known.get("keyscale", ""))),
+        timesignature=_ace_meter(params.timesignature)
+        or told.get("timesignature", cot.get("cot_timesignature", known.get("timesignature", ""))),
         chords=params.chords.strip() or known.get("chords", ""),
     )
     plan = _plan(job, duration_s, music, seed)
     language = params.vocal_language if params.vocal_language != "unknown" else cot.get("cot_vocal_language", "unknown")
-    caption = _lego_caption(job) or cot.get("cot_caption") or params.caption
+    rewritten = "" if job.words_first and params.caption.strip() else cot.get("cot_caption", "")
+    caption = _lego_caption(job) or rewritten or params.caption
     request = _item_request(job, seed, caption, language, codes, music, plan)
     return Item(request, duration_s, cot, notes + (thought.notes if thought else ()))
 

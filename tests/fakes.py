@@ -97,6 +97,7 @@ class FakeLM:
     """Decides the given metadata for every field that the request leaves open and writes codes of that length."""
 
     llm_initialized = True
+    defers_to_words = False
     name = "fake-lm"
 
     def __init__(self, metadata=None, *, fail=None):

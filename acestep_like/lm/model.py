@@ -67,6 +67,7 @@ class LoadedLM:
         longest_s: the longest song the model was trained to plan.
         metadata_temperature: factor on the temperature while metadata are drawn (small models copy numbers better
             when cold); 1 unless the folder's sidecar says otherwise.
+        defers_to_words: the caption's own words outrank what the model makes of them; declared by small models.
         offloaded: the weights live on the CPU and visit `device` while they work.
         note: what a caller should know about how it was loaded, or "".
     """
@@ -78,6 +79,7 @@ class LoadedLM:
     device: str
     longest_s: int = 600
     metadata_temperature: float = 1.0
+    defers_to_words: bool = False
     offloaded: bool = False
     note: str = ""
 
@@ -147,7 +149,7 @@ def load_lm(
     engine, note = _backend(backend, folder, tokenizer, vocabulary, resting, dtype)
     return LoadedLM(
         folder.name, engine, tokenizer, vocabulary, str(device), int(sidecar.get("longest_s", 600)),
-        float(sidecar.get("metadata_temperature", 1.0)), offload, note,
+        float(sidecar.get("metadata_temperature", 1.0)), bool(sidecar.get("defers_to_words", False)), offload, note,
     )  # fmt: skip
 
 

@@ -45,6 +45,9 @@ from acestep_like.training.lm_tokenizer import END_TURN, PAD, build_tokenizer, s
 COLD = 0.5
 """A small model copies numbers from the words better when cold; the sidecar tells the sampler."""
 
+_FACTS = {"longest_s": LONGEST_S, "metadata_temperature": COLD, "defers_to_words": True}
+"""What the sidecar declares; a model of this size must not overrule the caller's words."""
+
 Log = Callable[[str], None]
 
 
@@ -444,6 +447,6 @@ def save_lm(model: Qwen3ForCausalLM, tokenizer: Tokenizer, out_dir: Path, *, max
     with tempfile.TemporaryDirectory(dir=out_dir.parent) as folder:
         half.save_pretrained(folder)
         save_tokenizer(tokenizer, Path(folder), max_length=max_length)
-        (Path(folder) / SIDECAR).write_text(json.dumps({"longest_s": LONGEST_S, "metadata_temperature": COLD}) + "\n")
+        (Path(folder) / SIDECAR).write_text(json.dumps(_FACTS) + "\n")
         for file in sorted(Path(folder).iterdir()):
             os.replace(file, out_dir / file.name)
