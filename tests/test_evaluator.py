@@ -138,3 +138,15 @@ def test_average_precision_by_hand_and_at_chance():
 @pytest.mark.parametrize(("bpm", "pace"), [(60, 0), (88, 0), (100, 1), (122, 1), (150, 2)])
 def test_pace_of_a_tempo(bpm, pace):
     assert pace_of(bpm) == pace
+
+
+def test_the_embedded_evaluator_is_small_and_says_how_good_it_is():
+    from acestep_like.evaluation.evaluator import default_evaluator
+    from acestep_like.training.corpus import STYLES
+
+    evaluator = default_evaluator()
+    held_out = evaluator.report["held_out"]
+    assert tuple(evaluator.net.config.styles) == STYLES
+    assert held_out["rendered"]["style"] > 5 / len(STYLES)
+    assert held_out["rendered"]["tracks_map"] > held_out["rendered"]["tracks_map_chance"]
+    assert sum(parameter.numel() for parameter in evaluator.net.parameters()) * 2 < 2_000_000
