@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import resource
 import statistics
 import subprocess
 import sys
@@ -191,7 +192,7 @@ def thinking(handler: Any, llm: Any, duration_s: float, batch: int, repeats: int
     return row | summary(runs, duration_s * batch) | {key: round(value, 3) for key, value in costs.items()}
 
 
-def cold() -> dict[str, float]:
+def cold(repeats: int) -> dict[str, dict[str, float]]:
     """Seconds of fresh processes: importing the package, its handler, and everything up to a first 10 s song."""
     first_song = (
         "from acestep_like.handler import AceStepHandler\n"
@@ -204,15 +205,17 @@ def cold() -> dict[str, float]:
     scripts = {"import": "import acestep_like", "handler": "import acestep_like.handler", "first_song": first_song}
     seconds = {}
     for name, script in scripts.items():
-        runs = []
-        for _ in range(3):
-            start = time.perf_counter()
+        wall, cpu = [], []
+        for _ in range(repeats):
+            start, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
             subprocess.run(
                 [sys.executable, "-c", script], check=True, cwd=Path(__file__).resolve().parent.parent,
                 env={**os.environ, "HF_HUB_OFFLINE": "1"}, stderr=subprocess.DEVNULL,
             )  # fmt: skip
-            runs.append(time.perf_counter() - start)
-        seconds[name] = round(statistics.median(runs), 2)
+            after = resource.getrusage(resource.RUSAGE_CHILDREN)
+            wall.append(time.perf_counter() - start)
+            cpu.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+        seconds[name] = {"wall_s": round(statistics.median(wall), 2), "cpu_s": round(statistics.median(cpu), 2)}
     return seconds
 
 
@@ -228,7 +231,7 @@ def main() -> None:
     parser.add_argument("--cold", action="store_true")
     arguments = parser.parse_args()
     if arguments.cold:
-        print(json.dumps({"cold_start_s": cold()}))
+        print(json.dumps(cold(arguments.repeats)))
         return
     import torch
 
