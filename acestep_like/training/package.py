@@ -73,6 +73,12 @@ def stage_package(settings: Settings) -> None:
 
 
 def _replace(building: Path, target: Path) -> None:
+    for path in building.rglob("config.json"):
+        config = json.loads(path.read_text())
+        config.pop("_name_or_path", None)  # where the weights once lay is nobody's business
+        path.write_text(json.dumps(config, indent=2) + "\n")
+    for path in building.rglob("*.safetensors"):
+        path.chmod(0o644)
     shutil.rmtree(target, ignore_errors=True)
     os.replace(building, target)
 
