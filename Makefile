@@ -15,7 +15,7 @@ TESTS  ?= tests
 .PHONY: song test lint mini docs clean
 
 song: $(VENV)/.song
-	$(BIN)/acestep-like generate "$(SONG)" --bpm 84 --key "A minor" --duration 20 --out outputs
+	$(BIN)/acestep-like generate "$(SONG)" --bpm 84 --key "A minor" --timesignature 4 --duration 20 --out outputs
 
 test: $(VENV)/.test lint
 	$(BIN)/python -m pytest -q $(TESTS)
