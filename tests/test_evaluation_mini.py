@@ -194,10 +194,15 @@ def test_a_failed_generation_stops_the_evaluation_with_its_reason(monkeypatch, t
 def test_report_shows_aims_and_chance_beside_the_figures(prompts):
     measured = [perfect(prompt) for prompt in prompts]
     judge = {"held_out": {"rendered": {"style": 0.9}}}
-    results = {"reference": None, "evaluator": judge, "held_out": {"off": measured}, "free": {}}
+    free = [
+        {"text": p.text, "style": p.styles[0], "bpm_planned": 90.0, "bpm_heard": 90.0, "timesignature": "4"}
+        for p in FREE_PROMPTS
+    ]
+    results = {"reference": None, "evaluator": judge, "held_out": {"off": measured}, "free": {"off": free}}
     text = mini.report(results, prompts)
     row = next(line for line in text.splitlines() if line.startswith("| style "))
     assert row.split("|")[2:4] == [" 0.95 ", " 1.000 ±0.000 "]
+    assert any(line.startswith("| free text: style | 0.85 | 1.000") for line in text.splitlines())
     assert "Evaluator on held-out songs, rendered: style 0.9" in text
 
 

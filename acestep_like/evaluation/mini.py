@@ -241,7 +241,7 @@ def report(results: dict[str, Any], prompts: list[HeldOutPrompt]) -> str:
     lines += [table(columns, first), ""]
     if results["free"]:
         free = {f"thinking {mode}": free_figures(rows) for mode, rows in results["free"].items()}
-        lines += [text, ""]
+        lines += [table(free, next(iter(free.values()))), ""]
     lines += _extra_lines(results, reference)
     return "\n".join(lines)
 
