@@ -322,16 +322,17 @@ def whole_bars(duration_s: float, seconds_per_bar: float) -> int:
 def told_by(caption: str) -> dict[str, str | float]:
     """What a caption's own words say of `bpm`, `keyscale` and `timesignature`; a key is absent where they are silent.
 
-    A number or a name is taken as it stands; `slow` and `fast` choose a tempo of the style, the same each time.
+    A number or a name is taken as it stands. A style has its own meter and a range of tempi, in which `slow` and `fast`
+    choose the part; the same caption means the same tempo each time.
     """
     told: dict[str, str | float] = {}
     name = detect_style(caption)
     style = STYLE_HARMONY[name] if name else NEUTRAL
-    meter = next((value for words, value in METER_WORDS if says(words, caption)), None)
+    meter = next((value for words, value in METER_WORDS if says(words, caption)), style.meter if name else None)
     if meter is not None:
         told["timesignature"] = meter
     tempo: float | None = caption_bpm(caption)
-    if tempo is None and any(says(words, caption) for words, _ in TEMPO_WORDS):
+    if tempo is None and (name or any(says(words, caption) for words, _ in TEMPO_WORDS)):
         tempo = _choose_bpm(random.Random(f"{caption}/tempo"), caption, style, meter or style.meter)
     if tempo is not None:
         told["bpm"] = tempo

@@ -151,9 +151,7 @@ def parse_keyscale(text: str) -> KeyScale:
         letter, accidental, mode_text = match.groups()
         words = "m" if mode_text.strip() == "m" else " ".join(mode_text.lower().split())
         if words in _KEY_MODES and mode_text.strip() != "M":
-            return KeyScale(
-                _pitch(letter, accidental), _KEY_MODES[words], accidental in ("b", "♭")
-            )
+            return KeyScale(_pitch(letter, accidental), _KEY_MODES[words], accidental in ("b", "♭"))
     raise InputError("keyscale", text, "a key such as 'C major', 'Am', 'F# minor' or 'Bb major'")
 
 
