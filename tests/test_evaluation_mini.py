@@ -65,6 +65,12 @@ def test_the_real_song_of_a_prompt_plays_the_same_plan(prompts):
         assert prompt_of(song).plan.chords[:3] == prompt.plan.chords[:3]
 
 
+@pytest.mark.parametrize("count", [2, 7, 14, 24])
+def test_chance_is_never_measured_against_the_song_itself(prompts, count):
+    some = prompts[:count]
+    assert all(decoy.seed != prompt.seed for prompt, decoy in zip(some, reference.decoys(some), strict=True))
+
+
 def test_free_prompts_are_many_and_name_known_styles():
     from acestep_like.training import corpus
 

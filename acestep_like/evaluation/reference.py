@@ -48,8 +48,9 @@ class Renderer:
 
 
 def decoys(prompts: list[HeldOutPrompt]) -> list[HeldOutPrompt]:
-    """For each prompt another one, 7 places on: the song whose plan stands for chance."""
-    return [prompts[(index + 7) % len(prompts)] for index in range(len(prompts))]
+    """For each prompt another one (where there are two), 7 places on: the song whose plan stands for chance."""
+    shift = 7 % len(prompts) or 1
+    return [prompts[(index + shift) % len(prompts)] for index in range(len(prompts))]
 
 
 def build_reference(
