@@ -45,6 +45,7 @@ class Sampler:
         songs: list[int],
         seed: int,
     ) -> None:
+        self.words_only = False
         self.arrays, self.prompts, self.hints = corpus.arrays, prompts, hints
         device = corpus.arrays["latents"].device
         self.device, self.silence = device, silence.to(device)
@@ -120,9 +121,9 @@ class Sampler:
 
     def draw(self, batch: int, frames: int, references: int) -> Batch:
         """A batch of crops of `frames` latent frames; the first `references` items get a timbre reference."""
-        counts = self._counts(batch)
+        counts = {} if self.words_only else self._counts(batch)
         plain = batch - sum(counts.values())
-        codes = plain // 2 if self.hints is not None else 0
+        codes = 0 if self.words_only or self.hints is None else plain // 2
         parts = [self._text2music(plain - codes, frames)]
         if codes:
             parts.append(self._with_codes(codes, frames))

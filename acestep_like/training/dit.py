@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -148,10 +148,14 @@ def velocity_loss(
     generator: torch.Generator,
     *,
     null_share: float = 0.1,
+    noise_bias: float = 0.3,
 ) -> torch.Tensor:
-    """Mean squared error of the velocity; `null_share` of the items train the null branch of guidance."""
+    """Mean squared error of the velocity; `null_share` of the items train the null branch of guidance.
+
+    Noise levels are sigmoid(normal + `noise_bias`): more bias, more of the early steps, where style is decided.
+    """
     device, size = batch.target.device, len(batch.target)
-    t = torch.sigmoid(torch.randn(size, device=device, generator=generator) + 0.3)
+    t = torch.sigmoid(torch.randn(size, device=device, generator=generator) + noise_bias)
     noise = torch.randn(batch.target.shape, device=device, generator=generator)
     x = (1 - t)[:, None, None] * batch.target + t[:, None, None] * noise
     null = torch.rand(size, device=device, generator=generator) < null_share
@@ -191,11 +195,19 @@ class Plan:
     judged: int = 256
     steps: int | None = None
     compiled: bool = False
+    noise_bias: float = 0.3
+    words_only: bool = False
 
     @staticmethod
     def for_cpu(minutes: float, steps: int | None = None) -> Plan:
         """Small batches: what a processor core does is best spent on many steps."""
         return Plan(minutes, 10, 256, 1.2e-3, 80, reference_every=5, judged=40, steps=steps)
+
+
+def focus_on_words(plan: Plan) -> Plan:
+    """A plan for going on from finished weights: text2music without codes at high noise, where only the words can say
+    which style it shall be."""
+    return replace(plan, noise_bias=1.3, words_only=True, warmup_steps=30, peak_rate=0.8 * plan.peak_rate)
 
 
 class DiTTraining:
@@ -211,6 +223,7 @@ class DiTTraining:
         training = [i for i in range(len(rows)) if i % 50 != 49]
         held_out = [i for i in range(len(rows)) if i % 50 == 49] or [0]
         self.sampler = Sampler(corpus, prompts, None, silence, training, seed=1)
+        self.sampler.words_only = plan.words_only
         self.judge = Sampler(corpus, prompts, None, silence, held_out, seed=2)
         self.generator = torch.Generator(device).manual_seed(3)
         self.transformer = torch.compile(model.transformer, dynamic=False) if plan.compiled else model.transformer

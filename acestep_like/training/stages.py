@@ -279,7 +279,7 @@ def stage_dit(settings: Settings) -> None:
     from transformers import PreTrainedTokenizerFast
 
     from acestep_like.training.corpus import vocabulary
-    from acestep_like.training.dit import DiTTraining, MiniDiT, Plan, Sizes, train_dit
+    from acestep_like.training.dit import DiTTraining, MiniDiT, Plan, Sizes, focus_on_words, train_dit
     from acestep_like.training.text import Prompts, save_tokenizer, tokenizer_texts, train_tokenizer
     from acestep_like.training.text_encoder import warm_up_text_encoder
 
@@ -317,6 +317,8 @@ def stage_dit(settings: Settings) -> None:
         plan = Plan.for_cpu(settings.dit_minutes, settings.steps(6))
     else:
         plan = Plan(settings.dit_minutes, settings.batch, compiled=settings.compiled, steps=settings.steps(6))
+    if settings.focus_on_words:
+        plan = focus_on_words(plan)
     training = DiTTraining(model, corpus, prompts, plan, settings.device)
     state = target / "state.pt"
     if state.exists():
