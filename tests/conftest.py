@@ -11,8 +11,14 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 ROOT = Path(__file__).resolve().parent.parent
+
+# The suite tries the same examples on every run; `HYPOTHESIS_PROFILE=search` looks for new ones, and many.
+settings.register_profile("suite", derandomize=True)
+settings.register_profile("search", max_examples=3000)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "suite"))
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -25,6 +25,8 @@ COT_FIELDS = ("bpm", "caption", "duration", "keyscale", "language", "timesignatu
 """Fields of the chain of thought of phase 2, in its (alphabetical) order."""
 
 _SPECIAL = re.compile(r"<(?=\|[^|<>\n]*\|>|/?(?:think|tool_call|tool_response)>)")
+_NEXT_LINE = "\x85"
+"""Plain YAML scalars lose it: written raw it is read back as a line break."""
 
 
 class ChatTokenizer(Protocol):
@@ -98,7 +100,7 @@ def yaml_line(key: str, value: int | str) -> str:
 
     `yaml.safe_load` of the answer gives back exactly `{key: value}`.
     """
-    if isinstance(value, str) and _SPECIAL.search(value):
+    if isinstance(value, str) and (_SPECIAL.search(value) or _NEXT_LINE in value):
         return f"{key}: {_escaped(value)}"
     return str(yaml.dump({key: value}, allow_unicode=True, sort_keys=True)).rstrip("\n")
 
