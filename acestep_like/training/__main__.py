@@ -39,7 +39,6 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--total-minutes", type=float, default=None, help="let the DiT use what the others leave")
     parser.add_argument("--batch", type=int, default=512, help="items in a batch of the DiT")
     parser.add_argument("--waves", type=int, default=700, help="songs kept as audio for the codec's decoder")
-    parser.add_argument("--focus-on-words", action="store_true", help="with --start: let the DiT learn styles by text")
     parser.add_argument("--start", type=Path, default=None, help="a finished acestep-mini folder to go on from")
     parser.add_argument("--compile", dest="compiled", action="store_true", help="torch.compile the transformer")
     parser.add_argument("--quick", action="store_true", help="prove the recipe in about a minute, without learning")

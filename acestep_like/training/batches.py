@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 
 from acestep_like.diffusion.guide import FLAG_OF, GROUPS_OF, GUIDE_GROUPS
+from acestep_like.tasks import TRACK_NAMES
 from acestep_like.training.data import Corpus
 from acestep_like.training.text import Prompts
 
@@ -29,6 +30,8 @@ class Batch:
 
 
 SHARES = {"text2music": 0.60, "repaint": 0.12, "lego": 0.09, "extract": 0.10, "complete": 0.09}
+ABSENT_SHARE = 0.25
+"""Share of the extract items that are given another song's request; it counts where the song lacks that track."""
 SMALL_BATCH = 64
 """Below this a batch holds text2music and one other task, drawn anew for each."""
 
@@ -64,6 +67,10 @@ class Sampler:
         self.track_row = torch.tensor([k for k, t in enumerate(tracks) if t[0] in chosen], device=device)
         self.track_song = torch.tensor([t[0] for t in tracks], device=device)
         self.track_start = torch.tensor([t[2] for t in tracks], device=device)
+        self.track_class = torch.tensor([TRACK_NAMES.index(t[1]) for t in tracks], device=device)
+        self.has_class = torch.tensor(
+            [[name in row.tracks for name in TRACK_NAMES] for row in corpus.rows], device=device
+        )
         self.partial_song = torch.tensor(
             [i for i, row in enumerate(corpus.rows) if row.partial and i in chosen], device=device
         )
@@ -231,6 +238,11 @@ class Sampler:
             # Callers of extract rarely know tempo or chords; the source tells them anyway.
             for name in ("grid", "chord", "key", "section"):
                 self._hide(part["guide"], name, self._uniform(count) < 0.2)
+            # Some ask for a track that is not there: what comes out shall be silence.
+            asked = self._choice(self.track_row, count)
+            absent = (self._uniform(count) < ABSENT_SHARE) & ~self.has_class[songs, self.track_class[asked]]
+            rows = torch.where(absent, asked, rows)
+            part["target"] = torch.where(absent[:, None, None], self._silence(count, frames), part["target"])
         part["text"] = self._variant(self.prompts.track[task], rows)
         return part
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -24,6 +24,7 @@ from acestep_like.training.batches import CHANNELS, SMALL_BATCH, TIMBRE_FRAMES, 
 from acestep_like.training.data import Corpus
 from acestep_like.training.loop import Average, Budget, Meter, learning_rate, mixed_precision
 from acestep_like.training.text import Prompts
+from acestep_like.training.text_encoder import WordHeads
 
 TEXT_WIDTH = 192
 
@@ -196,39 +197,42 @@ class Plan:
     steps: int | None = None
     compiled: bool = False
     noise_bias: float = 0.3
-    words_only: bool = False
+    word_weight: float = 0.03
+    """Weight of the heads that keep the text encoder's words taught, beside the loss of the velocity."""
+    word_batch: int = 64
+    words_first: float = 0.0
+    """Share of the run that is text2music without codes, at more noise: where only the words can say what style it
+    shall be. The other tasks come after it."""
 
     @staticmethod
     def for_cpu(minutes: float, steps: int | None = None) -> Plan:
-        """Small batches: what a processor core does is best spent on many steps."""
-        return Plan(minutes, 10, 256, 1.2e-3, 80, reference_every=5, judged=40, steps=steps)
-
-
-def focus_on_words(plan: Plan) -> Plan:
-    """A plan for going on from finished weights: text2music without codes at high noise, where only the words can say
-    which style it shall be."""
-    return replace(plan, noise_bias=1.3, words_only=True, warmup_steps=30, peak_rate=0.8 * plan.peak_rate)
+        """Small batches of short crops: what a processor core does is best spent on many steps, and a style can be told
+        from five seconds as well as from ten."""
+        return Plan(
+            minutes, 16, 128, 1.2e-3, 80, reference_every=5, judged=64, steps=steps, word_batch=6, words_first=0.6
+        )
 
 
 class DiTTraining:
     """One run: the model and its average, optimiser, batches, and how far it got; can be saved and resumed."""
 
-    def __init__(self, model: MiniDiT, corpus: Corpus, prompts: Prompts, plan: Plan, device: str) -> None:
+    def __init__(
+        self, model: MiniDiT, corpus: Corpus, prompts: Prompts, words: WordHeads, plan: Plan, device: str
+    ) -> None:
         torch.manual_seed(0)
         torch.set_float32_matmul_precision("high")
-        self.plan, self.device, self.model = plan, device, model.to(device).train()
+        self.plan, self.device, self.model, self.words = plan, device, model.to(device).train(), words.to(device)
         self.average = Average(self.model, 0.9995 if plan.batch >= SMALL_BATCH else 0.998)
         rows = corpus.rows
         silence = model.condition_encoder.silence_latent[:, 0].detach()
         training = [i for i in range(len(rows)) if i % 50 != 49]
         held_out = [i for i in range(len(rows)) if i % 50 == 49] or [0]
         self.sampler = Sampler(corpus, prompts, None, silence, training, seed=1)
-        self.sampler.words_only = plan.words_only
         self.judge = Sampler(corpus, prompts, None, silence, held_out, seed=2)
         self.generator = torch.Generator(device).manual_seed(3)
         self.transformer = torch.compile(model.transformer, dynamic=False) if plan.compiled else model.transformer
         self.optimizer = torch.optim.AdamW(
-            model.parameters(), lr=plan.peak_rate, betas=(0.9, 0.98), weight_decay=0.01,
+            [*model.parameters(), *words.parameters()], lr=plan.peak_rate, betas=(0.9, 0.98), weight_decay=0.01,
             fused=torch.device(device).type == "cuda",
         )  # fmt: skip
         self.budget = Budget(plan.minutes, plan.steps)
@@ -239,7 +243,8 @@ class DiTTraining:
     def save(self, path: Path) -> None:
         """Write everything that resuming needs, atomically."""
         state = {
-            "model": self.model.state_dict(), "average": self.average.module.state_dict(),
+            "model": self.model.state_dict(), "words": self.words.state_dict(),
+            "average": self.average.module.state_dict(),
             "optimizer": self.optimizer.state_dict(), "step": self.budget.step, "elapsed_s": self.budget.elapsed_s,
             "generators": [s.get_state() for s in (self.generator, self.sampler.generator)],
         }  # fmt: skip
@@ -250,6 +255,7 @@ class DiTTraining:
         """Continue a run that `save` wrote; time already spent counts."""
         state = torch.load(path, map_location=self.device, weights_only=True)
         self.model.load_state_dict(state["model"])
+        self.words.load_state_dict(state["words"])
         self.average.module.load_state_dict(state["average"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.budget.resume(state["step"], state["elapsed_s"])
@@ -264,15 +270,19 @@ class DiTTraining:
         """One step: the number of items and their loss. Every fourth batch has crops three times as long with a third
         of the items, so that attention learns longer ranges than ten seconds."""
         plan = self.plan
+        self.sampler.words_only = words_only = self.budget.fraction < plan.words_first
         items, frames = (max(2, plan.batch // 3), self.long_frames) if step % 4 == 3 else (plan.batch, self.frames)
         references = max(1, items // 10) if step % plan.reference_every == 0 else 0
-        loss = velocity_loss(self.model, self.transformer, self.sampler.draw(items, frames, references), self.generator)
+        batch = self.sampler.draw(items, frames, references)
+        bias = plan.noise_bias + (0.5 if words_only else 0.0)
+        loss = velocity_loss(self.model, self.transformer, batch, self.generator, noise_bias=bias)
+        words, _ = self.words.losses(self.model.text_encoder, plan.word_batch)
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(
                 plan.peak_rate, self.budget.fraction, step, warmup_steps=plan.warmup_steps, flat=0.3
             )
         self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        (loss + plan.word_weight * torch.stack(list(words.values())).sum()).backward()
         nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
         self.optimizer.step()
         self.average.update(step)

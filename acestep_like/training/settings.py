@@ -42,7 +42,6 @@ class Settings:
     quick: bool = False
     total_minutes: float | None = None
     """When set, the DiT trains until about a minute before so much time has passed since the start."""
-    focus_on_words: bool = False
     start: Path | None = None
     """A finished `acestep-mini` folder to go on from: its codec and codes stay, the DiT trains further."""
 

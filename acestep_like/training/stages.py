@@ -241,23 +241,38 @@ def load_codes(settings: Settings) -> list[np.ndarray]:
 
 
 def _caption_batches(tokenizer: Any, seed: int) -> Callable[[int], tuple]:
-    """Captions with labels for the text encoder's warm-up, inside the prompt they will be met in."""
+    """Captions with labels of what they say, inside the prompts they will be met in: all tasks, some metadata."""
     from acestep_like.diffusion.prompts import text_prompt
-    from acestep_like.tasks import DEFAULT_INSTRUCTION
+    from acestep_like.tasks import TASKS, TRACK_NAMES, build_instruction
     from acestep_like.training.corpus import random_caption
     from acestep_like.training.text import TEXT_LENGTH, to_ids
 
     rng = random.Random(seed)
     pool: list[tuple[torch.Tensor, int, dict[str, Any]]] = []
-    wanted = 20000
+    wanted = 40000
+
+    def one() -> tuple[str, dict[str, Any]]:
+        caption, labels = random_caption(rng)
+        task = "text2music" if rng.random() < 0.6 else rng.choice(list(TASKS))
+        tracks = rng.sample(TRACK_NAMES, rng.randint(1, 4) if TASKS[task].tracks == "many" else 1)
+        tracks = tracks if TASKS[task].tracks != "none" else []
+        known = [rng.random() < 0.7 for _ in range(3)]
+        text = text_prompt(
+            build_instruction(task, tracks),
+            caption,
+            bpm=rng.randint(50, 190) if known[0] else None,
+            keyscale=f"{rng.choice('CDEFGAB')}{rng.choice(('', '', '#', 'b'))} {rng.choice(('major', 'minor'))}"
+            if known[1]
+            else "",
+            timesignature=rng.choice("2346") if known[2] else "",
+            duration=rng.randint(10, 120),
+        )
+        named = [int(name in tracks) for name in TRACK_NAMES]
+        return text, {**labels, "task": list(TASKS).index(task), "tracks": named}
 
     def grow(count: int) -> None:
-        drawn = [random_caption(rng) for _ in range(count)]
-        texts = [
-            text_prompt(DEFAULT_INSTRUCTION, caption, bpm=None, keyscale="", timesignature="", duration=30)
-            for caption, _ in drawn
-        ]
-        ids, lengths = to_ids(tokenizer, texts, TEXT_LENGTH)
+        drawn = [one() for _ in range(count)]
+        ids, lengths = to_ids(tokenizer, [text for text, _ in drawn], TEXT_LENGTH)
         pool.extend(zip(ids, lengths.tolist(), (labels for _, labels in drawn), strict=True))
 
     def draw(count: int) -> tuple[torch.Tensor, torch.Tensor, dict[str, torch.Tensor]]:
@@ -279,9 +294,9 @@ def stage_dit(settings: Settings) -> None:
     from transformers import PreTrainedTokenizerFast
 
     from acestep_like.training.corpus import vocabulary
-    from acestep_like.training.dit import DiTTraining, MiniDiT, Plan, Sizes, focus_on_words, train_dit
+    from acestep_like.training.dit import TEXT_WIDTH, DiTTraining, MiniDiT, Plan, Sizes, train_dit
     from acestep_like.training.text import Prompts, save_tokenizer, tokenizer_texts, train_tokenizer
-    from acestep_like.training.text_encoder import warm_up_text_encoder
+    from acestep_like.training.text_encoder import WordHeads, warm_up_text_encoder
 
     target = settings.work / "dit"
     if (target / "complete").exists():
@@ -305,10 +320,13 @@ def stage_dit(settings: Settings) -> None:
     ))  # fmt: skip
     if settings.start is not None:
         model.load_parts(settings.start)
-    elif not (target / "state.pt").exists():
+    state, captions = target / "state.pt", _caption_batches(tokenizer, 11)
+    if state.exists():
+        words = WordHeads(TEXT_WIDTH, captions)
+    else:
         batch = 16 if settings.quick else 64 if settings.device == "cpu" else 256
-        warm_up_text_encoder(
-            model.text_encoder, _caption_batches(tokenizer, 11), minutes=settings.text_minutes, device=settings.device,
+        words, _ = warm_up_text_encoder(
+            model.text_encoder, captions, minutes=settings.text_minutes, device=settings.device,
             steps=settings.steps(5), batch=batch, log=log,
         )  # fmt: skip
     corpus = corpus.to(settings.device)
@@ -317,10 +335,7 @@ def stage_dit(settings: Settings) -> None:
         plan = Plan.for_cpu(settings.dit_minutes, settings.steps(6))
     else:
         plan = Plan(settings.dit_minutes, settings.batch, compiled=settings.compiled, steps=settings.steps(6))
-    if settings.focus_on_words:
-        plan = focus_on_words(plan)
-    training = DiTTraining(model, corpus, prompts, plan, settings.device)
-    state = target / "state.pt"
+    training = DiTTraining(model, corpus, prompts, words, plan, settings.device)
     if state.exists():
         training.load(state)
         log(f"dit: resumed at step {training.budget.step}")
@@ -399,7 +414,7 @@ def stage_evaluator(settings: Settings) -> None:
     added = {row.seed for row in clips.rows}
     for path in sorted((settings.work / "waves").glob("*.npy"))[: 4 if settings.quick else 400]:
         if int(path.stem) in added:
-            audio = torch.from_numpy(np.load(path)[:, : 20 * SAMPLE_RATE]).to(settings.device).float() / 32767
+            audio = torch.from_numpy(np.load(path)[:, : 10 * SAMPLE_RATE]).to(settings.device).float() / 32767
             with torch.no_grad():
                 latents = codec.encode(audio[None]).latent_dist.mode()
                 clips.add_decoded(int(path.stem), codec.decode(latents).sample[0])

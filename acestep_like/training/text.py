@@ -21,7 +21,7 @@ PAD, END = "<|pad|>", "<|endoftext|>"
 TEXT_LENGTH, LYRIC_LENGTH = 128, 160
 _META_DROPOUT = 0.15
 
-SONG_VARIANTS = {"text2music": 5, "cover": 4, "repaint": 2, "complete": 2}
+SONG_VARIANTS = {"text2music": 10, "cover": 4, "repaint": 2, "complete": 2}
 TRACK_VARIANTS = {"lego": 2, "extract": 2}
 
 
