@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from acestep_like.descriptions import check_argument, checked_metadata, describe
+from acestep_like.descriptions import Settings, check_argument, checked_metadata, describe
 from acestep_like.errors import AceStepError, InputError, LMError, NotLoadedError
 from acestep_like.params import GenerationConfig, GenerationParams
 from acestep_like.progress import CancelToken, Observer, Progress, StepEvent, stop_on_error
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from acestep_like.diffusion.request import DiffusionOutput, DiffusionRequest
     from acestep_like.handler import AceStepHandler
     from acestep_like.llm_inference import LLMHandler
-    from acestep_like.lm.requests import Description, Sampling, ThinkRequest, Thought
+    from acestep_like.lm.requests import Description, ThinkRequest, Thought
     from acestep_like.preparation import Item, Job
 
 __all__ = [
@@ -191,10 +192,10 @@ def _sample(
         start = _STEPS_BEGIN + index * width
         report(start, f"Generating music (batch size: {len(places)})...")
 
-        def observe(event: StepEvent, start: float = start) -> None:
+        def observe(event: StepEvent, start: float = start, places: Sequence[int] = places) -> None:
             if on_step is not None:
                 with stop_on_error("The step callback"):
-                    on_step(event)
+                    on_step(replace(event, items=tuple(places[row] for row in event.items)))
             text = "Decoding audio..." if event.step == event.total else f"Step {event.step} of {event.total}"
             report.span(start, start + width, event.step, event.total, text)
 
@@ -351,29 +352,18 @@ def understand_music(
 
     `top_k` and `top_p` None are off; `seed` -1 draws one.
     """
-    result = UnderstandResult()
 
-    def run(sampling: Sampling, number: int) -> Description:
+    def ask(**options: Any) -> Description:
         check_argument("audio_codes", audio_codes)
         if not audio_codes.strip():
             raise InputError("audio_codes", audio_codes, "'<|audio_code_N|>' tokens", "No audio codes provided.")
         assert llm_handler is not None
-        return llm_handler.understand(
-            audio_codes, seed=number, sampling=sampling, constrained=use_constrained_decoding,
-            debug=constrained_decoding_debug,
-        )  # fmt: skip
+        return llm_handler.understand(audio_codes, **options)
 
-    options = (
-        temperature,
-        top_k,
-        top_p,
-        repetition_penalty,
-        use_constrained_decoding,
-        constrained_decoding_debug,
-        seed,
+    settings = Settings(
+        temperature, top_k, top_p, repetition_penalty, use_constrained_decoding, constrained_decoding_debug, seed
     )
-    describe(llm_handler, result, run, options, "Failed to understand audio codes")
-    return result
+    return describe(llm_handler, UnderstandResult(), ask, settings, "Failed to understand audio codes")
 
 
 def understand_audio(
@@ -405,30 +395,17 @@ def create_sample(
     seed: int = -1,
 ) -> CreateSampleResult:
     """Make a song idea (caption, lyrics, metadata) from a description in plain words."""
-    result = CreateSampleResult()
 
-    def run(sampling: Sampling, number: int) -> Description:
+    def ask(**options: Any) -> Description:
         for name, value in (("query", query), ("instrumental", instrumental), ("vocal_language", vocal_language)):
             check_argument(name, value)
         assert llm_handler is not None
-        return llm_handler.inspire(
-            query, instrumental=instrumental, vocal_language=vocal_language, seed=number, sampling=sampling,
-            constrained=use_constrained_decoding, debug=constrained_decoding_debug,
-        )  # fmt: skip
+        return llm_handler.inspire(query, instrumental=instrumental, vocal_language=vocal_language, **options)
 
-    options = (
-        temperature,
-        top_k,
-        top_p,
-        repetition_penalty,
-        use_constrained_decoding,
-        constrained_decoding_debug,
-        seed,
+    settings = Settings(
+        temperature, top_k, top_p, repetition_penalty, use_constrained_decoding, constrained_decoding_debug, seed
     )
-    answer = describe(llm_handler, result, run, options, "Failed to create sample")
-    if answer is not None:
-        result.instrumental = answer.instrumental or instrumental
-    return result
+    return describe(llm_handler, CreateSampleResult(), ask, settings, "Failed to create sample")
 
 
 def format_sample(
@@ -447,26 +424,14 @@ def format_sample(
 ) -> FormatSampleResult:
     """Put a caption and lyrics into the form the models know, with metadata; `user_metadata` (bpm, duration, keyscale,
     timesignature, language) is kept as given."""
-    result = FormatSampleResult()
 
-    def run(sampling: Sampling, number: int) -> Description:
+    def ask(**options: Any) -> Description:
         check_argument("caption", caption)
         check_argument("lyrics", lyrics)
         assert llm_handler is not None
-        return llm_handler.format(
-            caption, lyrics, user_metadata=checked_metadata(user_metadata), seed=number, sampling=sampling,
-            constrained=use_constrained_decoding, debug=constrained_decoding_debug,
-        )  # fmt: skip
+        return llm_handler.format(caption, lyrics, user_metadata=checked_metadata(user_metadata), **options)
 
-    options = (
-        temperature,
-        top_k,
-        top_p,
-        repetition_penalty,
-        use_constrained_decoding,
-        constrained_decoding_debug,
-        seed,
+    settings = Settings(
+        temperature, top_k, top_p, repetition_penalty, use_constrained_decoding, constrained_decoding_debug, seed
     )
-    if describe(llm_handler, result, run, options, "Failed to format input") is not None:
-        result.lyrics = result.lyrics or lyrics
-    return result
+    return describe(llm_handler, FormatSampleResult(), ask, settings, "Failed to format input")

@@ -41,10 +41,11 @@ class StepEvent:
 
     Attributes:
         step: steps finished so far, 1 to `total`.
-        total: steps of the whole run.
+        total: steps of the whole run, over all items that are not sampled together.
         t: the time of the flow at which the step's velocity was taken, 1 (noise) to 0 (music).
         x0_estimate: the clean latents as the step estimates them, tensor [B, T, C].
         decode: turns such latents into audio [B, 2, N] (float32, CPU) when the caller wants to listen in.
+        items: places, in the batch that was asked for, of the B items shown. A CPU samples item after item.
     """
 
     step: int
@@ -52,6 +53,7 @@ class StepEvent:
     t: float
     x0_estimate: Any
     decode: Callable[[Any], Any] | None = field(default=None, repr=False, compare=False)
+    items: tuple[int, ...] = ()
 
     def preview(self) -> Any:
         """The audio of the clean estimate so far, tensor [B, 2, N]; None when the sampler offers no decoder."""

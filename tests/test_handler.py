@@ -124,11 +124,30 @@ def test_the_same_seed_gives_the_same_bits_and_another_seed_does_not(guided):
     assert not torch.allclose(first.audio, other.audio)
 
 
-def test_an_item_of_a_mixed_batch_equals_the_item_alone(guided):
-    items = (item(1), item(2, lyrics="[Verse]\na much longer text than the others have"), item(3, bpm=None))
-    together = guided.generate(request(*items))
-    for index, alone in enumerate(items):
+MIXED = (item(1), item(2, lyrics="[Verse]\na much longer text than the others have"), item(3, bpm=None), item(4))
+
+
+@pytest.fixture
+def like_an_accelerator(guided, monkeypatch):
+    """The handler sampling items of equal lengths together, as it does on a GPU."""
+    monkeypatch.setattr(guided.networks, "one_by_one", False)
+    return guided
+
+
+def test_an_item_of_a_mixed_batch_equals_the_item_alone_bit_for_bit(guided):
+    together = guided.generate(request(*MIXED))
+    for index, alone in enumerate(MIXED):
         single = guided.generate(request(alone))
+        assert torch.equal(single.latents[0], together.latents[index])
+        assert torch.equal(single.audio[0], together.audio[index])
+
+
+def test_items_sampled_together_equal_the_items_alone_within_rounding(like_an_accelerator):
+    seen = []
+    together = like_an_accelerator.generate(request(*MIXED), observer=lambda event: seen.append(event.items))
+    assert set(seen) == {(0, 3), (1,), (2,)}, "equal lengths share a batch"
+    for index, alone in enumerate(MIXED):
+        single = like_an_accelerator.generate(request(alone))
         assert float((single.latents[0] - together.latents[index]).abs().max()) < 1e-5
         assert float((single.audio[0] - together.audio[index]).abs().max()) < 1e-5
 
@@ -293,6 +312,7 @@ def test_every_step_is_seen_with_an_estimate_that_can_be_decoded(guided):
     events = []
     guided.generate(request(item(1), item(2, lyrics="a different length of words")), observer=events.append)
     assert [(event.step, event.total) for event in events] == [(k, 6) for k in range(1, 7)]
+    assert [event.items for event in events] == [(0,)] * 3 + [(1,)] * 3
     assert events[-1].preview().shape == (1, 2, FRAMES * tiny.HOP)
 
 
@@ -320,12 +340,12 @@ def failing(limit, calls):
     return sample
 
 
-def test_a_batch_that_does_not_fit_is_split_and_says_so(guided, monkeypatch):
+def test_a_batch_that_does_not_fit_is_split_and_says_so(like_an_accelerator, monkeypatch):
     asked = request(*(item(seed) for seed in (1, 2, 3)))
-    whole = guided.generate(asked)
+    whole = like_an_accelerator.generate(asked)
     calls = []
     monkeypatch.setattr(run, "_sample", failing(1, calls))
-    split = guided.generate(asked)
+    split = like_an_accelerator.generate(asked)
     assert calls == [3, 1, 2, 1, 1]
     assert float((split.latents - whole.latents).abs().max()) < 1e-5
     assert any("was split" in text for text in split.status)

@@ -52,7 +52,13 @@ _SILENT_BELOW = 1e-6
 
 @dataclass
 class Networks:
-    """The loaded networks and where they live."""
+    """The loaded networks and where they live.
+
+    Attributes:
+        one_by_one: sample the items of a batch one after the other. Products of other shapes round differently, so
+            only this makes an item of a batch the item alone bit for bit. It is so on a CPU, which gains next to
+            nothing from a batch; accelerators gain much and sample items of equal lengths together.
+    """
 
     info: CheckpointInfo
     dit: DiTModules
@@ -61,6 +67,10 @@ class Networks:
     residency: Residency
     notes: tuple[str, ...] = ()
     cuda_graphs: bool = False
+    one_by_one: bool = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.one_by_one = self.device.type == "cpu"
 
     @property
     def device(self) -> torch.device:
@@ -116,10 +126,10 @@ class _Progress:
         if self.cancel is not None:
             self.cancel.raise_if_cancelled()
 
-    def step(self, t: float, clean: torch.Tensor) -> None:
+    def step(self, t: float, clean: torch.Tensor, rows: Sequence[int]) -> None:
         self.done += 1
         if self.observer is not None:
-            self.observer(StepEvent(self.done, self.total, t, clean, self.decode))
+            self.observer(StepEvent(self.done, self.total, t, clean, self.decode, tuple(rows)))
         self.check()
 
 
@@ -141,7 +151,7 @@ def run_request(
         with clock.span("encoder"):
             song = _prepare(networks, request)
         progress.check()
-        groups = group_by_length(song.tokens)
+        groups = [[row] for row in range(len(song.tokens))] if networks.one_by_one else group_by_length(song.tokens)
         progress.total = song.settings.steps * len(groups)
         sampled: list[_Sampled] = []
         for group in groups:
@@ -150,7 +160,8 @@ def run_request(
         if not bool(torch.isfinite(latents).all()):
             raise AceStepError("The model produced NaN or infinite latents; nothing can be decoded from them.")
         with clock.span("decode"), networks.residency.use("codec"):
-            audio = torch.cat([_decode(networks, row, progress) for row in latents.split(1)])
+            # Each item in memory of its own: how a product rounds may depend on where its operands begin.
+            audio = torch.cat([_decode(networks, row.clone(), progress) for row in latents.split(1)])
     return _output(networks, song, sampled, latents, audio, clock, progress)
 
 
@@ -384,7 +395,7 @@ def _sample(networks: Networks, song: _Song, rows: list[int], clock: Stopwatch, 
     with clock.span("diffusion"), networks.residency.use("dit"):
         for state in sample(denoiser, x, settings.schedule, settings.options, switch=switch, hold=hold, noise=fresh):
             x = state.x
-            progress.step(state.t, state.x0_estimate)
+            progress.step(state.t, state.x0_estimate, rows)
     x = x if hold is None else hold.after_loop(x)
     return _Sampled(rows, x.float(), context, states, mask, context.latents(guide))
 
