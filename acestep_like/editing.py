@@ -76,7 +76,9 @@ def cover(
         dit_handler, options, caption=caption, audio_cover_strength=strength, cover_noise_strength=noise_strength
     )
     source = loaded_source(source)
-    if not keep_plan:
+    if keep_plan:
+        fields = _plan_of(dit_handler, source) | fields
+    else:
         source = replace(source, params={})
     if target_similarity is None:
         result = run_whole(dit_handler, "cover", source, fields, one_item(config), options)
@@ -291,6 +293,13 @@ def complete(
         ]
         result.extra_outputs["added"] = added
     return save_derived(dit_handler, result, config, save_dir)
+
+
+def _plan_of(dit_handler: AceStepHandler, source: AudioResult) -> dict[str, Any]:
+    """What is known of a source's music, as fields of `GenerationParams`."""
+    info = dit_handler.checkpoint
+    plan = origin_of(source).metadata(guided=info is not None and info.guide_version is not None)
+    return {**plan, "bpm": round(plan["bpm"])} if "bpm" in plan else plan
 
 
 def _search_strength(

@@ -60,7 +60,8 @@ class Job:
         instruction: the sentence for the DiT.
         inference_steps, shift, guidance_scale: given by the caller or else the checkpoint's own.
         lineage: names and digests of the audio that goes in, for the recipe.
-        inherited: tempo, key, meter and chords of a source that this package made; what was given wins.
+        inherited: tempo, key, meter and chords of a source that this package made and that the new music must fit
+            (not of a cover's); what was given wins.
         words_first, told: see `heed_words`; what the caption itself says of tempo, key and meter.
         notes: sentences for the status message.
     """
@@ -133,8 +134,12 @@ def _check_checkpoint(params: GenerationParams, spec: TaskSpec, checkpoint: Chec
     if params.chords.strip() and checkpoint.guide_version is None:
         raise InputError("chords", params.chords, f"no chords for {checkpoint.name}, which has no guide",
                          "Use the embedded acestep-mini, or describe the harmony in the caption.")  # fmt: skip
+    codes, codebook = read_codes(params.audio_codes), checkpoint.codebook_size
+    if codebook is not None and any(code >= codebook for code in codes):
+        raise InputError("audio_codes", max(codes), f"codes from 0 to {codebook - 1}, which {checkpoint.name} knows",
+                         "Codes belong to the checkpoint that made them.")  # fmt: skip
     limit = checkpoint.max_duration_s
-    length_s = max(params.duration, len(read_codes(params.audio_codes)) / _CODE_RATE_HZ)
+    length_s = max(params.duration, len(codes) / _CODE_RATE_HZ)
     if limit is not None and length_s > limit:
         raise InputError("duration", length_s, f"at most {limit:g} s for {checkpoint.name}")
     if checkpoint.is_turbo and params.given("inference_steps") and params.inference_steps > 20:
@@ -188,8 +193,11 @@ def _read_references(params: GenerationParams) -> tuple[tuple[torch.Tensor, ...]
 
 
 def _inherited(params: GenerationParams, spec: TaskSpec, checkpoint: CheckpointInfo) -> dict[str, Any]:
-    """What the recipe of a source says about its music."""
-    if not spec.needs_source:
+    """What the recipe of a source says about its music, for tasks that must fit in with it.
+
+    A cover hears the source as much as `audio_cover_strength` says and in no other way: at 0 it is another song.
+    """
+    if not spec.needs_source or spec.name == "cover":
         return {}
     from acestep_like.lineage import origin_of
 

@@ -97,6 +97,8 @@ def test_a_cover_is_free_of_the_sources_plan_unless_asked_to_keep_it(dit, song) 
     assert dit.requests[-1].items[0].bpm is None
     editing.cover(dit, song, "metal", keep_plan=True)
     assert dit.requests[-1].items[0].bpm == 90
+    editing.cover(dit, song, "metal", keep_plan=True, bpm=120)
+    assert dit.requests[-1].items[0].bpm == 120, "what is given wins"
 
 
 def test_nothing_is_invented_about_a_foreign_source(dit) -> None:

@@ -130,7 +130,25 @@ def test_every_task_runs_on_an_earlier_audio(dit, lm, task):
     result = make(dit, lm, src_audio=source, **task)
     assert result.audios[0].tensor.shape == source.tensor.shape
     recorded = result.audios[0].params
-    assert recorded["parents"] == [source.key] and recorded["plan"]["bpm"] == 100
+    assert recorded["parents"] == [source.key]
+    # What must fit the source takes its tempo over; a cover hears the source and is told nothing else.
+    assert recorded["plan"]["bpm"] == (None if task["task_type"] == "cover" else 100)
+
+
+def test_a_cover_that_hears_nothing_of_its_source_is_the_song_without_it(dit):
+    sources = [make(dit, bpm=bpm, keyscale="E minor", seed=bpm).audios[0] for bpm in (70, 140)]
+    cover = {"task_type": "cover", "audio_cover_strength": 0.0, "seed": 3}
+    one, other = (make(dit, src_audio=source, **cover).audios[0].tensor for source in sources)
+    assert torch.equal(one, other)
+
+
+def test_codes_of_another_codebook_are_refused(dit):
+    result = generate_music(dit, None, GenerationParams(caption="x", duration=10, audio_codes="<|audio_code_256|>"))
+    assert result.error == (
+        "audio_codes: got 256; expected codes from 0 to 255, which acestep-mini knows."
+        " Codes belong to the checkpoint that made them."
+    )
+    make(dit, audio_codes="<|audio_code_255|>" * 50)
 
 
 def test_a_length_beyond_the_checkpoint_is_refused(dit):

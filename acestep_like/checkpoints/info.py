@@ -47,6 +47,7 @@ class CheckpointInfo:
         max_duration_s: longest song it makes.
         codec: class of its `vae`: "AutoencoderOobleck" or "SpectralAutoencoder".
         lm_name: the language model that belongs to it, if it names one.
+        codebook_size: audio codes it knows, 0 to this minus 1; None without an audio tokenizer.
     """
 
     name: str
@@ -63,6 +64,7 @@ class CheckpointInfo:
     max_duration_s: float = 600.0
     codec: str = "AutoencoderOobleck"
     lm_name: str | None = None
+    codebook_size: int | None = None
     notes: tuple[str, ...] = field(default=())
 
     @property

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ SIDECAR = "acestep_like.json"
 SHORT_NAMES = {"mini": "acestep-mini"}
 LM_SHORT_NAMES = {"mini": "acestep-mini-5Hz-lm"}
 _TEXT_ENCODER_FOLDER = "Qwen3-Embedding-0.6B"
+_PUBLISHED_LEVELS = (8, 8, 8, 5, 5, 5)
 _PACKAGE = Path(__file__).resolve().parent.parent
 
 
@@ -200,6 +202,7 @@ def _describe_upstream(folder: Path) -> CheckpointInfo:
         tasks=_variant_tasks(folder.name, str(config.get("model_version") or ""), is_turbo, True),
         is_turbo=is_turbo,
         is_xl=config.get("encoder_hidden_size") is not None,
+        codebook_size=_codebook_size(config),
     )
 
 
@@ -214,6 +217,7 @@ def _describe_diffusers(folder: Path) -> CheckpointInfo:
     version = str(config.get("model_version") or "")
     is_turbo = bool(config.get("is_turbo")) or version == "turbo"
     has_tokenizer = not any(part in missing for part in OPTIONAL_PARTS[:2])
+    tokenizer_config = folder / "audio_tokenizer" / "config.json"
     encoder_width = config.get("encoder_hidden_size")
     defaults = _variant_defaults(folder.name, is_turbo)
     given = sidecar.get("defaults", {})
@@ -237,7 +241,13 @@ def _describe_diffusers(folder: Path) -> CheckpointInfo:
         max_duration_s=float(sidecar.get("max_duration_s", 600.0)),
         codec=str(sidecar.get("codec") or _codec_class(parts.get("vae"))),
         lm_name=sidecar.get("lm"),
+        codebook_size=_codebook_size(read_json(tokenizer_config)) if tokenizer_config.is_file() else None,
     )
+
+
+def _codebook_size(config: dict[str, Any]) -> int:
+    """Codes of an audio tokenizer by its config: the product of its levels (Mentzer et al. 2023, "FSQ")."""
+    return math.prod(config.get("fsq_input_levels") or _PUBLISHED_LEVELS)
 
 
 def _codec_class(folder: Path | None) -> str:
