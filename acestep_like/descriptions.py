@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, fields, replace
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from acestep_like.errors import AceStepError, InputError
 from acestep_like.fields import FieldSpec
 from acestep_like.music import parse_keyscale, parse_timesignature
 from acestep_like.params import MAX_SEED, all_specs
-from acestep_like.results import CreateSampleResult, UnderstandResult
+from acestep_like.results import CreateSampleResult, SampleDescription, UnderstandResult
 
 if TYPE_CHECKING:
     from acestep_like.llm_inference import LLMHandler
-    from acestep_like.lm.requests import Description, Sampling
+    from acestep_like.lm.requests import Description
+
+Result = TypeVar("Result", bound=UnderstandResult | CreateSampleResult)
 
 NO_LM = ("5Hz LM not initialized. Please initialize it first.", "LLM not initialized")
 """Status and error when no language model is loaded."""
@@ -67,41 +69,67 @@ def checked_metadata(metadata: dict[str, Any] | None) -> dict[str, Any] | None:
     return kept
 
 
+@dataclass(frozen=True)
+class Settings:
+    """How the three helpers ask; documented names and defaults are those of the public functions."""
+
+    temperature: float
+    top_k: int | None
+    top_p: float | None
+    repetition_penalty: float
+    use_constrained_decoding: bool
+    constrained_decoding_debug: bool
+    seed: int
+
+    def options(self) -> dict[str, Any]:
+        """The keywords of the handler's methods.
+
+        Raises:
+            InputError: a value that is not accepted.
+        """
+        from acestep_like.lm.requests import Sampling
+
+        temperature, top_k, top_p, penalty, constrained, debug, seed = (
+            check_argument(entry.name, getattr(self, entry.name)) for entry in fields(self)
+        )
+        sampling = Sampling(temperature, top_k or 0, 1.0 if top_p is None else top_p, penalty)
+        seed = secrets.randbits(32) if seed < 0 else seed
+        return {"seed": seed, "sampling": sampling, "constrained": constrained, "debug": debug}
+
+
 def describe(
     llm_handler: LLMHandler | None,
-    result: UnderstandResult | CreateSampleResult,
-    run: Callable[[Sampling, int], Description],
-    options: tuple[Any, ...],
+    result: Result,
+    ask: Callable[..., Description],
+    settings: Settings,
     failure: str,
-) -> Description | None:
-    """Run one of the three helpers and fill `result`; None when it failed, with the reason in `result.error`."""
-    from acestep_like.lm.requests import Sampling
+) -> Result:
+    """Ask the language model and fill `result`; what went wrong is in `result.error`.
 
+    Args:
+        ask: checks its own arguments and calls the handler's method with the keywords it is given.
+        failure: the status when the model's answer held nothing legal.
+    """
     result.success = False
     if llm_handler is None or not llm_handler.llm_initialized:
         result.status_message, result.error = NO_LM
-        return None
+        return result
     try:
-        names = ("temperature", "top_k", "top_p", "repetition_penalty", "use_constrained_decoding",
-                 "constrained_decoding_debug", "seed")  # fmt: skip
-        temperature, top_k, top_p, penalty, _, _, seed = (
-            check_argument(name, value) for name, value in zip(names, options, strict=True)
-        )
-        sampling = Sampling(temperature, top_k or 0, 1.0 if top_p is None else top_p, penalty)
-        answer = run(sampling, secrets.randbits(32) if seed < 0 else seed)
+        answer = ask(**settings.options())
     except AceStepError as error:
         result.status_message, result.error = f"Error: {error}", str(error)
-        return None
+        return result
     if not answer.fields:
         result.status_message, result.error = failure, _NOTHING_READ
-        return None
-    for name in ("caption", "lyrics", "bpm", "duration", "keyscale", "language", "timesignature"):
-        value = getattr(answer, name)
-        setattr(result, name, "" if value == "N/A" else value)
+        return result
+    for entry in fields(SampleDescription):
+        value = getattr(answer, entry.name)
+        if hasattr(result, entry.name):
+            setattr(result, entry.name, "" if value == "N/A" else value)
     notes = list(answer.notes)
     longest = all_specs()["caption"].max_length
     if longest is not None and len(result.caption) > longest:
         result.caption = result.caption[:longest].rsplit(" ", 1)[0]
         notes.append(f"The caption was cut to {longest} characters.")
     result.success, result.status_message = True, "\n".join([answer.status, *notes])
-    return answer
+    return result

@@ -405,7 +405,9 @@ def create_sample(
     settings = Settings(
         temperature, top_k, top_p, repetition_penalty, use_constrained_decoding, constrained_decoding_debug, seed
     )
-    return describe(llm_handler, CreateSampleResult(), ask, settings, "Failed to create sample")
+    result = describe(llm_handler, CreateSampleResult(), ask, settings, "Failed to create sample")
+    result.instrumental = result.instrumental or (result.success and instrumental)
+    return result
 
 
 def format_sample(

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from acestep_like.errors import AceStepError, CheckpointError, NotLoadedError
 from acestep_like.lm.requests import (
-    DEFAULT_SAMPLING,
     NO_USER_INPUT,
+    DescribeOptions,
     Description,
     LMObserver,
     Metadata,
@@ -19,7 +19,6 @@ from acestep_like.lm.requests import (
 from acestep_like.progress import CancelToken
 
 if TYPE_CHECKING:
-    from acestep_like.lm.describe import Options
     from acestep_like.lm.model import LoadedLM
 
 __all__ = ["NO_USER_INPUT", "Description", "LLMHandler", "Metadata", "Sampling", "ThinkRequest", "Thought"]
@@ -133,18 +132,12 @@ class LLMHandler:
 
         return think(self._loaded(), request, cancel, observer)
 
-    def understand(
-        self,
-        audio_codes: str,
-        *,
-        seed: int = 0,
-        sampling: Sampling = DEFAULT_SAMPLING,
-        constrained: bool = True,
-        debug: bool = False,
-        cancel: CancelToken | None = None,
-        observer: LMObserver | None = None,
-    ) -> Description:
+    def understand(self, audio_codes: str, **options: Any) -> Description:
         """Describe audio codes.
+
+        Args:
+            audio_codes: `<|audio_code_N|>` repeated, five a second.
+            options: the fields of `lm.requests.DescribeOptions`: seed, sampling, constrained, debug, cancel, observer.
 
         Raises:
             NotLoadedError: no model is loaded.
@@ -152,22 +145,14 @@ class LLMHandler:
         """
         from acestep_like.lm.describe import understand
 
-        return understand(self._loaded(), audio_codes, _options(seed, sampling, constrained, debug, cancel, observer))
+        return understand(self._loaded(), audio_codes, DescribeOptions(**options))
 
     def inspire(
-        self,
-        query: str,
-        *,
-        instrumental: bool = False,
-        vocal_language: str | None = None,
-        seed: int = 0,
-        sampling: Sampling = DEFAULT_SAMPLING,
-        constrained: bool = True,
-        debug: bool = False,
-        cancel: CancelToken | None = None,
-        observer: LMObserver | None = None,
+        self, query: str, *, instrumental: bool = False, vocal_language: str | None = None, **options: Any
     ) -> Description:
         """Invent caption, lyrics and metadata from a request in plain words; an empty query lets it invent freely.
+
+        `options` as in `understand`.
 
         Raises:
             NotLoadedError: no model is loaded.
@@ -175,23 +160,14 @@ class LLMHandler:
         """
         from acestep_like.lm.describe import inspire
 
-        options = _options(seed, sampling, constrained, debug, cancel, observer)
-        return inspire(self._loaded(), query, instrumental, vocal_language, options)
+        return inspire(self._loaded(), query, instrumental, vocal_language, DescribeOptions(**options))
 
     def format(
-        self,
-        caption: str,
-        lyrics: str,
-        *,
-        user_metadata: Metadata | None = None,
-        seed: int = 0,
-        sampling: Sampling = DEFAULT_SAMPLING,
-        constrained: bool = True,
-        debug: bool = False,
-        cancel: CancelToken | None = None,
-        observer: LMObserver | None = None,
+        self, caption: str, lyrics: str, *, user_metadata: Metadata | None = None, **options: Any
     ) -> Description:
         """Rewrite caption and lyrics in the model's own form and add metadata; `user_metadata` is kept as given.
+
+        `options` as in `understand`.
 
         Raises:
             NotLoadedError: no model is loaded.
@@ -199,8 +175,7 @@ class LLMHandler:
         """
         from acestep_like.lm.describe import format_text
 
-        options = _options(seed, sampling, constrained, debug, cancel, observer)
-        return format_text(self._loaded(), caption, lyrics, user_metadata, options)
+        return format_text(self._loaded(), caption, lyrics, user_metadata, DescribeOptions(**options))
 
     def _load(
         self,
@@ -225,12 +200,3 @@ class LLMHandler:
                 "5Hz LM not initialized. Please initialize it first: LLMHandler.from_pretrained('mini')."
             )
         return self._lm
-
-
-def _options(
-    seed: int, sampling: Sampling, constrained: bool, debug: bool, cancel: CancelToken | None,
-    observer: LMObserver | None,
-) -> Options:  # fmt: skip
-    from acestep_like.lm.describe import Options
-
-    return Options(seed, sampling, constrained, debug, cancel, observer)

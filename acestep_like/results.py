@@ -114,8 +114,8 @@ class GenerationResult:
 
 
 @dataclass
-class UnderstandResult:
-    """What the language model reads in audio codes; unknown values are None or empty."""
+class SongDescription:
+    """Words and metadata of a song, as the language model writes them; unknown values are None or empty."""
 
     caption: str = ""
     lyrics: str = ""
@@ -124,6 +124,17 @@ class UnderstandResult:
     keyscale: str = ""
     language: str = ""
     timesignature: str = ""
+
+
+@dataclass
+class SampleDescription(SongDescription):
+    """The same of a song that is still to be made, which may want no voice."""
+
+    instrumental: bool = False
+
+
+@dataclass
+class _Outcome:
     status_message: str = ""
     success: bool = True
     error: str | None = None
@@ -134,24 +145,13 @@ class UnderstandResult:
 
 
 @dataclass
-class CreateSampleResult:
+class UnderstandResult(_Outcome, SongDescription):
+    """What the language model reads in audio codes."""
+
+
+@dataclass
+class CreateSampleResult(_Outcome, SampleDescription):
     """A song idea that the language model made from a description."""
-
-    caption: str = ""
-    lyrics: str = ""
-    bpm: int | None = None
-    duration: float | None = None
-    keyscale: str = ""
-    language: str = ""
-    timesignature: str = ""
-    instrumental: bool = False
-    status_message: str = ""
-    success: bool = True
-    error: str | None = None
-
-    def to_dict(self) -> dict[str, Any]:
-        """JSON values."""
-        return dataclasses.asdict(self)
 
 
 @dataclass

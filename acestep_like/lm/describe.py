@@ -3,36 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 
 from acestep_like.errors import InputError
+from acestep_like.fields import check_text
 from acestep_like.lm import prompts
 from acestep_like.lm.base import LMRequest
 from acestep_like.lm.grammar import metadata_grammar
 from acestep_like.lm.model import LoadedLM
 from acestep_like.lm.parse import DURATION_RANGE_S, format_codes, parse_answer, parse_codes
-from acestep_like.lm.requests import Description, LMObserver, Metadata, Sampling
+from acestep_like.lm.requests import DescribeOptions, Description, Metadata
 from acestep_like.lm.think import CODES_PER_S, METADATA_TOKENS, check_room
-from acestep_like.progress import CancelToken
 
 ANSWER_TOKENS = 2048
 """Room for metadata and 4,096 characters of lyrics."""
 
 
-@dataclass(frozen=True)
-class Options:
-    """What the three uses share."""
-
-    seed: int
-    sampling: Sampling
-    constrained: bool = True
-    debug: bool = False
-    cancel: CancelToken | None = None
-    observer: LMObserver | None = None
-
-
-def understand(lm: LoadedLM, audio_codes: str, options: Options) -> Description:
+def understand(lm: LoadedLM, audio_codes: str, options: DescribeOptions) -> Description:
     """Describe audio codes. The duration is known (five codes a second) and not guessed.
 
     Raises:
@@ -45,9 +33,11 @@ def understand(lm: LoadedLM, audio_codes: str, options: Options) -> Description:
     return _with_status(description, "✅ Understanding completed successfully", ", ".join(description.fields))
 
 
-def inspire(lm: LoadedLM, query: str, instrumental: bool, vocal_language: str | None, options: Options) -> Description:
+def inspire(
+    lm: LoadedLM, query: str, instrumental: bool, vocal_language: str | None, options: DescribeOptions
+) -> Description:
     """Invent a song from a request in plain words."""
-    _check_text("query", query)
+    check_text("query", query)
     given: Metadata = {"language": vocal_language} if vocal_language and vocal_language != "unknown" else {}
     user = prompts.inspire_user(query, instrumental)
     description = _describe(lm, prompts.INSPIRE, user, given, options)
@@ -57,10 +47,10 @@ def inspire(lm: LoadedLM, query: str, instrumental: bool, vocal_language: str | 
 
 
 def format_text(lm: LoadedLM, caption: str, lyrics: str, user_metadata: Metadata | None,
-                options: Options) -> Description:  # fmt: skip
+                options: DescribeOptions) -> Description:  # fmt: skip
     """Rewrite caption and lyrics with metadata; where the model writes nothing the user's words stay."""
-    _check_text("caption", caption)
-    _check_text("lyrics", lyrics)
+    check_text("caption", caption)
+    check_text("lyrics", lyrics)
     given = {name: value for name, value in (user_metadata or {}).items() if value not in (None, "")}
     description = _describe(lm, prompts.FORMAT, prompts.format_user(caption, lyrics), given, options)
     description = _with_words(description, description.lyrics or lyrics, description.caption or caption.strip())
@@ -69,7 +59,7 @@ def format_text(lm: LoadedLM, caption: str, lyrics: str, user_metadata: Metadata
 
 def checked_codes(lm: LoadedLM, audio_codes: str) -> list[int]:
     """The codes of a string, all of them known to the model."""
-    _check_text("audio_codes", audio_codes)
+    check_text("audio_codes", audio_codes)
     codes = parse_codes(audio_codes)
     if not codes:
         raise InputError("audio_codes", audio_codes, "'<|audio_code_N|>' tokens", "No audio codes provided.")
@@ -81,12 +71,7 @@ def checked_codes(lm: LoadedLM, audio_codes: str) -> list[int]:
     return codes
 
 
-def _check_text(field: str, value: object) -> None:
-    if not isinstance(value, str):
-        raise InputError(field, value, "a text")
-
-
-def _describe(lm: LoadedLM, instruction: str, user: str, given: Metadata, options: Options) -> Description:
+def _describe(lm: LoadedLM, instruction: str, user: str, given: Metadata, options: DescribeOptions) -> Description:
     """One answer, read back; the user's fields stay the user's."""
     ids = lm.encode(lm.prompt(instruction, user))
     check_room(lm, ids, METADATA_TOKENS)

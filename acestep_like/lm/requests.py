@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from acestep_like.errors import InputError
+from acestep_like.progress import CancelToken
+from acestep_like.results import SampleDescription
 
 NO_USER_INPUT = "NO USER INPUT"
 """The literal prompt of the unconditional branch, and the default negative prompt."""
@@ -98,21 +100,26 @@ class Thought:
 
 
 @dataclass(frozen=True)
-class Description:
-    """Metadata and lyrics that the model wrote (understand, inspire, format).
+class DescribeOptions:
+    """What understand, inspire and format have in common."""
 
-    Missing values are None or empty. `fields` are the keys the model answered, in order.
+    seed: int = 0
+    sampling: Sampling = DEFAULT_SAMPLING
+    constrained: bool = True
+    debug: bool = False
+    cancel: CancelToken | None = None
+    observer: LMObserver | None = None
+
+
+@dataclass
+class Description(SampleDescription):
+    """What the model wrote (understand, inspire, format).
+
+    `metadata` holds its legal values and the user's; `fields` are the keys the model answered, in order. `notes` says
+    in sentences what could not be read.
     """
 
-    caption: str = ""
-    lyrics: str = ""
-    bpm: int | None = None
-    duration: float | None = None
-    keyscale: str = ""
-    language: str = ""
-    timesignature: str = ""
     genres: str = ""
-    instrumental: bool = False
     seed: int = 0
     metadata: Metadata = field(default_factory=dict)
     fields: tuple[str, ...] = ()
