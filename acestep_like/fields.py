@@ -10,6 +10,7 @@ import math
 import numbers
 import operator
 import os
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +18,7 @@ from typing import Any
 from acestep_like.errors import InputError
 
 _SPEC = "spec"
+_SURROGATE = re.compile("[\\ud800-\\udfff]")
 _HUGE = 2**53
 
 
@@ -178,6 +180,7 @@ class FieldSpec:
             raise self._refusal(value, _nearest(value, self.choices))
         if self.max_length is not None and len(value) > self.max_length:
             raise self._refusal(value, f"It has {len(value)} characters.")
+        check_text(self.name, value)
         if self.reader is not None and value.strip():
             self.reader(value)
         return value
@@ -225,6 +228,18 @@ _CHECKS: dict[str, Callable[[FieldSpec, Any], Any]] = {
     "audio": FieldSpec._check_audio,
     "any": lambda spec, value: value,
 }
+
+
+def check_text(name: str, value: object) -> None:
+    """Refuse what is no text that any tokenizer and file can hold.
+
+    Raises:
+        InputError: not a string, or one with surrogates (halves of characters that a wrong decoding left).
+    """
+    if not isinstance(value, str):
+        raise InputError(name, value, "a text")
+    if _SURROGATE.search(value):
+        raise InputError(name, value, "a text of whole characters", "It has lone surrogates; decode it as UTF-8.")
 
 
 def parameter(default: Any, kind: str, group: str, help_text: str, **rules: Any) -> Any:

@@ -21,6 +21,8 @@ BPM_RANGE, DURATION_RANGE_S = (30, 300), (10, 600)
 _CODE = re.compile(r"<\|audio_code_(\d+)\|>")
 _FIELD = re.compile(r"^([A-Za-z_]+):(.*)$")
 _KEYSCALE = re.compile(r"^[A-G][#b♯♭]? (?:major|minor)$")
+_BLANKS = " \t"
+"""What YAML drops at the ends of lines; other white space is text."""
 _LYRICS_HEADER = re.compile(r"^#\s*Lyri(?:c|cs)?\s*\n", re.IGNORECASE)
 
 
@@ -71,9 +73,9 @@ def raw_fields(thought: str) -> dict[str, str]:
         if match:
             current = blocks.setdefault(match.group(1).lower(), [])
             current.clear()
-            current.append(match.group(2).strip())
+            current.append(match.group(2).strip(_BLANKS))
         elif current is not None and not line.startswith("<") and (line[:1] in (" ", "\t", "") or not line.strip()):
-            current.append(line.strip())
+            current.append(line.strip(_BLANKS))
     return {name: _scalar(lines) for name, lines in blocks.items()}
 
 

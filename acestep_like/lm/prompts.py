@@ -38,7 +38,11 @@ class ChatTokenizer(Protocol):
 
 
 def plain(text: str) -> str:
-    """User text in which control tokens are only text: `<|im_end|>` becomes `< |im_end|>`."""
+    """User text in which control tokens are only text: `<|im_end|>` becomes `< |im_end|>`.
+
+    What a file from another system brings along (CRLF, a byte order mark) goes; the models never saw it.
+    """
+    text = text.replace("\ufeff", "").replace("\r\n", "\n").replace("\r", "\n")
     return _SPECIAL.sub("< ", text)
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from acestep_like.errors import InputError
+from acestep_like.fields import check_text
 from acestep_like.lm import prompts
 from acestep_like.lm.base import CodeRange, Grammar, LMRequest, LMResult
 from acestep_like.lm.grammar import metadata_grammar
@@ -45,11 +46,14 @@ def think(
     """One thought per seed.
 
     Raises:
-        InputError: codes are wanted but nothing says how long; the prompt does not fit the context; no seeds.
+        InputError: codes are wanted but nothing says how long; the prompt does not fit the context; no seeds; a text
+            that is none.
         Cancelled: `cancel` was set.
     """
     if not request.seeds:
         raise InputError("seeds", request.seeds, "at least one seed")
+    for name in ("caption", "lyrics", "negative_prompt"):
+        check_text(name, getattr(request, name))
     given = given_metadata(request)
     drafts = [_Draft(seed, dict(given)) for seed in request.seeds]
     size = chunk_size(request)
