@@ -43,6 +43,11 @@ class LMRequest:
     stop_ids: tuple[int, ...] = ()
     debug: bool = False
 
+    @property
+    def prompts(self) -> tuple[tuple[int, ...], ...]:
+        """The rows that the network runs: the guided one, and the unguided one if there is guidance."""
+        return (self.cond_ids,) if self.uncond_ids is None else (self.cond_ids, self.uncond_ids)
+
 
 @dataclass(frozen=True)
 class LMResult:
@@ -57,10 +62,16 @@ TokenObserver = Callable[[int, int], None]
 
 
 class LMBackend(Protocol):
-    """Runs a batch. Item k of the answer is the same whatever else is in the batch."""
+    """Runs a batch. Item k of the answer is the same whatever else is in the batch.
+
+    Attributes:
+        max_length: tokens of prompt and answer that the context holds.
+        vocab_size: width of the logits; may exceed the tokenizer's entries.
+    """
 
     name: str
     max_length: int
+    vocab_size: int
 
     def generate(
         self,

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from acestep_like.device import release_memory
-from acestep_like.errors import CheckpointError, DependencyError, InputError
+from acestep_like.errors import CheckpointError, DependencyError, InputError, LMError
 from acestep_like.lm.base import LMBackend, LMRequest, LMResult, TokenObserver
 from acestep_like.lm.prompts import render
 from acestep_like.lm.requests import Sampling
@@ -128,6 +128,7 @@ def load_lm(
     Raises:
         CheckpointError: the folder is broken or not a 5 Hz LM.
         DependencyError: `vllm` was asked for and is not installed.
+        LMError: `vllm` was asked for and its engine did not start.
         InputError: an unknown backend.
     """
     from transformers import AutoTokenizer
@@ -147,6 +148,11 @@ def load_lm(
     vocabulary = Vocabulary.of(tokenizer, folder.name)
     resting = torch.device("cpu") if offload else device
     engine, note = _backend(backend, folder, tokenizer, vocabulary, resting, dtype)
+    if engine.vocab_size < vocabulary.first_code + vocabulary.codes:
+        raise CheckpointError(
+            f"{folder.name} has {engine.vocab_size} token vectors, but its tokenizer's codes end at"
+            f" {vocabulary.first_code + vocabulary.codes}: the tokenizer belongs to another model."
+        )
     return LoadedLM(
         folder.name, engine, tokenizer, vocabulary, str(device), int(sidecar.get("longest_s", 600)),
         float(sidecar.get("metadata_temperature", 1.0)), bool(sidecar.get("defers_to_words", False)), offload, note,
@@ -163,27 +169,10 @@ def _backend(
 
         try:
             return VLLMBackend.load(folder, tokenizer, vocabulary.end_turn, device=str(device), dtype=dtype), ""
-        except (DependencyError, CheckpointError) as error:
+        except (DependencyError, LMError) as error:
             if name == "vllm":
                 raise
             note = f"vLLM is not used: {error}"
-    return _load_pt(folder, tokenizer, vocabulary, device, dtype), note
-
-
-def _load_pt(
-    folder: Path, tokenizer: Any, vocabulary: Vocabulary, device: torch.device, dtype: torch.dtype
-) -> LMBackend:
-    from safetensors import SafetensorError
-
     from acestep_like.lm.transformers_backend import TransformersBackend
 
-    try:
-        backend = TransformersBackend.load(folder, tokenizer, vocabulary.end_turn, device=str(device), dtype=dtype)
-    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
-        raise CheckpointError(f"The weights of {folder} cannot be read: {error}") from error
-    if backend.vocab_size < vocabulary.first_code + vocabulary.codes:
-        raise CheckpointError(
-            f"{folder.name} has {backend.vocab_size} token vectors, but its tokenizer's codes end at"
-            f" {vocabulary.first_code + vocabulary.codes}: the tokenizer belongs to another model."
-        )
-    return backend
+    return TransformersBackend.load(folder, tokenizer, vocabulary.end_turn, device=str(device), dtype=dtype), note

@@ -98,7 +98,8 @@ class Qwen3Decoder:
         """Append ids [B, L] to the cache; answers the last hidden state of every row, normalised [B, C]."""
         length = ids.shape[1]
         columns = torch.arange(cache.used, cache.used + length, device=self.device)
-        positions = (columns.unsqueeze(0) - cache.padding.unsqueeze(1)).clamp(min=0)
+        # Pad columns, and finished rows that go on beside unfinished ones, may lie outside; nobody reads them.
+        positions = (columns.unsqueeze(0) - cache.padding.unsqueeze(1)).clamp(0, self.max_length - 1)
         cos, sin = self.cos[positions].unsqueeze(1), self.sin[positions].unsqueeze(1)
         mask = self._mask(columns, cache, length)
         x = F.embedding(ids, self.embedding)

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import torch
 
-from acestep_like.lm.base import CodeRange, LMRequest, LMResult
-from acestep_like.lm.constraint import GrammarState
+from acestep_like.errors import LMError
+from acestep_like.lm.base import CodeRange, Grammar, LMRequest, LMResult
+from acestep_like.lm.constraint import GrammarCompiler, GrammarState
 from acestep_like.lm.sampling import draw
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 
 class Stream:
@@ -40,6 +45,40 @@ class Stream:
         """`finished` is False for a sequence that only ran out of tokens."""
         complete = self.request.exact_tokens or len(self.drawn) < self.request.max_tokens
         return LMResult(tuple(self.drawn), complete)
+
+
+class StreamOpener:
+    """Opens the streams of one model; its grammars are compiled once, and none before the first is needed.
+
+    Args:
+        vocab_size: width of the model's logits.
+        stop_id: the end-of-turn token.
+        max_length: tokens of prompt and answer that the model's context holds.
+    """
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, stop_id: int, vocab_size: int, max_length: int) -> None:
+        self._tokenizer, self._stop_id = tokenizer, stop_id
+        self._vocab_size, self._max_length = vocab_size, max_length
+        self._compiler: GrammarCompiler | None = None
+
+    def open(self, request: LMRequest) -> Stream:
+        """The state of a new sequence.
+
+        Raises:
+            LMError: prompt and answer do not fit the context.
+        """
+        longest = max(len(prompt) for prompt in request.prompts)
+        if longest + request.max_tokens > self._max_length:
+            raise LMError(
+                f"The prompt has {longest} tokens and up to {request.max_tokens} more were asked for; the model's"
+                f" context holds {self._max_length}. Shorten lyrics, codes or duration."
+            )
+        grammar = None
+        if isinstance(request.constraint, Grammar):
+            if self._compiler is None:
+                self._compiler = GrammarCompiler(self._tokenizer, self._vocab_size, self._stop_id)
+            grammar = self._compiler.start(request.constraint.ebnf, debug=request.debug)
+        return Stream(request, grammar, self._vocab_size)
 
 
 def draw_tokens(streams: Sequence[Stream], cond: torch.Tensor, uncond: torch.Tensor | None) -> list[int]:

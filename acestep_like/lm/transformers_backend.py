@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, PreTrainedTokenizerBase, Qwen3ForCausalLM
 
-from acestep_like.errors import CheckpointError, LMError
-from acestep_like.lm.base import CodeRange, Grammar, LMRequest, LMResult, TokenObserver
-from acestep_like.lm.constraint import GrammarCompiler
+from acestep_like.errors import CheckpointError
+from acestep_like.lm.base import CodeRange, LMRequest, LMResult, TokenObserver
 from acestep_like.lm.qwen3 import Qwen3Decoder
-from acestep_like.lm.stream import Stream, draw_tokens
+from acestep_like.lm.stream import StreamOpener, draw_tokens
 from acestep_like.progress import CancelToken
 
 
@@ -28,8 +28,7 @@ class TransformersBackend:
         self.vocab_size = int(model.config.vocab_size)
         self.decoder = Qwen3Decoder(model)
         self.max_length = self.decoder.max_length
-        self._tokenizer, self._stop_id = tokenizer, stop_id
-        self._compiler: GrammarCompiler | None = None
+        self.streams = StreamOpener(tokenizer, stop_id, self.vocab_size, self.max_length)
 
     @classmethod
     def load(
@@ -38,9 +37,12 @@ class TransformersBackend:
         """Read a folder in the transformers layout.
 
         Raises:
-            CheckpointError: it is not a Qwen3 language model.
+            CheckpointError: it is not a Qwen3 language model, or broken.
         """
-        model = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, local_files_only=True)
+        try:
+            model = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, local_files_only=True)
+        except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+            raise CheckpointError(f"The weights of {folder} cannot be read: {error}") from error
         if not isinstance(model, Qwen3ForCausalLM):
             raise CheckpointError(f"{folder.name} is a {type(model).__name__}, not a Qwen3ForCausalLM.")
         return cls(torch.nn.Module.to(model.eval(), device), tokenizer, stop_id)
@@ -71,32 +73,18 @@ class TransformersBackend:
         """Take the weights to another device."""
         self.decoder.move(device)
 
-    def open_stream(self, request: LMRequest) -> Stream:
-        """The state of a new sequence."""
-        grammar = None
-        if isinstance(request.constraint, Grammar):
-            if self._compiler is None:
-                self._compiler = GrammarCompiler(self._tokenizer, self.vocab_size, self._stop_id)
-            grammar = self._compiler.start(request.constraint.ebnf, debug=request.debug)
-        return Stream(request, grammar, self.vocab_size)
-
 
 class _Batch:
     """One batch from prompt to end: the guided rows first, then the unguided rows in the same order."""
 
     def __init__(self, backend: TransformersBackend, requests: list[LMRequest]) -> None:
         self.decoder = backend.decoder
-        self.streams = [backend.open_stream(request) for request in requests]
+        self.streams = [backend.streams.open(request) for request in requests]
         prompts = [request.cond_ids for request in requests]
         prompts += [request.uncond_ids for request in requests if request.uncond_ids is not None]
         self.guided = len(prompts) > len(requests)
         longest = max(len(prompt) for prompt in prompts)
         self.steps = max(request.max_tokens for request in requests)
-        if longest + self.steps > backend.max_length:
-            raise LMError(
-                f"The prompt has {longest} tokens and up to {self.steps} more were asked for; the model's context"
-                f" holds {backend.max_length}. Shorten lyrics, codes or duration."
-            )
         rows = [[0] * (longest - len(prompt)) + list(prompt) for prompt in prompts]
         padding = torch.tensor([longest - len(prompt) for prompt in prompts], device=self.decoder.device)
         self.prompt = torch.tensor(rows, device=self.decoder.device)
