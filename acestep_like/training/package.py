@@ -10,6 +10,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from acestep_like.lm.tempo import FILE as TEMPO
 from acestep_like.training.data import LATENT_RATE, SAMPLE_RATE, Corpus
 from acestep_like.training.settings import EVALUATOR, MINI, MINI_LM, Settings
 
@@ -68,6 +69,8 @@ def stage_package(settings: Settings) -> None:
         building = settings.out / f"{MINI_LM}.tmp"
         shutil.rmtree(building, ignore_errors=True)
         shutil.copytree(work / "lm", building, ignore=shutil.ignore_patterns("*.tmp", "state*", "*.pt"))
+        if (work / "tempo" / TEMPO).exists():
+            shutil.copy(work / "tempo" / TEMPO, building / TEMPO)
         _replace(building, settings.out / MINI_LM)
     write_card(settings)
 

@@ -23,6 +23,7 @@ STAGES: dict[str, Callable[[Settings], None]] = {
     "tokenizer": stages.stage_tokenizer,
     "dit": stages.stage_dit,
     "lm": stages.stage_lm,
+    "tempo": stages.stage_tempo,
     "package": stage_package,
 }
 
@@ -39,7 +40,7 @@ def run(settings: Settings, arguments: list[str]) -> None:
     beside = [_spawn("codec,evaluator", arguments)]
     stages.stage_corpus(settings)
     stages.stage_tokenizer(settings)
-    beside.append(_spawn("lm", arguments))
+    beside.append(_spawn("tempo,lm", arguments))
     if settings.total_minutes is not None:
         # What is left after the text encoder's warm-up and a minute for saving and packaging.
         left = settings.total_minutes - (time.monotonic() - started) / 60 - settings.text_minutes - 1.3

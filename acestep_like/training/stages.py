@@ -5,6 +5,7 @@
     tokenizer   latents -> audio tokenizer and detokenizer, codes and hints of all songs
     dit         latents, hints, texts -> transformer, condition encoder, text encoder
     lm          texts, codes -> the 5 Hz language model
+    tempo       codes, labels -> its ear for tempo
     evaluator   waves -> the evaluator
 
 A stage whose result exists is skipped, so that a run resumes where it stopped.
@@ -399,6 +400,19 @@ def stage_lm(settings: Settings) -> None:
         songs, codes, target, minutes=settings.lm_minutes, device=settings.device, quick=settings.quick,
         config=config, state_path=settings.work / "lm-state.pt", log=log,
     )  # fmt: skip
+
+
+def stage_tempo(settings: Settings) -> None:
+    """Train the ear for tempo that stands beside the language model."""
+    from acestep_like.lm.tempo import FILE
+    from acestep_like.training.tempo import train_tempo
+
+    target = settings.work / "tempo"
+    if (target / FILE).exists():
+        return
+    target.mkdir(exist_ok=True)
+    corpus = Corpus.load(settings.work / "corpus")
+    train_tempo(corpus, load_codes(settings), target, steps=settings.steps(6) or 1500, log=log)
 
 
 def stage_evaluator(settings: Settings) -> None:

@@ -1,0 +1,72 @@
+"""The ear for tempo: periodic codes have the tempo of their period, whatever the song it was learned from."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from acestep_like.lm.tempo import TempoEar, at_lags, autocorrelation, tempi_bpm
+from acestep_like.training.data import Corpus, SongRow
+from acestep_like.training.tempo import train_tempo
+
+
+def test_an_autocorrelation_peaks_at_the_period() -> None:
+    curve = torch.zeros(400, 1)
+    curve[::20] = 1.0
+    found = autocorrelation(curve)[:, 0]
+    assert found[0] == pytest.approx(1.0, abs=1e-4)
+    assert int(found[5:30].argmax()) + 5 == 20 and found[40] > 0.8
+
+
+def test_music_played_faster_is_read_at_shorter_lags() -> None:
+    slow, fast = torch.zeros(640, 1), torch.zeros(640, 1)
+    slow[::32], fast[::16] = 1.0, 1.0
+    same = at_lags(autocorrelation(fast)[None], torch.ones(1))
+    stretched = at_lags(autocorrelation(slow)[None], torch.full((1,), 2.0))
+    one = torch.corrcoef(torch.stack([same.flatten(), stretched.flatten()]))[0, 1]
+    other = torch.corrcoef(torch.stack([same.flatten(), at_lags(autocorrelation(slow)[None], torch.ones(1)).flatten()]))
+    assert one > 0.9 > other[0, 1]
+
+
+def _pulsing_corpus(songs: int) -> tuple[Corpus, list[np.ndarray]]:
+    """Songs of kicks alone, in codes that say in which of their five frames a kick begins (5: in none)."""
+    rng = np.random.default_rng(0)
+    rows, labels, codes = [], [], []
+    start = 0
+    for index in range(songs):
+        bpm = float(rng.uniform(70, 170))
+        frames = 700
+        kicks = np.zeros((frames + 5, 27), np.uint8)
+        kicks[np.arange(0, frames, 60 / bpm * 25).astype(int), 24] = 1
+        shifted = []
+        for offset in range(5):
+            cut = kicks[offset : offset + frames // 5 * 5, 24].reshape(-1, 5)
+            shifted.append(np.where(cut.any(axis=1), cut.argmax(axis=1), 5))
+        codes.append(np.stack(shifted))
+        labels.append(kicks[:frames])
+        rows.append(SongRow(index, "house", start, frames, 2.0, {"bpm": round(bpm)}, [], [], ""))
+        start += frames
+    flat = torch.from_numpy(np.concatenate(labels))
+    return Corpus(rows, {"labels": flat, "latents": torch.zeros(len(flat), 64)}), codes
+
+
+def test_a_trained_ear_hears_tempi_of_songs_it_never_saw(tmp_path: Path) -> None:
+    corpus, codes = _pulsing_corpus(96)
+    report = train_tempo(corpus, codes, tmp_path, steps=250, code_count=6, log=lambda line: None)
+    assert report["bpm_octave"] > 0.7 > 0.4 > report["bpm_chance"], json.dumps(report)
+    ear = TempoEar.find(tmp_path)
+    assert ear is not None
+    held_out = corpus.rows[15]
+    heard = ear.bpm(codes[15][0].tolist())
+    assert heard is not None and any(abs(heard * k / held_out.metadata["bpm"] - 1) < 0.06 for k in (0.5, 1, 2))
+
+
+def test_too_few_codes_have_no_tempo_and_a_folder_may_have_no_ear(tmp_path: Path) -> None:
+    ear = TempoEar(torch.rand(6, 5, 3)).eval()
+    assert ear.bpm([1, 2, 3]) is None and ear.bpm([1, 2] * 20) in range(48, 197)
+    assert TempoEar.find(tmp_path) is None
+    assert len(tempi_bpm()) == 140
