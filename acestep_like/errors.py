@@ -18,10 +18,13 @@ class InputError(AceStepError, ValueError):
         self.value = value
         self.accepted = accepted
         self.remedy = remedy
-        shown = repr(value)
-        if len(shown) > 80:
-            shown = shown[:60] + f"... ({len(shown)} characters)"
-        super().__init__(f"{field}: got {shown}; expected {accepted}." + (f" {remedy}" if remedy else ""))
+        super().__init__(f"{field}: got {_shown(value)}; expected {accepted}." + (f" {remedy}" if remedy else ""))
+
+
+def _shown(value: object) -> str:
+    """A value as Python writes it; of a long one its head and tail, since paths differ at the end."""
+    text = repr(value)
+    return text if len(text) <= 100 else f"{text[:50]} ... {text[-40:]} ({len(text)} characters)"
 
 
 class CheckpointError(AceStepError):

@@ -26,6 +26,7 @@ from acestep_like.music import (
     parse_chords,
     parse_keyscale,
     parse_timesignature,
+    section_of,
     section_tags,
 )
 from acestep_like.songplan import ChordSpan, Section, SongPlan
@@ -214,8 +215,8 @@ def parse_chart(text: str) -> dict[str, Bars]:
         raise InputError("chords", text, "a label before the first chord when sections are labelled")
     charts: dict[str, Bars] = {}
     for label, following in zip(labels, [*labels[1:], None], strict=True):
-        name = section_tags(f"[{label.group(1)}]")[0]
-        if name == "verse" and not re.match(r"verse|pre|theme", label.group(1), re.IGNORECASE):
+        name = section_of(label.group(1))
+        if name is None:
             raise InputError("chords", label.group(1), "a section: " + ", ".join(SECTION_NAMES))
         body = text[label.end() : following.start() if following else len(text)].strip(" ;\n")
         charts[name] = parse_chords(body)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from acestep_like.errors import InputError, UnsupportedTaskError
-from acestep_like.music import parse_keyscale, parse_timesignature, section_tags
+from acestep_like.music import is_tag, parse_keyscale, parse_timesignature
 from acestep_like.params import INSTRUMENTAL, GenerationConfig, GenerationParams, read_codes, windows
 from acestep_like.seeds import item_seeds
 from acestep_like.tasks import CODES_INSTRUCTION, DEFAULT_INSTRUCTION, TASKS, TaskSpec, resolve_instruction, task_spec
@@ -35,7 +35,7 @@ _CODE_RATE_HZ = 5
 
 def default_duration_s(lyrics: str) -> float:
     """Length when nobody says one: 30 s without words, else 4 s a line and 12 s around them, 30 to 240 s."""
-    lines = [line for line in lyrics.splitlines() if line.strip() and not section_tags(line)]
+    lines = [line for line in lyrics.splitlines() if line.strip() and not is_tag(line)]
     if not lines or lyrics.strip().lower() == INSTRUMENTAL.lower():
         return DEFAULT_DURATION_S
     return min(max(DEFAULT_DURATION_S, _AROUND_S + _LINE_S * len(lines)), _LONGEST_DEFAULT_S)

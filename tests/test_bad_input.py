@@ -157,6 +157,12 @@ def test_bad_configs(tmp_path, change, field, shown):
     assert not (tmp_path / "out").exists()
 
 
+def test_a_long_value_shows_its_head_and_its_tail(tmp_path):
+    path = "/".join(["folder"] * 40) + "/the song.wav"
+    error = refused(GenerationParams(**GOOD, task_type="cover", src_audio=path), GenerationConfig(), tmp_path / "out")
+    assert error.startswith("src_audio: got 'folder/folder/") and "/the song.wav' (" in error and len(error) < 300
+
+
 def test_things_that_are_no_parameters(tmp_path):
     assert refused({"caption": "x"}, GenerationConfig(), tmp_path).startswith("params: got ")
     assert refused(GenerationParams(**GOOD), {"batch_size": 1}, tmp_path).startswith("config: got ")

@@ -1,0 +1,43 @@
+"""Musical values: what tags in lyrics mean."""
+
+from __future__ import annotations
+
+import pytest
+
+from acestep_like.music import SECTION_NAMES, is_tag, section_of, section_tags
+from acestep_like.preparation import default_duration_s
+
+
+@pytest.mark.parametrize(
+    ("label", "name"),
+    [
+        ("Instrumental Break", "solo"), ("Instrumental Section", "solo"), ("Instrumental", "solo"), ("inst", "solo"),
+        ("Guitar Solo", "solo"), ("Sax solo x2", "solo"), ("Interlude", "solo"), ("Solos", "solo"),
+        ("Instrumental Intro", "intro"), ("Piano Intro - soft", "intro"), ("Introduction", "intro"),
+        ("Final Chorus", "chorus"), ("Chorus x2", "chorus"), ("CHORUS 2", "chorus"), ("Chorus1", "chorus"),
+        ("Post-Chorus", "chorus"), ("Hook", "chorus"), ("Beat Drop", "chorus"),
+        ("chorus (guitar solo on top)", "chorus"), ("Pre Chorus - building", "verse"), ("Break", "bridge"),
+        ("Pre-Chorus", "verse"), ("2nd Verse", "verse"), ("Verse 1: whispered", "verse"),
+        ("Bridge", "bridge"), ("Middle 8", "bridge"), ("Breakdown", "bridge"), ("Build-up", "bridge"),
+        ("Outro", "outro"), ("Fade Out", "outro"), ("The End", "outro"), ("Coda", "outro"),
+        ("whispered", None), ("female vocals", None), ("Weekend", None), ("", None), ("7", None),
+    ],
+)  # fmt: skip
+def test_labels_name_sections(label, name):
+    assert section_of(label) == name
+
+
+def test_every_kind_of_section_names_itself():
+    assert [section_of(name) for name in SECTION_NAMES] == list(SECTION_NAMES)
+
+
+def test_tags_in_order_without_directions():
+    lyrics = "[Intro]\n[Verse 1]\nla [not a tag]\n[whispered]\nla\nPre-Chorus:\nla\n[Instrumental Break]\n[Outro]"
+    assert section_tags(lyrics) == ["intro", "verse", "verse", "solo", "outro"]
+    assert section_tags("[Instrumental]") == section_tags("la\nla") == []
+
+
+def test_tags_are_not_sung():
+    assert is_tag("[whispered]") and is_tag(" Chorus 2: ") and not is_tag("oh chorus: sing")
+    lines = "\n".join(["la la la"] * 10)
+    assert default_duration_s(f"[Verse]\n[whispered]\n{lines}") == default_duration_s(lines) == 52
