@@ -8,7 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from lm_models import write_random_lm
 
+from acestep_like.errors import CheckpointError
+from acestep_like.lm.describe import understand
+from acestep_like.lm.model import load_lm
+from acestep_like.lm.parse import format_codes
+from acestep_like.lm.requests import DescribeOptions
 from acestep_like.lm.tempo import TempoEar, at_lags, autocorrelation, tempi_bpm
 from acestep_like.training.data import Corpus, SongRow
 from acestep_like.training.tempo import train_tempo
@@ -70,3 +76,20 @@ def test_too_few_codes_have_no_tempo_and_a_folder_may_have_no_ear(tmp_path: Path
     assert ear.bpm([1, 2, 3]) is None and ear.bpm([1, 2] * 20) in range(48, 197)
     assert TempoEar.find(tmp_path) is None
     assert len(tempi_bpm()) == 140
+
+
+def test_understanding_takes_the_tempo_from_the_ear(tmp_path: Path) -> None:
+    folder = write_random_lm(tmp_path / "tiny-5Hz-lm", codes=64)
+    ear = TempoEar(torch.rand(64, 5, 3, generator=torch.Generator().manual_seed(1))).eval()
+    ear.save(folder)
+    codes = [3, 9, 27, 17] * 15
+    described = understand(load_lm(folder, backend="pt", device="cpu"), format_codes(codes), DescribeOptions())
+    saved = TempoEar.find(folder)
+    assert saved is not None and described.bpm == saved.bpm(codes)
+
+
+def test_an_ear_of_another_model_is_refused(tmp_path: Path) -> None:
+    folder = write_random_lm(tmp_path / "tiny-5Hz-lm", codes=64)
+    TempoEar(torch.rand(32, 5, 3)).save(folder)
+    with pytest.raises(CheckpointError, match="32 codes, the tokenizer 64"):
+        load_lm(folder, backend="pt", device="cpu")

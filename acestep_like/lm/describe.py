@@ -21,7 +21,8 @@ ANSWER_TOKENS = 2048
 
 
 def understand(lm: LoadedLM, audio_codes: str, options: DescribeOptions) -> Description:
-    """Describe audio codes. The duration is known (five codes a second) and not guessed.
+    """Describe audio codes. The duration is known (five codes a second) and not guessed; the tempo is what the model's
+    ear hears, where it has one.
 
     Raises:
         InputError: no codes, codes that the model does not know, or more than its context holds.
@@ -29,6 +30,9 @@ def understand(lm: LoadedLM, audio_codes: str, options: DescribeOptions) -> Desc
     codes = checked_codes(lm, audio_codes)
     seconds = len(codes) // CODES_PER_S
     given: Metadata = {"duration": seconds} if DURATION_RANGE_S[0] <= seconds <= DURATION_RANGE_S[1] else {}
+    tempo = None if lm.ear is None else lm.ear.bpm(codes)
+    if tempo is not None:
+        given["bpm"] = tempo
     description = _describe(lm, prompts.UNDERSTAND, format_codes(codes), given, options)
     return _with_status(description, "✅ Understanding completed successfully", ", ".join(description.fields))
 
