@@ -14,7 +14,7 @@ from acestep_like.songplan import ChordSpan, Section, SongPlan
 from acestep_like.training import batches, dit, fsq, loop, pipeline, text
 from acestep_like.training import corpus as corpus_room
 from acestep_like.training.data import Corpus, SongRow
-from acestep_like.training.settings import MINI, Settings
+from acestep_like.training.settings import MINI, MINI_LM, Settings
 
 PLAN = SongPlan(
     20.0, 120, "4", parse_keyscale("A minor"),
@@ -176,7 +176,11 @@ def test_the_quick_recipe_makes_checkpoints_that_play(tmp_path, monkeypatch) -> 
     pipeline.run(settings, [])
     mini = tmp_path / "out" / MINI
     assert json.loads((mini / "acestep_like.json").read_text())["guide_version"] == 1
-    assert "sha256" in (tmp_path / "out" / "MODEL_CARD.md").read_text()
+    card = (tmp_path / "out" / "MODEL_CARD.md").read_text()
+    assert "sha256" in card
+    for stage in pipeline.STAGES.keys() - {"pca", "package"}:
+        assert f"| {stage} |" in card, stage
+    assert (tmp_path / "out" / MINI_LM / "tempo.safetensors").is_file()
 
     from acestep_like import AceStepHandler, GenerationConfig, GenerationParams, generate_music
 

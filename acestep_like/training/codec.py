@@ -18,6 +18,7 @@ from torch import Tensor
 
 from acestep_like.codec import dsp
 from acestep_like.codec.spectral import SpectralAutoencoder
+from acestep_like.training.loop import Bar
 
 PAN_WEIGHT, COHERENCE_WEIGHT = 2.0, 1.2
 """How much an error in a band of the stereo image counts beside one in a bin when components are chosen."""
@@ -206,20 +207,24 @@ def train_decoder(
         log(f"codec: resumed at step {run.step}, {run.spent_s / 60:.1f} min")
     start, saved = time.monotonic() - run.spent_s, time.monotonic()
     sums: dict[str, float] = {}
+    bar = Bar("codec")
     while True:
         run.spent_s = time.monotonic() - start
         progress = run.step / steps if steps else run.spent_s / (60.0 * minutes)
         if progress >= 1.0:
             break
         terms = run.advance(sample_batch(), progress)
+        bar.show(progress)
         every = 10 if run.step < 100 else 200
         if run.step % every == 0:
             sums = {name: float(value) for name, value in terms.items()}
             shown = " ".join(f"{name} {value:.4f}" for name, value in sums.items())
+            bar.show(progress, shown)
             log(f"codec: step {run.step}, {run.spent_s / 60:.1f} min, {shown}")
         if state is not None and time.monotonic() - saved > 60.0:
             run.save(state)
             saved = time.monotonic()
+    bar.close()
     if state is not None:
         run.save(state)
     run.use_average()

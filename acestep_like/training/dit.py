@@ -209,7 +209,7 @@ class Plan:
         """Small batches of short crops: what a processor core does is best spent on many steps, and a style can be told
         from five seconds as well as from ten."""
         return Plan(
-            minutes, 16, 128, 1.2e-3, 80, reference_every=5, judged=64, steps=steps, word_batch=6, words_first=0.6
+            minutes, 16, 128, 1.2e-3, 80, reference_every=5, judged=64, steps=steps, word_batch=6, words_first=0.45
         )
 
 

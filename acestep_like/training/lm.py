@@ -41,6 +41,7 @@ from acestep_like.training.lm_examples import (
 )
 from acestep_like.training.lm_pool import Feeder, Pool, pad_into_buckets
 from acestep_like.training.lm_tokenizer import END_TURN, PAD, build_tokenizer, save_tokenizer
+from acestep_like.training.loop import Bar
 
 COLD = 0.5
 """A small model copies numbers from the words better when cold; the sidecar tells the sampler."""
@@ -315,6 +316,7 @@ class _Run:
         """Train until the minutes are used up, then leave the averaged weights in the model."""
         self._resume()
         budget_s = minutes * 60
+        bar = Bar("lm")
         began = time.monotonic() - self.elapsed_s
         logged = saved = time.monotonic()
         sums = torch.zeros(len(WEIGHTS), 2, device=self.pool.device)
@@ -323,6 +325,7 @@ class _Run:
             self.feeder.feed(self.pool)
             now = time.monotonic()
             self.elapsed_s = now - began
+            bar.show(min(1.0, self.elapsed_s / budget_s))
             if now - logged > self.config.log_every_s:
                 logged = now
                 self._report(sums)
@@ -330,6 +333,7 @@ class _Run:
             if self.state_path and now - saved > 60:
                 saved = now
                 self._keep()
+        bar.close()
         self.averaged.swap()
         self.figures = self.validate()
         if self.best is not None and self.best[0] < self.figures.get("loss", 0.0):

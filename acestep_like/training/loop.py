@@ -8,6 +8,24 @@ import time
 from collections.abc import Callable, Iterator
 
 import torch
+from tqdm import tqdm
+
+
+class Bar:
+    """How far a training is, on a terminal; silent where its output goes to a file, which has the lines of the log."""
+
+    def __init__(self, name: str) -> None:
+        self._bar = tqdm(total=100, desc=name, unit="%", disable=None, leave=False, bar_format="{l_bar}{bar}{postfix}")
+
+    def show(self, fraction: float, losses: str = "") -> None:
+        """Move to a share 0..1 of the training; `losses` stay until others come."""
+        if losses:
+            self._bar.set_postfix_str(losses, refresh=False)
+        self._bar.update(round(100 * fraction, 1) - self._bar.n)
+
+    def close(self) -> None:
+        """Leave the terminal to others."""
+        self._bar.close()
 
 
 class Budget:
@@ -76,14 +94,17 @@ class Meter:
         self.sums: dict[str, torch.Tensor] = {}
         self.count = self.items = 0
         self.since_s = budget.elapsed_s
+        self.bar = Bar(name)
 
     def add(self, items: int, **losses: torch.Tensor) -> None:
         for key, value in losses.items():
             self.sums[key] = self.sums.get(key, torch.zeros((), device=value.device)) + value.detach().float()
         self.count += 1
         self.items += items
+        self.bar.show(self.budget.fraction)
         if self.count == self.every:
             shown = " ".join(f"{key} {float(total) / self.count:.4f}" for key, total in self.sums.items())
+            self.bar.show(self.budget.fraction, shown)
             rate = self.items / max(self.budget.elapsed_s - self.since_s, 1e-9)
             self.log(
                 f"{self.name}: step {self.budget.step + 1} {self.budget.elapsed_s / 60:.1f} min "

@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from datetime import date
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 from acestep_like.lm.tempo import FILE as TEMPO
 from acestep_like.training.data import LATENT_RATE, SAMPLE_RATE, Corpus
-from acestep_like.training.settings import EVALUATOR, MINI, MINI_LM, Settings
+from acestep_like.training.settings import EVALUATOR, MINI, MINI_LM, Settings, recorded
 
 
 def sidecar(settings: Settings) -> dict[str, Any]:
@@ -86,18 +85,28 @@ def _replace(building: Path, target: Path) -> None:
     os.replace(building, target)
 
 
+def _listed(facts: dict[str, Any]) -> str:
+    return ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in facts.items())
+
+
 def write_card(settings: Settings) -> None:
-    """`MODEL_CARD.md`: what was trained on what, when, and the hash of every weight file."""
+    """`MODEL_CARD.md`: what was trained on what, for how long, when, and the hash of every weight file."""
     rows = Corpus.load_rows(settings.work / "corpus")
     hours = sum(row.frames for row in rows) / LATENT_RATE / 3600
     seeds = [row.seed for row in rows]
     lines = [
         "# The mini model",
         "",
-        f"Trained {date.today().isoformat()} by `acestep_like.training` on {len(rows)} songs ({hours:.1f} h, seeds"
-        f" {min(seeds)} to {max(seeds)}, sample rate {SAMPLE_RATE} Hz) that the recipe composed and rendered itself.",
-        f"Device: {settings.device}. Minutes: corpus {settings.corpus_minutes}, codec {settings.codec_minutes},"
-        f" tokenizer {settings.tokenizer_minutes}, DiT {settings.dit_minutes}, LM {settings.lm_minutes}.",
+        f"Trained by `acestep_like.training` on {len(rows)} songs ({hours:.1f} h, seeds {min(seeds)} to {max(seeds)},"
+        f" sample rate {SAMPLE_RATE} Hz) that the recipe composed and rendered itself. Device: {settings.device}."
+        " Figures and limits: `docs/mini-model.md`.",
+        "",
+        "| stage | what it did |",
+        "|---|---|",
+        *(
+            f"| {stage} | {', '.join(f'{k} {v}' for k, v in facts.items())} |"
+            for stage, facts in recorded(settings).items()
+        ),
         "",
         "| file | sha256 |",
         "|---|---|",

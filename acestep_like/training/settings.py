@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import os
 import time
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
+from typing import Any
 
 MINI, MINI_LM, EVALUATOR = "acestep-mini", "acestep-mini-5Hz-lm", "acestep-mini-evaluator"
 """Names of the finished folders."""
@@ -53,6 +57,20 @@ class Settings:
     def steps(self, count: int) -> int | None:
         """A fixed small number of steps in the quick mode, else None (the minutes decide)."""
         return count if self.quick else None
+
+
+def record(settings: Settings, stage: str, **facts: Any) -> None:
+    """Note what a stage did, for the model card; stages may run beside each other, so each has a file of its own."""
+    folder = settings.work / "provenance"
+    folder.mkdir(parents=True, exist_ok=True)
+    part = folder / f"{stage}.tmp"
+    part.write_text(json.dumps({**facts, "date": date.today().isoformat()}) + "\n")
+    os.replace(part, folder / f"{stage}.json")
+
+
+def recorded(settings: Settings) -> dict[str, dict[str, Any]]:
+    """What the stages noted, by stage."""
+    return {path.stem: json.loads(path.read_text()) for path in sorted((settings.work / "provenance").glob("*.json"))}
 
 
 def log(line: str) -> None:

@@ -37,7 +37,7 @@ from acestep_like.training.data import (
     describe,
     render_songs,
 )
-from acestep_like.training.settings import Settings, log
+from acestep_like.training.settings import Settings, log, record
 
 # Chosen so that everything in `checkpoints/` stays under 40 MB in float16.
 CODEC_WIDTH = 192
@@ -96,6 +96,9 @@ def stage_corpus(settings: Settings) -> None:
     corpus = _build_shard(settings, 0) if settings.shards == 1 else _build_shards(settings)
     corpus.save(settings.work / "corpus")
     (settings.work / "waves" / "complete").touch()
+    hours = round(sum(row.frames for row in corpus.rows) / LATENT_RATE / 3600, 2)
+    with_stems = sum(bool(row.stems) for row in corpus.rows)
+    record(settings, "corpus", songs=len(corpus.rows), hours=hours, songs_with_stems=with_stems)
 
 
 def _build_shard(settings: Settings, shard: int) -> Corpus:
@@ -206,6 +209,8 @@ def stage_codec(settings: Settings) -> None:
         state=settings.work / "codec-state.pt", log=log,
     )  # fmt: skip
     model.save_pretrained(settings.work / "codec")
+    steps = torch.load(settings.work / "codec-state.pt", weights_only=True)["step"]
+    record(settings, "codec", steps=steps, minutes=minutes, songs=len(list(waves.glob("*.npy"))))
 
 
 def stage_tokenizer(settings: Settings) -> None:
@@ -233,6 +238,8 @@ def stage_tokenizer(settings: Settings) -> None:
     log(f"tokenizer: {used} of 1024 codes used")
     np.savez(target / "codes.tmp.npz", *[code.numpy() for code in codes])
     os.replace(target / "codes.tmp.npz", target / "codes.npz")
+    minutes = settings.tokenizer_minutes if settings.start is None else 0
+    record(settings, "tokenizer", minutes=minutes, codes_used=used)
 
 
 def load_codes(settings: Settings) -> list[np.ndarray]:
@@ -354,6 +361,10 @@ def stage_dit(settings: Settings) -> None:
     averaged = train_dit(training, hints=hints, checkpoint=save, log=log)
     training.save(state)
     _save_dit(averaged, target)
+    record(
+        settings, "dit", steps=training.budget.step, minutes=round(training.budget.elapsed_s / 60, 1),
+        went_on_from_finished_weights=settings.start is not None, held_out_loss=round(training.held_out_loss(), 4),
+    )  # fmt: skip
     (target / "complete").touch()
 
 
@@ -396,10 +407,12 @@ def stage_lm(settings: Settings) -> None:
     if settings.device == "cpu" and not settings.quick:
         # With few rendered songs most of what can be learned is in the words.
         config = replace(SMALL, mix=_WORDY_MIX)
-    train_lm(
+    report = train_lm(
         songs, codes, target, minutes=settings.lm_minutes, device=settings.device, quick=settings.quick,
         config=config, state_path=settings.work / "lm-state.pt", log=log,
     )  # fmt: skip
+    kept = ("steps", "tokens", "minutes", "loss")
+    record(settings, "lm", songs=len(rows), songs_in_words=len(silent), **{k: report[k] for k in kept if k in report})
 
 
 def stage_tempo(settings: Settings) -> None:
@@ -412,7 +425,8 @@ def stage_tempo(settings: Settings) -> None:
         return
     target.mkdir(exist_ok=True)
     corpus = Corpus.load(settings.work / "corpus")
-    train_tempo(corpus, load_codes(settings), target, steps=settings.steps(6) or 1500, log=log)
+    report = train_tempo(corpus, load_codes(settings), target, steps=settings.steps(6) or 1500, log=log)
+    record(settings, "tempo", **report)
 
 
 def stage_evaluator(settings: Settings) -> None:
@@ -432,6 +446,7 @@ def stage_evaluator(settings: Settings) -> None:
             with torch.no_grad():
                 latents = codec.encode(audio[None]).latent_dist.mode()
                 clips.add_decoded(int(path.stem), codec.decode(latents).sample[0])
-    train_evaluator(
+    report = train_evaluator(
         clips, target, minutes=settings.evaluator_minutes, device=settings.device, steps=settings.steps(5), log=log
     )
+    record(settings, "evaluator", **{name: report[name] for name in ("songs", "held_out_songs", "steps", "minutes")})
