@@ -156,6 +156,18 @@ def measure_repaint(dit: Any, case: Case, evaluator: Evaluator) -> Row:
     return row
 
 
+@torch.no_grad()
+def through_codes(dit: Any, audio: torch.Tensor) -> torch.Tensor:
+    """Audio [2, N] encoded, quantised to 5 Hz codes, and back without the DiT: all that a cover knows of its source."""
+    from acestep_like.diffusion.codes import hints_from_latents
+
+    networks = dit.networks.dit
+    latents = dit.codec.encode(audio[None])
+    tokenizer, silence = networks.audio_tokenizer, networks.silence
+    hints = hints_from_latents(tokenizer, networks.audio_token_detokenizer, latents.to(silence), silence)
+    return dit.codec.decode(hints.float())[0]
+
+
 def measure_cover(dit: Any, case: Case, evaluator: Evaluator) -> Row:
     """Another style at five strengths: agreement with the source and the style that is heard."""
     from acestep_like.editing import agreement, cover
@@ -170,6 +182,7 @@ def measure_cover(dit: Any, case: Case, evaluator: Evaluator) -> Row:
         ).audios[0].tensor
         for strength in STRENGTHS
     }  # fmt: skip
+    heard["codes and back"] = through_codes(dit, mix)
     with torch.no_grad():
         heard["codec"] = dit.codec.decode(dit.codec.encode(mix[None]))[0]
     if case.other is not None:
