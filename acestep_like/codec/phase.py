@@ -99,15 +99,15 @@ class PhaseStream:
         envelope = overlap_add((self.window**2).expand(len(whole), -1), self.hop).clamp(min=1e-3)
         first = fixed * self.hop
         trust = self.momentum / (1.0 + self.momentum)
-        # Pairs of reals: products of complex with real numbers are several times slower on CPUs.
-        new = torch.view_as_real(whole)[fixed:]
+        new = whole[fixed:]
         before: Tensor | None = None
         for _ in range(self.iterations):
-            frames = torch.fft.irfft(whole, n=self.n_fft) * self.window
-            signal = (overlap_add(frames, self.hop) / envelope)[first:]
-            found = torch.view_as_real(torch.fft.rfft(signal.unfold(-1, self.n_fft, self.hop) * self.window))
+            frames = torch.fft.irfft(whole, n=self.n_fft).mul_(self.window)
+            signal = overlap_add(frames, self.hop).div_(envelope)[first:]
+            found = torch.fft.rfft(signal.unfold(-1, self.n_fft, self.hop) * self.window)
             aim = found if before is None else torch.sub(found, before, alpha=trust)
             before = found
-            re, im = aim.unbind(-1)
-            torch.mul(aim, (magnitude * torch.rsqrt(re * re + im * im + 1e-18))[..., None], out=new)
+            re, im = torch.view_as_real(aim).unbind(-1)
+            scale = (re * re).addcmul_(im, im).add_(1e-18).rsqrt_().mul_(magnitude)
+            torch.mul(aim, scale, out=new)
         return whole[fixed:]

@@ -62,9 +62,8 @@ class StereoBands(nn.Module):
         table = self.coherence_table.float()
         place = torch.searchsorted(table, coherence.clamp(0.0, 1.0).contiguous()).clamp(max=len(table) - 1)
         turn = (self.spread_table.float()[place] @ to_bins) * self.ripple.float()
-        cos, sin = torch.cos(turn), torch.sin(turn)
-        re, im = torch.view_as_real(mono).unbind(-1)
-        # mono * exp(+-i turn), in reals: complex products are several times slower on CPUs.
-        left = torch.stack([re * cos - im * sin, re * sin + im * cos], dim=-1) * torch.sqrt(1.0 + level)[..., None]
-        right = torch.stack([re * cos + im * sin, im * cos - re * sin], dim=-1) * torch.sqrt(1.0 - level)[..., None]
-        return torch.view_as_complex(torch.stack([left, right]))
+        turned = torch.complex(torch.cos(turn), torch.sin(turn))
+        out = mono.new_empty(2, *mono.shape)
+        torch.mul(mono, turned, out=out[0]).mul_(torch.sqrt(1.0 + level))
+        torch.mul(mono, turned.conj_physical_(), out=out[1]).mul_(torch.sqrt(1.0 - level))
+        return out
