@@ -214,6 +214,14 @@ def test_context_overflow(handler: LLMHandler) -> None:
         handler.think(replace(REQUEST, lyrics="la " * 4000))
 
 
+def test_codes_beyond_the_context_are_refused_before_the_model_plans(
+    handler: LLMHandler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(handler._loaded().backend, "generate", lambda *_: pytest.fail("the model ran"))
+    with pytest.raises(InputError, match=r"lyrics: got '\d+ tokens of prompt'; expected .*4500 tokens"):
+        handler.think(replace(REQUEST, duration_s=900.0))
+
+
 def test_offloaded_weights_visit_the_device_and_leave(monkeypatch: pytest.MonkeyPatch) -> None:
     handler = LLMHandler()
     folder = random_lm_folder()

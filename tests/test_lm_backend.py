@@ -128,6 +128,13 @@ def test_context_overflow_is_refused() -> None:
         random_lm().backend.generate([request(1, 20, 5000)])
 
 
+def test_a_long_prompt_and_a_long_answer_may_share_a_batch() -> None:
+    """Together they are longer than the context; each item alone is not."""
+    backend = random_lm().backend
+    mixed = [request(1, backend.max_length - 10, 5), request(2, 10, 60)]
+    assert backend.generate(mixed) == [backend.generate([one])[0] for one in mixed]
+
+
 def test_cancel_stops_within_one_step() -> None:
     cancel, steps = CancelToken(), []
 

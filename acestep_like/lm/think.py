@@ -109,7 +109,8 @@ def _plan(lm: LoadedLM, request: ThinkRequest, given: Metadata, drafts: list[_Dr
         constraint = metadata_grammar(given, skip=skip, longest_s=lm.longest_s)
     user = prompts.song_user(request.caption, request.lyrics)
     ids = lm.encode(lm.prompt(prompts.GENERATE, user))
-    check_room(lm, ids, METADATA_TOKENS)
+    codes = code_count(request, given) if request.make_codes and request.duration_s is not None else 0
+    check_room(lm, ids, max(METADATA_TOKENS, codes))
     stop_ids = (lm.vocabulary.end_thought, lm.vocabulary.end_turn)
     asked = [
         LMRequest(ids, METADATA_TOKENS, phase_seed(draft.seed, 0), lm.cooled(request.sampling), constraint=constraint,

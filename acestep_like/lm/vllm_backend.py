@@ -16,6 +16,7 @@ import random
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from acestep_like.errors import DependencyError, LMError
@@ -68,9 +69,9 @@ class VLLMBackend:
         try:
             shape = json.loads((folder / "config.json").read_text(encoding="utf-8"))
             length = min(MAX_LENGTH, int(shape["max_position_embeddings"]))
-            with _kept_random_state():
+            with _kept_random_state(), _lm_alone(folder) as place:
                 llm = engine_class(
-                    model=str(folder),
+                    model=str(place),
                     dtype=str(dtype).removeprefix("torch."),
                     max_model_len=length,
                     max_num_seqs=MAX_ROWS,
@@ -206,6 +207,16 @@ def _import_vllm() -> Any:
     if not vllm.__version__.startswith(f"{VERSION}."):
         raise DependencyError(f"vllm {VERSION} (not {vllm.__version__})", "vllm", purpose)
     return vllm
+
+
+@contextmanager
+def _lm_alone(folder: Path) -> Iterator[Path]:
+    """The folder without weights of other names, of which vLLM would take all for the language model's."""
+    with TemporaryDirectory(prefix="lm-") as place:
+        for path in folder.iterdir():
+            if path.suffix != ".safetensors" or path.name.startswith("model"):
+                (Path(place) / path.name).symlink_to(path.resolve())
+        yield Path(place)
 
 
 @contextmanager
