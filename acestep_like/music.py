@@ -141,6 +141,7 @@ def _pitch(letter: str, accidental: str) -> int:
 
 
 _KEY = re.compile(r"^\s*([A-Ga-g])\s*([#b♯♭]?)\s*[-_ ]?\s*([A-Za-z ]*)\s*$")
+_ACCIDENTAL_WORD = re.compile(r"(?<=^[A-Ga-g])[ -](sharp|flat)\b", re.IGNORECASE)
 _KEY_MODES = {
     "": "major", "maj": "major", "major": "major", "m": "minor", "min": "minor", "minor": "minor",
     "aeolian": "minor", "ionian": "major", "natural minor": "minor", "dorian": "dorian", "phrygian": "phrygian",
@@ -149,18 +150,19 @@ _KEY_MODES = {
 
 
 def parse_keyscale(text: str) -> KeyScale:
-    """Read a key such as `C Major`, `Am`, `F# minor`, `B♭ major` or `D dorian`.
+    """Read a key such as `C Major`, `Am`, `F# minor`, `B♭ major`, `E flat minor` or `D dorian`.
 
     Raises:
         InputError: the text names no key.
     """
-    match = _KEY.match(text)
+    signed = _ACCIDENTAL_WORD.sub(lambda word: "#" if word.group(1).lower() == "sharp" else "b", text.strip())
+    match = _KEY.match(signed)
     if match:
         letter, accidental, mode_text = match.groups()
         words = "m" if mode_text.strip() == "m" else " ".join(mode_text.lower().split())
         if words in _KEY_MODES and mode_text.strip() != "M":
             return KeyScale(_pitch(letter, accidental), _KEY_MODES[words], accidental in ("b", "♭"))
-    raise InputError("keyscale", text, "a key such as 'C major', 'Am', 'F# minor' or 'Bb major'")
+    raise InputError("keyscale", text, "a key such as 'C major', 'Am', 'F# minor' or 'Bb major', or '' for automatic")
 
 
 def parse_timesignature(text: str | int) -> str:
@@ -172,7 +174,7 @@ def parse_timesignature(text: str | int) -> str:
     known = {"2": "2", "3": "3", "4": "4", "6": "6", "2/4": "2", "3/4": "3", "4/4": "4", "6/8": "6"}
     value = str(text).strip().replace(" ", "")
     if isinstance(text, bool) or value not in known:
-        raise InputError("timesignature", text, "2 (2/4), 3 (3/4), 4 (4/4) or 6 (6/8)")
+        raise InputError("timesignature", text, "2 (2/4), 3 (3/4), 4 (4/4) or 6 (6/8), or '' for automatic")
     return known[value]
 
 

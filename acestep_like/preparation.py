@@ -103,6 +103,9 @@ def prepare(params: GenerationParams, config: GenerationConfig, checkpoint: Chec
     notes = []
     if len(seeds) > batch.batch_size:
         notes.append(f"{len(seeds)} seeds were given for {batch.batch_size} items; the rest is unused.")
+    unused = [name for name in ("inference_steps", "shift") if asked.timesteps and asked.given(name)]
+    if unused:
+        notes.append(f"timesteps were given: they are the schedule, and {' and '.join(unused)} was not used.")
     source, source_facts = _read_source(asked, spec, checkpoint)
     references, reference_facts = _read_references(asked)
     defaults = checkpoint.defaults

@@ -51,6 +51,13 @@ def test_the_documented_result_shape(tmp_path):
         assert rate == 48000 and samples.shape == (480000, 2)
 
 
+def test_a_schedule_that_overrules_other_settings_says_so():
+    asked = GenerationParams(caption="x", duration=10, timesteps=[0.9, 0.4], inference_steps=30, thinking=False)
+    status = make(asked)[0].status_message
+    assert "timesteps were given" in status and "inference_steps was not used" in status
+    assert "timesteps" not in make(replace(asked, timesteps=None))[0].status_message
+
+
 def test_key_is_upstreams_digest_of_the_recorded_params(tmp_path):
     audio = make(save_dir=tmp_path)[0].audios[0]
     digest = hashlib.sha256(json.dumps(audio.params, sort_keys=True, ensure_ascii=False).encode()).hexdigest()

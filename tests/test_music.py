@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from acestep_like.music import SECTION_NAMES, is_tag, section_of, section_tags
+from acestep_like.errors import InputError
+from acestep_like.music import SECTION_NAMES, is_tag, parse_keyscale, section_of, section_tags
 from acestep_like.preparation import default_duration_s
 
 
@@ -25,6 +26,23 @@ from acestep_like.preparation import default_duration_s
 )  # fmt: skip
 def test_labels_name_sections(label, name):
     assert section_of(label) == name
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("B flat major", "Bb major"), ("F sharp minor", "F# minor"), ("c-sharp minor", "C# minor"), ("Eb", "Eb major"),
+        ("e FLAT", "Eb major"), ("A-minor", "A minor"), ("  g  Dorian ", "G dorian"), ("B♭ Maj", "Bb major"),
+    ],
+)  # fmt: skip
+def test_keys_as_people_write_them(text, name):
+    assert parse_keyscale(text).name == name
+
+
+@pytest.mark.parametrize("text", ["flat", "H major", "A flatter", "C sharp sharp", "N/A"])
+def test_what_is_no_key_is_refused_with_the_way_out(text):
+    with pytest.raises(InputError, match="or '' for automatic"):
+        parse_keyscale(text)
 
 
 def test_every_kind_of_section_names_itself():
