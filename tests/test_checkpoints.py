@@ -14,10 +14,11 @@ from acestep_like.checkpoints import find_lm, list_checkpoints, resolve
 from acestep_like.checkpoints.convert import convert
 from acestep_like.checkpoints.hashes import hashes, verify
 from acestep_like.checkpoints.hub import download_size, is_hub_id, resolve_or_download
+from acestep_like.checkpoints.info import ALL_TASKS, DIT_PARTS
 from acestep_like.checkpoints.load import load_dit, prepend_timbre_token
 from acestep_like.checkpoints.upstream import part_of, upstream_key
 from acestep_like.checkpoints.weights import read_silence
-from acestep_like.errors import CheckpointError
+from acestep_like.errors import CheckpointError, OutputError
 
 
 @pytest.fixture(scope="module")
@@ -114,15 +115,20 @@ def test_the_timbre_token_comes_first():
     assert torch.equal(seen[0][1, 0], encoder.timbre_encoder.special_token[0, 0])
 
 
-@pytest.mark.parametrize("name", ["acestep-v15-base", "acestep-v15-xl-sft"])
+def stored(folder):
+    """Every tensor of a folder's safetensors, shards joined."""
+    return {key: value for file in sorted(folder.glob("*.safetensors")) for key, value in load_file(file).items()}
+
+
+@pytest.mark.parametrize("name", ["acestep-v15-base", "acestep-v15-turbo", "acestep-v15-xl-sft"])
 def test_conversion_there_and_back_is_exact(root, tmp_path, name):
     info = resolve(name, root)
     there = convert(info, tmp_path / "there")
     middle = resolve(there)
-    assert middle.complete and middle.is_xl == info.is_xl
+    assert middle.complete and middle.is_xl == info.is_xl and middle.is_turbo == info.is_turbo
     convert(middle, tmp_path / "back")
     back = tmp_path / "back" / name
-    before, after = load_file(info.path / "model.safetensors"), load_file(back / "model.safetensors")
+    before, after = stored(info.path), stored(back)
     assert before.keys() == after.keys()
     assert all(torch.equal(before[key], after[key]) and before[key].dtype == after[key].dtype for key in before)
     assert torch.equal(read_silence(info.path / "silence_latent.pt"), read_silence(back / "silence_latent.pt"))
@@ -130,9 +136,39 @@ def test_conversion_there_and_back_is_exact(root, tmp_path, name):
     assert resolve(back).complete, "vae and text encoder came along"
 
 
+@pytest.mark.parametrize("xl", [False, True])
+def test_conversion_from_the_diffusers_layout_and_back_is_exact(tmp_path, xl):
+    info = resolve(tiny.save_diffusers(tmp_path / "theirs", xl=xl))
+    convert(info, tmp_path / "there")
+    convert(resolve(tmp_path / "there" / "theirs"), tmp_path / "back")
+    back = resolve(tmp_path / "back")
+    assert (back.is_xl, back.is_turbo, back.tasks, back.defaults) == (xl, False, ALL_TASKS, info.defaults)
+    for part in DIT_PARTS:
+        before, after = stored(info.parts[part]), stored(back.parts[part])
+        assert before.keys() == after.keys()
+        assert all(torch.equal(before[key], after[key]) and before[key].dtype == after[key].dtype for key in before)
+    ours, theirs = states(load_dit(info)), states(load_dit(back))
+    assert all(torch.equal(ours[key], theirs[key]) for key in ours)
+
+
+def test_a_conversion_that_fails_leaves_nothing(root, tmp_path, monkeypatch):
+    def full(*args, **options):
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr("acestep_like.checkpoints.convert.save_file", full)
+    with pytest.raises(OutputError, match="No space left"):
+        convert(resolve("acestep-v15-base", root), tmp_path / "new")
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_conversion_never_overwrites(root, tmp_path):
+    (tmp_path / "mine").mkdir()
+    assert convert(resolve("acestep-v15-base", root), tmp_path / "mine").is_dir(), "an empty folder is taken"
     with pytest.raises(CheckpointError, match="exists"):
-        convert(resolve("acestep-v15-base", root), tmp_path)
+        convert(resolve("acestep-v15-base", root), tmp_path / "mine")
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(CheckpointError, match="exists"):
+        convert(resolve("acestep-v15-base", root), tmp_path / "file")
     with pytest.raises(CheckpointError, match="guide"):
         convert(resolve("guided", root), tmp_path / "new")
     assert not list(tmp_path.glob("new*"))

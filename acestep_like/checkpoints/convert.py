@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 
 from acestep_like.checkpoints.info import DIT_PARTS, CheckpointInfo
 from acestep_like.checkpoints.resolve import SIDECAR, read_json
 from acestep_like.checkpoints.upstream import keys_of_part, part_configs, upstream_key
 from acestep_like.checkpoints.weights import iterate_tensors, read_silence, weight_files
-from acestep_like.errors import CheckpointError
+from acestep_like.errors import CheckpointError, OutputError
 
 _CLASS_NAMES = {
     "transformer": "AceStepTransformer1DModel",
@@ -28,22 +29,30 @@ _SILENCE = "silence_latent"
 
 
 def convert(info: CheckpointInfo, target: Path) -> Path:
-    """Write a checkpoint in the other layout into the new folder `target` and answer it.
+    """Write a checkpoint in the other layout into the new (or empty) folder `target` and answer it.
+
+    The folder appears when it is complete, or not at all.
 
     Upstream to diffusers also copies vae, text encoder and tokenizer where they are there; diffusers to upstream
     writes the DiT's folder `target/<name>` and those as its siblings.
 
     Raises:
-        CheckpointError: `target` exists, a part is missing, or the checkpoint has a guide (upstream has no such field).
+        CheckpointError: `target` is a file or holds something, a part is missing, or the checkpoint has a guide
+            (upstream has no such field).
+        OutputError: it cannot be written.
     """
-    if target.exists():
+    if target.is_file() or (target.is_dir() and any(target.iterdir())):
         raise CheckpointError(f"{target} exists already; name a new folder.")
     partial = target.with_name(target.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
     try:
+        partial.mkdir(parents=True)
         (_to_diffusers if info.kind == "upstream" else _to_upstream)(info, partial)
+        if target.is_dir():
+            target.rmdir()
         os.replace(partial, target)
+    except (OSError, SafetensorError) as error:
+        raise OutputError(f"{target} could not be written: {error}") from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return target

@@ -77,36 +77,39 @@ def load_dit(
     if absent:
         found = ", ".join(sorted(info.parts)) or "no part"
         raise CheckpointError(f"The checkpoint {info.name} lacks {', '.join(absent)}; found: {found}.")
-    read = _read_upstream if info.kind == "upstream" else _read_diffusers
     loaded: dict[str, Any] = dict.fromkeys(PART_CLASSES)
     for part, cls in PART_CLASSES.items():
         if part in info.parts:
-            config, tensors = read(info, part)
-            loaded[part] = build_module(cls, config, tensors, device=device, dtype=dtype, what=f"{part} of {info.name}")
+            config, what = part_config(info, part), f"{part} of {info.name}"
+            loaded[part] = build_module(cls, config, _tensors(info, part), device=device, dtype=dtype, what=what)
     modules = DiTModules(**loaded)
     if info.is_xl:
         prepend_timbre_token(modules.condition_encoder)
     return modules
 
 
-def _read_upstream(info: CheckpointInfo, part: str) -> tuple[dict[str, Any], Iterator[tuple[str, torch.Tensor]]]:
-    config = part_configs(read_json(info.path / "config.json"))[part]
-    return config, _upstream_tensors(info, part)
+def part_config(info: CheckpointInfo, part: str) -> dict[str, Any]:
+    """What the diffusers class of a DiT part is made from, in either layout; no weight is read.
+
+    Raises:
+        CheckpointError: the config is not there or not JSON.
+    """
+    if info.kind == "upstream":
+        return part_configs(read_json(info.path / "config.json"))[part]
+    values = read_json(info.parts[part] / "config.json")
+    return {key: value for key, value in values.items() if not key.startswith("_")}
 
 
-def _upstream_tensors(info: CheckpointInfo, part: str) -> Iterator[tuple[str, torch.Tensor]]:
+def _tensors(info: CheckpointInfo, part: str) -> Iterator[tuple[str, torch.Tensor]]:
+    if info.kind == "diffusers":
+        yield from iterate_tensors(weight_files(info.parts[part]), lambda key: key)
+        return
     yield from iterate_tensors(weight_files(info.path), keys_of_part(part))
     if part == "condition_encoder":
         silence = read_silence(info.parts["silence_latent"])
         if silence.shape[1] != 15000:  # the module's buffer is made for 600 s
             raise CheckpointError(f"{info.parts['silence_latent']} holds {silence.shape[1]} frames; expected 15000.")
         yield "silence_latent", silence
-
-
-def _read_diffusers(info: CheckpointInfo, part: str) -> tuple[dict[str, Any], Iterator[tuple[str, torch.Tensor]]]:
-    folder = info.parts[part]
-    config = {key: value for key, value in read_json(folder / "config.json").items() if not key.startswith("_")}
-    return config, iterate_tensors(weight_files(folder), lambda key: key)
 
 
 def prepend_timbre_token(condition_encoder: AceStepConditionEncoder) -> None:
@@ -148,6 +151,15 @@ def load_text(
         first = str(error).splitlines()[0]
         raise CheckpointError(f"The text encoder of {info.name} cannot be loaded: {first}") from error
     return TextModules(encoder.to(device).eval().requires_grad_(False), tokenizer)
+
+
+def text_encoder_skeleton(info: CheckpointInfo) -> PreTrainedModel:
+    """The text encoder made from its config without memory or weights, on the device "meta"."""
+    from transformers import AutoConfig, Qwen3Model
+
+    config = AutoConfig.from_pretrained(info.parts["text_encoder"], local_files_only=True)
+    with torch.device("meta"):
+        return Qwen3Model(config).eval().requires_grad_(False)
 
 
 @contextmanager
