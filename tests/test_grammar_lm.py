@@ -28,8 +28,9 @@ def compiler() -> GrammarCompiler:
     return GrammarCompiler(lm.tokenizer, lm.backend.vocab_size, lm.vocabulary.end_turn)
 
 
-def scribble(compiler: GrammarCompiler, ebnf: str, rng: random.Random, limit: int = 700) -> tuple[str, bool]:
-    """The text of a model whose logits are noise, with random leanings, and whether it ended by itself."""
+def scribble(compiler: GrammarCompiler, ebnf: str, rng: random.Random, limit: int = 700) -> tuple[str, bool, int]:
+    """The text of a model whose logits are noise, with random leanings, whether it ended by itself, and how many of
+    its tokens were drawn from logits."""
     lm = random_lm()
     generator = torch.Generator().manual_seed(rng.randrange(2**31))
     leaning = torch.randn(lm.backend.vocab_size, generator=generator) * rng.choice((0.0, 1.0, 4.0))
@@ -37,18 +38,19 @@ def scribble(compiler: GrammarCompiler, ebnf: str, rng: random.Random, limit: in
         id_ = lm.tokenizer.convert_tokens_to_ids(token)
         if isinstance(id_, int) and rng.random() < 0.5:
             leaning[id_] += rng.choice((0.0, 3.0, 8.0))
-    state, ids = compiler.start(ebnf), []
+    state, ids, drawn = compiler.start(ebnf), [], 0
     while len(ids) < limit:
         token = state.forced()
         if token is None:
+            drawn += 1
             logits = torch.randn(lm.backend.vocab_size, generator=generator) * rng.choice((0.3, 3.0)) + leaning
             state.mask(logits)
             token = int(logits.argmax())
         state.accept(token)
         if token == lm.vocabulary.end_turn:
-            return lm.decode(tuple(ids)), True
+            return lm.decode(tuple(ids)), True, drawn
         ids.append(token)
-    return lm.decode(tuple(ids)), False
+    return lm.decode(tuple(ids)), False, drawn
 
 
 def random_fields(rng: random.Random) -> tuple[Metadata, set[str]]:
@@ -67,9 +69,9 @@ def test_noise_always_parses_back_to_legal_metadata(compiler: GrammarCompiler) -
     for _ in range(150):
         given, skip = random_fields(rng)
         grammar = metadata_grammar(given, skip=skip, longest_s=rng.choice((60, 240, 600)))
-        text, ended = scribble(compiler, grammar.ebnf, rng)
+        text, ended, drawn = scribble(compiler, grammar.ebnf, rng)
         assert ended, text
-        decisions += len(text)
+        decisions += drawn
         answer = parse_answer(text)
         assert answer.notes == (), text
         assert list(answer.metadata) == [name for name in FIELDS if name not in skip]
@@ -83,7 +85,7 @@ def test_noise_always_parses_back_to_legal_metadata(compiler: GrammarCompiler) -
 def test_lyrics_after_the_thought_hold_no_control_tokens(compiler: GrammarCompiler) -> None:
     rng = random.Random(6)
     for _ in range(15):
-        text, _ = scribble(compiler, metadata_grammar({}, lyrics=True).ebnf, rng, limit=1200)
+        text, _, _ = scribble(compiler, metadata_grammar({}, lyrics=True).ebnf, rng, limit=1200)
         tail = text.split("</think>", 1)
         assert len(tail) == 2 and "<" not in tail[1]
 
