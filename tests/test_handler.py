@@ -152,6 +152,16 @@ def test_items_sampled_together_equal_the_items_alone_within_rounding(like_an_ac
         assert float((single.audio[0] - together.audio[index]).abs().max()) < 1e-5
 
 
+def test_items_that_differ_in_their_seed_only_share_one_condition(guided, source, monkeypatch):
+    monkeypatch.setattr("acestep_like.diffusion.reference.TIMBRE_FRAMES", 30)
+    calls, genuine = [], run.encode_condition
+    monkeypatch.setattr(run, "encode_condition", lambda *args: calls.append(args) or genuine(*args))
+    guided.generate(request(item(1), item(2), item(3, bpm=140)))
+    assert len(calls) == 2
+    guided.generate(request(item(1), item(2), references=(source.repeat(1, 9),)))
+    assert len(calls) == 4, "each seed hears other places of a reference"
+
+
 CHANGES = {
     "caption": {"items": (item(caption="heavy drums"),)},
     "lyrics": {"items": (item(lyrics="words"),)},

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -97,6 +97,7 @@ class _Song:
     tokens: list[ItemTokens]
     plain_tokens: list[ItemTokens]
     references: torch.Tensor
+    conditions: dict[Hashable, tuple[torch.Tensor, torch.Tensor]] = field(default_factory=dict)
 
 
 @dataclass
@@ -318,13 +319,15 @@ def _guide(networks: Networks, song: _Song, rows: list[int]) -> torch.Tensor | N
 def _condition(
     networks: Networks, song: _Song, tokens: Sequence[ItemTokens], rows: list[int], clock: Stopwatch
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    with clock.span("encoder"), networks.residency.use("text", "dit"):
-        return encode_condition(
-            networks.text.text_encoder,
-            networks.dit.condition_encoder,
-            [tokens[row] for row in rows],
-            song.references[rows] if len(song.references) > 1 else song.references.expand(len(rows), -1, -1, -1),
-        )
+    """The packed condition of some items; items that differ in nothing but their seed share one."""
+    asked = tuple(tokens[row] for row in rows)
+    key = (asked, tuple(rows) if song.request.references else ())  # each seed hears other places of a reference
+    if key not in song.conditions:
+        with clock.span("encoder"), networks.residency.use("text", "dit"):
+            song.conditions[key] = encode_condition(
+                networks.text.text_encoder, networks.dit.condition_encoder, asked, song.references[rows]
+            )
+    return song.conditions[key]
 
 
 def _denoiser(
