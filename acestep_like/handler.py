@@ -10,6 +10,7 @@ from acestep_like.errors import AceStepError, InputError, NotLoadedError
 
 if TYPE_CHECKING:
     from acestep_like.checkpoints import CheckpointInfo
+    from acestep_like.checkpoints.lora import LoraInfo, LoraStack
     from acestep_like.codec.base import Codec
     from acestep_like.diffusion.request import DiffusionOutput, DiffusionRequest
     from acestep_like.diffusion.run import Networks
@@ -24,6 +25,7 @@ class AceStepHandler:
 
     def __init__(self) -> None:
         self._networks: Networks | None = None
+        self._loras: LoraStack | None = None
 
     @property
     def checkpoint(self) -> CheckpointInfo | None:
@@ -62,10 +64,11 @@ class AceStepHandler:
             config_path: name or path of the checkpoint; "" is the embedded mini.
             device: "auto", "cuda", "mps", "xpu" or "cpu".
             use_flash_attention: the flash-attn kernels, on CUDA.
-            compile_model: compile the DiT's blocks with torch.compile (slow first run).
+            compile_model: compile the DiT's blocks with torch.compile: slow for the first song of a bucket of
+                durations (at most 25 % wide), then faster. Needs a C++ compiler on the CPU.
             offload_to_cpu: all networks live on the CPU and visit the device for their stage.
             offload_dit_to_cpu: only the DiT does.
-            quantization: None or "int8_weight_only" (needs torchao).
+            quantization: None or "int8_weight_only" (needs the extra `int8`).
             prefer_source: accepted for upstream's sake; Hub ids are read from Hugging Face.
             later: `vae_checkpoint` (folder of another codec), `use_mlx_dit` (ignored).
         """
@@ -149,7 +152,7 @@ class AceStepHandler:
         info = resolve_or_download(name_or_path, root=root, revision=revision, local_files_only=local_files_only)
         if vae is not None:
             info = replace(info, parts={**info.parts, "vae": Path(vae)}, missing=tuple(set(info.missing) - {"vae"}))
-        self._networks = load_networks(info, LoadOptions(**options))
+        self._networks, self._loras = load_networks(info, LoadOptions(**options)), None
 
     def generate(
         self, request: DiffusionRequest, observer: Observer | None = None, cancel: CancelToken | None = None
@@ -170,6 +173,48 @@ class AceStepHandler:
         from acestep_like.diffusion.run import run_request
 
         return run_request(self.networks, request, observer, cancel)
+
+    @property
+    def loras(self) -> tuple[LoraInfo, ...]:
+        """The adapters that are loaded, by name; those with scale 0 take no part."""
+        return self._loras.loaded if self._loras is not None else ()
+
+    def load_lora(self, path_or_folder: str | Path, name: str | None = None, scale: float = 1.0) -> LoraInfo:
+        """Put a LoRA on the DiT, beside those that are there.
+
+        Args:
+            path_or_folder: a safetensors file, or a folder as PEFT, diffusers or the upstream trainer write it.
+            name: to scale and unload it by; by default the folder's or file's.
+            scale: -10 to 10; 0 is off.
+
+        Raises:
+            NotLoadedError: no checkpoint is loaded.
+            CheckpointError: not a LoRA, or one for another network or size; nothing was changed.
+            InputError: the name is in use, or the scale is no such number.
+            DependencyError: `peft` is not installed.
+        """
+        from acestep_like.checkpoints.lora import LoraStack
+
+        self._loras = self._loras or LoraStack(self.networks.dit.transformer)
+        return self._loras.load(path_or_folder, name, scale)
+
+    def set_lora_scale(self, name: str, scale: float) -> None:
+        """Change how much of a loaded LoRA is added; InputError for an unknown name or scale."""
+        self._lora_stack(name).scale(name, scale)
+
+    def unload_lora(self, name: str | None = None) -> None:
+        """Take a LoRA off again, or all of them (None): songs are then what they were before, bit for bit.
+
+        Raises:
+            InputError: no LoRA of that name is loaded.
+        """
+        if name is not None or self._loras is not None:
+            self._lora_stack(name).unload(name)
+
+    def _lora_stack(self, name: str | None) -> LoraStack:
+        if self._loras is None:
+            raise InputError("name", name, "one of the loaded adapters (none)")
+        return self._loras
 
     def convert_src_audio_to_codes(self, source: Any) -> str:
         """The `<|audio_code_N|>` string of a file, array, tensor or earlier result, 5 codes a second.

@@ -119,7 +119,8 @@ def _generate(
     clock.lap("dit_total_time_cost")
 
     lm_name = llm_handler.name if llm_handler is not None and thoughts else ""
-    audios, seams = _audios(job, items, outputs, lm_name)
+    loras = [lora.facts() for lora in getattr(dit_handler, "loras", ()) if lora.scale != 0]
+    audios, seams = _audios(job, items, outputs, lm_name, {"loras": loras} if loras else {})
     report(_SAVING, "Preparing audio data...")
     if cancel is not None:
         cancel.raise_if_cancelled()
@@ -127,6 +128,7 @@ def _generate(
         delivery.save_all(audios, folder, job.config, _recipe(dit_handler, lm_name))
     clock.lap("saving_time")
     extra = _extra_outputs(thoughts, items, outputs, clock.costs(thoughts, outputs))
+    extra["loras"] = loras
     if any(seams):
         extra["seams"] = seams
     report(1.0, "Done")
@@ -204,7 +206,11 @@ def _sample(
 
 
 def _audios(
-    job: Job, items: Sequence[Item], outputs: Sequence[tuple[list[int], DiffusionOutput]], lm_name: str
+    job: Job,
+    items: Sequence[Item],
+    outputs: Sequence[tuple[list[int], DiffusionOutput]],
+    lm_name: str,
+    adapters: dict[str, Any],
 ) -> tuple[list[AudioResult], list[dict[str, Any] | None]]:
     """The finished audios in the order of the items, unsaved, and their seam reports."""
     from acestep_like import delivery
@@ -213,7 +219,7 @@ def _audios(
     audios, seams = [], []
     for place, item in enumerate(items):
         finished = delivery.finish_audio(job, item, raw[place])
-        params = delivery.item_params(job, item, lm_name)
+        params = {**delivery.item_params(job, item, lm_name), **adapters}
         silent = delivery.is_silent(finished.samples)
         key = delivery.audio_key(params)
         audios.append(AudioResult("", finished.samples, key, delivery.SAMPLE_RATE, params, silent))
