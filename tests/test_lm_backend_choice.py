@@ -82,3 +82,9 @@ def test_the_extra_asks_for_the_version_that_the_backend_knows() -> None:
     text = (Path(__file__).resolve().parent.parent / "pyproject.toml").read_text(encoding="utf-8")
     minor = int(VERSION.split(".")[1])
     assert f'vllm = ["vllm>=0.{minor},<0.{minor + 1}"]' in text
+
+
+def test_loading_leaves_the_random_numbers_of_the_caller_alone(mini_lm) -> None:  # type: ignore[no-untyped-def]
+    before = torch.get_rng_state()
+    LLMHandler.from_pretrained("mini", backend="pt", device="cpu")
+    assert torch.equal(before, torch.get_rng_state())

@@ -35,7 +35,8 @@ SLOW = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_a_value_survives_the_thought_in_both_readers(value: str) -> None:
     thought = prompts.cot_text({"caption": value, "bpm": 99, "keyscale": "C major"})
     inner = thought.removeprefix("<think>\n").removesuffix("\n</think>")
-    assert "<think>" not in inner and "</think>" not in inner and "<|" not in inner.replace("<|\n", "")
+    lm = random_lm()
+    assert not set(lm.tokenizer.get_added_vocab().values()) & set(lm.encode(inner))
     assert yaml.safe_load(inner) == {"bpm": 99, "caption": prompts.cot_value("caption", value), "keyscale": "C major"}
     read = parse_answer(thought).metadata
     assert {name: read[name] for name in read if name != "caption"} == {"bpm": 99, "keyscale": "C major"}

@@ -104,6 +104,7 @@ class TempoEar(nn.Module):
         from safetensors.torch import load_file
 
         state = {name: tensor.float() for name, tensor in load_file(folder / FILE).items()}
-        ear = cls(state["table"], len(state["mix.bias"]), len(state["hidden.bias"]))
-        ear.load_state_dict(state)
+        with torch.device("meta"):  # no weights are drawn: loading leaves the caller's random state alone
+            ear = cls(state["table"], len(state["mix.bias"]), len(state["hidden.bias"]))
+        ear.load_state_dict(state, assign=True)
         return ear.eval()
