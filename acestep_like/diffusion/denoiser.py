@@ -6,6 +6,7 @@ import torch
 from diffusers.models.transformers.ace_step_transformer import AceStepTransformer1DModel
 
 from acestep_like.diffusion.attention import ConditionCache, use_condition_cache
+from acestep_like.diffusion.buckets import Padding, use_masks
 from acestep_like.diffusion.graphs import Evaluate, GraphedEvaluation
 
 
@@ -19,6 +20,7 @@ class DiTDenoiser:
         null_condition: [1, 1, D] embedding of "no condition" for guidance, or None.
         null_context: context of the unconditional half; the same as `context` by default.
         cuda_graphs: replay evaluations as CUDA graphs (on CUDA, with the condition cache installed).
+        static_shapes: pad to buckets of length, for compiled blocks (with masked attention installed).
     """
 
     def __init__(
@@ -30,12 +32,14 @@ class DiTDenoiser:
         null_condition: torch.Tensor | None = None,
         null_context: torch.Tensor | None = None,
         cuda_graphs: bool = False,
+        static_shapes: bool = False,
     ) -> None:
         dtype = transformer.dtype
         self._transformer = transformer
         self._condition = condition.to(dtype)
         self._context = context.to(dtype)
         self._graphs = cuda_graphs
+        self._padding = Padding.of(transformer, context.shape[1], condition.shape[1]) if static_shapes else None
         self._conditional = self._evaluation(self._condition, self._context, ConditionCache())
         self._both: Evaluate | None = None
         if null_condition is not None:
@@ -64,6 +68,9 @@ class DiTDenoiser:
         return evaluate(x.to(dtype), time).to(x.dtype)
 
     def _evaluation(self, condition: torch.Tensor, context: torch.Tensor, cache: ConditionCache) -> Evaluate:
+        if self._padding is not None:
+            return self._padded_evaluation(condition, context, self._padding)
+
         def evaluate(x: torch.Tensor, time: torch.Tensor) -> torch.Tensor:
             # Once every layer has its keys and values, nothing reads the condition any more.
             cached = len(cache.by_layer) == len(self._transformer.layers)
@@ -79,3 +86,20 @@ class DiTDenoiser:
             return velocity
 
         return GraphedEvaluation(evaluate) if self._graphs else evaluate
+
+    def _padded_evaluation(self, condition: torch.Tensor, context: torch.Tensor, padding: Padding) -> Evaluate:
+        condition, context = padding.pad_tokens(condition), padding.pad_frames(context)
+
+        def evaluate(x: torch.Tensor, time: torch.Tensor) -> torch.Tensor:
+            with torch.no_grad(), use_masks(self._transformer, padding):
+                (velocity,) = self._transformer(
+                    hidden_states=padding.pad_frames(x),
+                    timestep=time,
+                    timestep_r=time,
+                    encoder_hidden_states=condition,
+                    context_latents=context,
+                    return_dict=False,
+                )
+            return velocity[:, : padding.frames]
+
+        return evaluate

@@ -11,6 +11,7 @@ from acestep_like.checkpoints.info import CheckpointInfo
 from acestep_like.checkpoints.load import load_codec, load_dit, load_text
 from acestep_like.device import Residency, pick_device, pick_precision
 from acestep_like.diffusion.attention import install_fast_attention
+from acestep_like.diffusion.buckets import install_masked_attention
 from acestep_like.diffusion.run import Networks
 from acestep_like.errors import CheckpointError, DependencyError, InputError
 
@@ -60,7 +61,7 @@ def load_networks(info: CheckpointInfo, options: LoadOptions | None = None) -> N
     residency.own("dit", dit.networks())
     residency.own("text", [text.text_encoder])
     residency.own("codec", [codec.model] if isinstance(getattr(codec, "model", None), torch.nn.Module) else [])
-    return Networks(info, dit, text, codec, residency, tuple(notes))
+    return Networks(info, dit, text, codec, residency, tuple(notes), static_shapes=options.compile_model)
 
 
 def _accelerate(transformer: AceStepTransformer1DModel, device: torch.device, options: LoadOptions) -> list[str]:
@@ -68,10 +69,12 @@ def _accelerate(transformer: AceStepTransformer1DModel, device: torch.device, op
     if options.quantization is not None:
         _quantize(transformer)
     if options.compile_model:
+        # One program for a bucket of durations. The compiler would trace the state of the fast attentions into its
+        # graphs; the stock attention with masks compiles well as it is.
+        install_masked_attention(transformer)
         for layer in transformer.layers:
-            layer.compile(dynamic=True)
+            layer.compile(dynamic=False)
     else:
-        # The compiler would trace the cache's state into its graphs; the plain attention compiles well as it is.
         install_fast_attention(transformer)
     if options.use_flash_attention and device.type == "cuda":
         _use_flash_attention(transformer)
@@ -91,5 +94,5 @@ def _quantize(transformer: Any) -> None:
     try:
         from torchao.quantization import Int8WeightOnlyConfig, quantize_
     except ImportError as error:
-        raise DependencyError("torchao", "quantization", "quantization='int8_weight_only'") from error
+        raise DependencyError("torchao", "int8", "quantization='int8_weight_only'") from error
     quantize_(transformer, Int8WeightOnlyConfig())

@@ -67,6 +67,7 @@ class Networks:
     residency: Residency
     notes: tuple[str, ...] = ()
     cuda_graphs: bool = False
+    static_shapes: bool = False
     one_by_one: bool = field(init=False)
 
     def __post_init__(self) -> None:
@@ -340,7 +341,13 @@ def _denoiser(
 ) -> Denoiser:
     shown = context.latents(guide).to(networks.device)
     if guidance is None:
-        return DiTDenoiser(networks.dit.transformer, states, shown, cuda_graphs=networks.cuda_graphs)
+        return DiTDenoiser(
+            networks.dit.transformer,
+            states,
+            shown,
+            cuda_graphs=networks.cuda_graphs,
+            static_shapes=networks.static_shapes,
+        )
     null_context = None if guide is None else context.latents(hide_parts(guide, NULL_PARTS)).to(networks.device)
     paired = DiTDenoiser(
         networks.dit.transformer,
@@ -349,6 +356,7 @@ def _denoiser(
         null_condition=networks.dit.condition_encoder.null_condition_emb,
         null_context=null_context,
         cuda_graphs=networks.cuda_graphs,
+        static_shapes=networks.static_shapes,
     )
     return GuidedDenoiser(paired, guidance, song.settings.t_low, song.settings.t_high)
 
