@@ -16,6 +16,7 @@ from acestep_like.errors import CheckpointError
 
 Module = TypeVar("Module", bound=ModelMixin)
 KeyMap = Callable[[str], "str | None"]
+_WINDOW_BYTES = 1 << 26
 
 
 def weight_files(folder: Path) -> list[Path]:
@@ -43,16 +44,24 @@ def weight_files(folder: Path) -> list[Path]:
 def iterate_tensors(files: list[Path], key_map: KeyMap) -> Iterator[tuple[str, torch.Tensor]]:
     """(mapped key, tensor) of every key that `key_map` does not drop; tensors are views of the mapped file.
 
+    Pages of a mapping that were read stay resident as long as it lives, so a file is mapped anew every
+    `_WINDOW_BYTES`: what the caller has copied to another precision or device is not held twice.
+
     Raises:
         CheckpointError: a file is damaged.
     """
     for path in files:
         try:
             with safe_open(path, framework="pt") as handle:
-                for key in handle.keys():  # noqa: SIM118 - not a dict
-                    name = key_map(key)
-                    if name is not None:
-                        yield name, handle.get_tensor(key)
+                wanted = [(name, key) for key in handle.keys() if (name := key_map(key)) is not None]  # noqa: SIM118
+            while wanted:
+                taken = 0
+                with safe_open(path, framework="pt") as handle:
+                    while wanted and taken < _WINDOW_BYTES:
+                        name, key = wanted.pop(0)
+                        tensor = handle.get_tensor(key)
+                        taken += tensor.numel() * tensor.element_size()
+                        yield name, tensor
         except SafetensorError as error:
             raise CheckpointError(f"{path} is not a readable safetensors file: {error}") from error
 
