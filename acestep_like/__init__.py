@@ -25,6 +25,8 @@ _HOME = {
     "create_sample": "inference",
     "format_sample": "inference",
     "understand_audio": "inference",
+    "plan": "planning",
+    "Plan": "planning",
     "cover": "editing",
     "repaint": "editing",
     "extend": "editing",

@@ -1,4 +1,4 @@
-"""The command line: `acestep-like generate | understand | show | info | checkpoints`.
+"""The command line: `acestep-like generate | plan | understand | show | info | checkpoints`.
 
 Exit codes: 0 done, 2 bad input, 1 failed. Only what a command needs is imported, so that `--help` is quick.
 """
@@ -57,6 +57,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"acestep-like {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     _add_generate(commands)
+    _add_plan(commands)
 
     understand = commands.add_parser("understand", help="say what an audio file sounds like")
     understand.add_argument("file", metavar="FILE", help="audio file")
@@ -73,9 +74,10 @@ def build_parser() -> argparse.ArgumentParser:
     info.add_argument("--checkpoints", metavar="DIR", help="a folder to look in first")
     info.set_defaults(run=_info)
 
-    checkpoints = commands.add_parser("checkpoints", help="list, describe, verify or download checkpoints")
-    checkpoints.add_argument("action", choices=("list", "show", "verify", "download"), help="what to do")
+    checkpoints = commands.add_parser("checkpoints", help="list, describe, verify, download or convert checkpoints")
+    checkpoints.add_argument("action", choices=tuple(_CHECKPOINT_ACTIONS), help="what to do")
     checkpoints.add_argument("name", nargs="?", default="mini", help="name, path or Hub id (default: mini)")
+    checkpoints.add_argument("target", nargs="?", help="convert: a new folder for the other layout")
     checkpoints.add_argument("--checkpoints", metavar="DIR", help="a folder to look in first")
     checkpoints.set_defaults(run=_checkpoints)
     return parser
@@ -87,22 +89,38 @@ def _add_generate(commands: Any) -> None:
         description="Make music from a description. Values that are left out are chosen by the language model or the "
         "checkpoint.",
     )  # fmt: skip
-    generate.add_argument("caption", nargs="?", default=argparse.SUPPRESS, help="the music in words")
     generate.add_argument("--out", metavar="DIR", default="outputs", help="folder for the files (default: outputs)")
-    generate.add_argument("--from-file", metavar="FILE", default=argparse.SUPPRESS,
-                          help="start from the parameters in a JSON file, or the recipe in an audio file")  # fmt: skip
-    generate.add_argument("--tracks", metavar="NAME[,NAME]", default=argparse.SUPPRESS,
-                          help="tracks for lego, extract and complete")  # fmt: skip
-    generate.add_argument("--json", action="store_true", help="print the result as JSON")
     generate.add_argument("--quiet", action="store_true", help="no progress bar")
-    groups = {name: generate.add_argument_group(name.lower()) for name in GROUPS if name != COT_GROUP}
+    _add_order(generate)
+    _add_models(generate)
+    generate.set_defaults(run=_generate)
+
+
+def _add_plan(commands: Any) -> None:
+    plan = commands.add_parser(
+        "plan", help="what `generate` with the same options would need: memory, seconds, what would be clamped",
+        description="Takes the options of `generate`; loads no weights and makes nothing. The language model is not "
+        "included.",
+    )  # fmt: skip
+    _add_order(plan)
+    _add_models(plan)
+    plan.set_defaults(run=_plan)
+
+
+def _add_order(parser: argparse.ArgumentParser) -> None:
+    """The options that say what to make, from the declarations of the parameters."""
+    parser.add_argument("caption", nargs="?", default=argparse.SUPPRESS, help="the music in words")
+    parser.add_argument("--from-file", metavar="FILE", default=argparse.SUPPRESS,
+                        help="start from the parameters in a JSON file, or the recipe in an audio file")  # fmt: skip
+    parser.add_argument("--tracks", metavar="NAME[,NAME]", default=argparse.SUPPRESS,
+                        help="tracks for lego, extract and complete")  # fmt: skip
+    parser.add_argument("--json", action="store_true", help="print the result as JSON")
+    groups = {name: parser.add_argument_group(name.lower()) for name in GROUPS if name != COT_GROUP}
     for cls in (GenerationParams, GenerationConfig):
         for name, spec in specs(cls).items():
             if spec.output or name == "caption":
                 continue
             _add_option(groups[spec.group], spec, getattr(cls, name))
-    _add_models(generate)
-    generate.set_defaults(run=_generate)
 
 
 def _add_models(parser: argparse.ArgumentParser) -> None:
@@ -342,25 +360,66 @@ def _list(arguments: argparse.Namespace) -> None:
         print("no checkpoints")
 
 
-def _checkpoints(arguments: argparse.Namespace) -> int:
-    if arguments.action == "list":
-        _list(arguments)
-        return DONE
-    if arguments.action == "download":
-        from acestep_like.checkpoints.hub import download, download_size
+def _plan(arguments: argparse.Namespace) -> int:
+    import dataclasses
 
-        print(f"{arguments.name}: {download_size(arguments.name) / 1e9:.2f} GB", file=sys.stderr)
-        print(download(arguments.name))
-        return DONE
+    params, config = read_order(arguments)
+    params.checked(), config.checked()
+    from acestep_like.checkpoints.hub import resolve_or_download
+    from acestep_like.planning import plan
+
+    info = resolve_or_download(arguments.checkpoint, root=arguments.checkpoints)
+    told = plan(params, config, info, device=arguments.device, offload_to_cpu=arguments.offload_to_cpu)
+    print(json.dumps(dataclasses.asdict(told), indent=2) if arguments.json else told)
+    return FAILED if told.fits is False else DONE
+
+
+def _checkpoints(arguments: argparse.Namespace) -> int:
+    if arguments.target is not None and arguments.action != "convert":
+        raise InputError("target", arguments.target, f"no second folder for `checkpoints {arguments.action}`")
+    return _CHECKPOINT_ACTIONS[arguments.action](arguments)
+
+
+def _list_checkpoints(arguments: argparse.Namespace) -> int:
+    _list(arguments)
+    return DONE
+
+
+def _download(arguments: argparse.Namespace) -> int:
+    from acestep_like.checkpoints.hub import download, download_size
+
+    print(f"{arguments.name}: {download_size(arguments.name) / 1e9:.2f} GB", file=sys.stderr)
+    print(download(arguments.name))
+    return DONE
+
+
+def _convert(arguments: argparse.Namespace) -> int:
+    if arguments.target is None:
+        raise InputError("target", None, "a new folder: acestep-like checkpoints convert SOURCE TARGET")
+    from acestep_like.checkpoints.convert import convert
+    from acestep_like.checkpoints.hub import resolve_or_download
+
+    info = resolve_or_download(arguments.name, root=arguments.checkpoints)
+    layout = "diffusers" if info.kind == "upstream" else "upstream"
+    print(f"{convert(info, Path(arguments.target))} ({layout} layout)")
+    return DONE
+
+
+def _verify(arguments: argparse.Namespace) -> int:
     from acestep_like.checkpoints import resolve
     from acestep_like.checkpoints.hashes import hashes, verify
 
     info = resolve(arguments.name, arguments.checkpoints)
-    if arguments.action == "verify":
-        for part, digest in hashes(info).items():
-            print(f"{digest}  {part}")
-        problems = verify(info)
-        return _complain("; ".join(problems), FAILED) if problems else DONE
+    for part, digest in hashes(info).items():
+        print(f"{digest}  {part}")
+    problems = verify(info)
+    return _complain("; ".join(problems), FAILED) if problems else DONE
+
+
+def _show_checkpoint(arguments: argparse.Namespace) -> int:
+    from acestep_like.checkpoints import resolve
+
+    info = resolve(arguments.name, arguments.checkpoints)
     defaults = info.defaults
     print(f"{info.name}: {info.kind} layout in {info.path}")
     print(f"  tasks: {', '.join(info.tasks)}")
@@ -372,6 +431,11 @@ def _checkpoints(arguments: argparse.Namespace) -> int:
     print(f"  guide: {info.guide_version or 'none'}, language model: {info.lm_name or 'none named'}")
     print(f"  missing: {', '.join(info.missing) or 'nothing'}")
     return DONE
+
+
+_CHECKPOINT_ACTIONS = {
+    "list": _list_checkpoints, "show": _show_checkpoint, "verify": _verify, "download": _download, "convert": _convert,
+}  # fmt: skip
 
 
 if __name__ == "__main__":

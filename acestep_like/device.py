@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 
@@ -89,6 +90,28 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or (
         isinstance(error, RuntimeError) and ("out of memory" in text or "can't allocate memory" in text)
     )
+
+
+def free_memory(device: torch.device) -> tuple[int | None, int | None]:
+    """(host bytes, device bytes) that can still be taken; None where this machine does not tell. The CPU has no second.
+
+    The host's is Linux's `MemAvailable`; elsewhere all physical memory, where the system names it.
+    """
+    on_device = None
+    if device.type == "cuda":
+        on_device = int(torch.cuda.mem_get_info(device)[0])
+    meminfo = Path("/proc/meminfo")
+    if meminfo.is_file():
+        facts = dict(line.split(":", 1) for line in meminfo.read_text(encoding="ascii").splitlines())
+        return int(facts["MemAvailable"].split()[0]) * 1024, on_device
+    known = "SC_PHYS_PAGES" in getattr(os, "sysconf_names", {})
+    return (os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") if known else None), on_device
+
+
+def resident_bytes() -> int | None:
+    """Memory of this process that is resident now; None where this machine does not tell (only Linux does)."""
+    statm = Path("/proc/self/statm")
+    return int(statm.read_text(encoding="ascii").split()[1]) * os.sysconf("SC_PAGE_SIZE") if statm.is_file() else None
 
 
 class Stopwatch:

@@ -189,3 +189,32 @@ def test_checkpoints_are_listed_shown_and_verified(tmp_path, capsys):
     weights.write_bytes(weights.read_bytes()[:100])
     assert cli.main(["checkpoints", "verify", "mini", "--checkpoints", str(tmp_path)]) == 1
     assert "damaged" in capsys.readouterr().err
+
+
+def test_checkpoints_are_converted_there_and_back(tmp_path, capsys):
+    from tiny import save_upstream
+
+    save_upstream(tmp_path, "acestep-v15-turbo", turbo=True, shards=2)
+    assert cli.main(["checkpoints", "convert", str(tmp_path / "acestep-v15-turbo"), str(tmp_path / "new")]) == 0
+    assert "diffusers layout" in capsys.readouterr().out and (tmp_path / "new" / "model_index.json").is_file()
+    assert cli.main(["checkpoints", "convert", str(tmp_path / "new"), str(tmp_path / "back")]) == 0
+    assert (tmp_path / "back" / "acestep-v15-turbo" / "model.safetensors").is_file()
+    assert cli.main(["checkpoints", "convert", str(tmp_path / "new"), str(tmp_path / "back")]) == 1
+    assert "exists already" in capsys.readouterr().err
+    assert cli.main(["checkpoints", "convert", str(tmp_path / "new")]) == 2
+    assert cli.main(["checkpoints", "verify", str(tmp_path / "new"), str(tmp_path / "more")]) == 2
+
+
+def test_plan_takes_the_options_of_generate_and_makes_nothing(tmp_path, capsys, monkeypatch):
+    from tiny import save_diffusers
+
+    save_diffusers(tmp_path / "acestep-mini", guide=True)
+    monkeypatch.chdir(tmp_path)
+    words = f"plan soft-piano --duration 10 --steps 20 --checkpoints {tmp_path} --device cpu".split()
+    assert cli.main(words) == 0
+    shown = capsys.readouterr().out
+    assert "1 x 10.0 s with acestep-mini on cpu: fits" in shown and "unusual: inference_steps 20" in shown
+    assert cli.main([*words, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["steps"] == 20
+    assert cli.main([*words, "--bpm", "1000"]) == 2
+    assert [entry.name for entry in tmp_path.iterdir()] == ["acestep-mini"]

@@ -16,7 +16,7 @@ ROOMS = [
     {"__main__", "cli", "docs"},
     {"evaluation"},
     {"editing", "edit_call", "extension", "long_source"},
-    {"inference"},
+    {"inference", "planning"},
     {"preparation", "delivery", "descriptions"},
     {"lineage"},
     {"handler", "llm_inference"},

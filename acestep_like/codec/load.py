@@ -47,15 +47,29 @@ def load_codec(
     Raises:
         CheckpointError: no config there, or a class that is not known.
     """
-    config = _read_config(path)
-    name = class_name or config.get("_class_name", "AutoencoderOobleck")
-    if name not in CODEC_CLASSES:
-        raise CheckpointError(f"{path}: no codec is known for {name}; known: {', '.join(CODEC_CLASSES)}.")
-    if name == "SpectralAutoencoder":
-        dtype = torch.float32
-    kind = SpectralAutoencoder if name == "SpectralAutoencoder" else AutoencoderOobleck
+    kind = _codec_class(path, _read_config(path), class_name)
+    dtype = torch.float32 if kind is SpectralAutoencoder else dtype
     model = kind.from_pretrained(path, torch_dtype=dtype, low_cpu_mem_usage=False, local_files_only=True)
     return as_codec(model.to(device).eval())
+
+
+def codec_skeleton(path: str, *, dtype: torch.dtype = torch.float32) -> DiffusersCodec:
+    """The codec of folder `path` made from its config alone, on the device "meta"; CheckpointError as `load_codec`."""
+    config = _read_config(path)
+    kind = _codec_class(path, config, None)
+    values = {name: value for name, value in config.items() if not name.startswith("_")}
+    if kind is SpectralAutoencoder:  # its tables are computed, which takes memory for a moment
+        return as_codec(kind.from_config(values).to("meta").eval())
+    with torch.device("meta"):
+        # The plain method: diffusers' own warns of precisions that matter to weights, and here are none.
+        return as_codec(nn.Module.to(kind.from_config(values), dtype=dtype).eval())
+
+
+def _codec_class(path: str, config: dict[str, Any], name: str | None) -> Any:
+    name = name or config.get("_class_name", "AutoencoderOobleck")
+    if name not in CODEC_CLASSES:
+        raise CheckpointError(f"{path}: no codec is known for {name}; known: {', '.join(CODEC_CLASSES)}.")
+    return SpectralAutoencoder if name == "SpectralAutoencoder" else AutoencoderOobleck
 
 
 def _read_config(path: str) -> dict[str, Any]:
