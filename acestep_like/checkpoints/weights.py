@@ -16,7 +16,7 @@ from acestep_like.errors import CheckpointError
 
 Module = TypeVar("Module", bound=ModelMixin)
 KeyMap = Callable[[str], "str | None"]
-_WINDOW_BYTES = 1 << 26
+_WINDOW_BYTES = 1 << 25
 
 
 def weight_files(folder: Path) -> list[Path]:
