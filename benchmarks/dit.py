@@ -2,10 +2,12 @@
 
     python benchmarks/dit.py                    2B turbo in bf16 on a GPU: 30, 60, 120, 240 s, batch 1 and 8
     python benchmarks/dit.py --base             the same with guidance and 50 steps (batch 1)
-    python benchmarks/dit.py --small            a small network on the CPU, to see that the script runs
+    python benchmarks/dit.py --small            a network of width 256 on the CPU, to see that the script runs
+    python benchmarks/dit.py --medium           width 640, 10 layers, on the CPU
 
 Prints one JSON line a measurement: medians in seconds, peak memory, and the ratios. The floor counts the DiT's
-multiplications and weight bytes from shapes and divides them by the matrix and copy rates measured in the same run.
+multiplications and weight bytes (`acestep_like.diffusion.cost`) and divides them by the matrix and copy rates measured
+in the same run. With one thread on the CPU seconds are processor time, so that other programs do not count.
 Needs torch, transformers and diffusers only; nothing is read from disk.
 """
 
@@ -32,8 +34,10 @@ from acestep_like.checkpoints.upstream import part_configs
 from acestep_like.codec.load import as_codec
 from acestep_like.device import Residency, synchronize
 from acestep_like.diffusion.attention import install_fast_attention
+from acestep_like.diffusion.cost import Rates, measured_rates
 from acestep_like.diffusion.request import DiffusionRequest, ItemRequest
 from acestep_like.diffusion.run import Networks, run_request
+from acestep_like.diffusion.skeleton import count_evaluation
 from acestep_like.errors import DeviceMemoryError
 
 INSTRUCTION = "Fill the audio semantic mask based on the given conditions:"
@@ -47,6 +51,11 @@ FULL = {
 SMALL = {
     "hidden_size": 256, "intermediate_size": 768, "num_hidden_layers": 4, "num_attention_heads": 4,
     "num_key_value_heads": 2, "head_dim": 64, "sliding_window": 32, "text_hidden_dim": 64,
+    "num_lyric_encoder_hidden_layers": 2, "num_timbre_encoder_hidden_layers": 2,
+}  # fmt: skip
+MEDIUM = {
+    "hidden_size": 640, "intermediate_size": 1920, "num_hidden_layers": 10, "num_attention_heads": 10,
+    "num_key_value_heads": 5, "head_dim": 64, "sliding_window": 64, "text_hidden_dim": 128,
     "num_lyric_encoder_hidden_layers": 2, "num_timbre_encoder_hidden_layers": 2,
 }  # fmt: skip
 
@@ -93,53 +102,41 @@ def byte_tokenizer() -> PreTrainedTokenizerFast:
     return PreTrainedTokenizerFast(tokenizer_object=bpe, pad_token="<|pad|>", eos_token="<|endoftext|>")
 
 
+def on_processor_time(device: torch.device) -> bool:
+    """Whether seconds are processor time, which other programs do not lengthen."""
+    return device.type == "cpu" and torch.get_num_threads() == 1
+
+
 def timed(call: Callable[[], Any], device: torch.device, repeats: int) -> tuple[float, float, Any]:
     """(median seconds, peak bytes, last result) of a call after one warm-up."""
     call()
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
+    clock = time.process_time if on_processor_time(device) else time.perf_counter
     seconds, result = [], None
     for _ in range(repeats):
         synchronize(device)
-        start = time.perf_counter()
+        start = clock()
         result = call()
         synchronize(device)
-        seconds.append(time.perf_counter() - start)
+        seconds.append(clock() - start)
     peak = torch.cuda.max_memory_allocated(device) if device.type == "cuda" else 0
     return statistics.median(seconds), float(peak), result
 
 
-def device_rates(device: torch.device, dtype: torch.dtype) -> tuple[float, float]:
-    """(multiply-adds a second of a large matrix product, bytes a second of a large copy), measured."""
-    n = 8192 if device.type == "cuda" else 1024
-    a, b = torch.randn(n, n, device=device, dtype=dtype), torch.randn(n, n, device=device, dtype=dtype)
-    product, _, _ = timed(lambda: a @ b, device, 5)
-    buffer = torch.empty((1 << 30) if device.type == "cuda" else (1 << 26), dtype=torch.uint8, device=device)
-    copy, _, _ = timed(lambda: buffer.clone(), device, 5)
-    return n**3 / product, 2 * buffer.numel() / copy
-
-
-def dit_floor(networks: Networks, frames: int, batch: int, rates: tuple[float, float]) -> float:
+def dit_floor(networks: Networks, frames: int, batch: int, rates: Rates) -> float:
     """Seconds that one evaluation of the DiT needs at the measured rates: the larger of arithmetic and weights."""
     transformer = networks.dit.transformer
-    config = transformer.config
-    patches = -(-frames // config.patch_size)
-    weights = sum(p.numel() for layer in transformer.layers for p in layer.parameters() if p.ndim == 2)
-    weights -= sum(
-        m.weight.numel() for layer in transformer.layers for m in (layer.cross_attn.to_k, layer.cross_attn.to_v)
-    )
-    width = config.num_attention_heads * config.head_dim
-    attended = sum(
-        min(patches, 2 * config.sliding_window + 1) if layer.self_attn.sliding_window else patches
-        for layer in transformer.layers
-    )
-    products = batch * patches * (weights + 2 * width * attended)
+    with torch.device("meta"):
+        hollow = type(transformer).from_config(transformer.config).eval()
+    install_fast_attention(hollow)
+    cost = count_evaluation(hollow, batch, frames, guided=False, first=False)
     stored = sum(p.numel() * p.element_size() for p in transformer.parameters())
-    return max(products / rates[0], stored / rates[1])
+    return max(cost.multiply_adds / rates.multiply_adds, stored / rates.copied_bytes)
 
 
 def measure(networks: Networks, pipe: AceStepPipeline, duration_s: int, batch: int, steps: int, guidance: float,
-            repeats: int, rates: tuple[float, float]) -> dict[str, Any]:  # fmt: skip
+            repeats: int, rates: Rates) -> dict[str, Any]:  # fmt: skip
     """One row of the table."""
     device = networks.device
     items = tuple(ItemRequest(CAPTION, LYRICS, "en", 90, "C major", "4", seed) for seed in range(batch))
@@ -184,7 +181,8 @@ def measure(networks: Networks, pipe: AceStepPipeline, duration_s: int, batch: i
         evaluations = steps * (2 if guidance > 1 else 1)
         floor = dit_floor(networks, duration_s * 25, batch, rates) * evaluations
         row["dit_floor_s"] = round(floor, 4)
-        row[name]["dit_over_floor"] = round(costs["dit_diffusion_time_cost"] / floor, 2)
+        if not on_processor_time(device):  # the costs are wall time: another clock than the floor's
+            row[name]["dit_over_floor"] = round(costs["dit_diffusion_time_cost"] / floor, 2)
         if isinstance(row["diffusers"], dict):
             row[name]["speedup"] = round(row["diffusers"]["s"] / took, 2)
     if len(latents) == 2:
@@ -210,16 +208,19 @@ def main() -> None:
     """The command."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--small", action="store_true")
+    parser.add_argument("--medium", action="store_true")
     parser.add_argument("--base", action="store_true", help="guidance 7 and 50 steps, batch 1")
     parser.add_argument("--durations", type=int, nargs="+")
     parser.add_argument("--batches", type=int, nargs="+")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--out", type=Path, help="also append the lines to this file")
     arguments = parser.parse_args()
-    device = torch.device("cuda" if torch.cuda.is_available() and not arguments.small else "cpu")
+    on_cpu = arguments.small or arguments.medium or not torch.cuda.is_available()
+    device = torch.device("cpu" if on_cpu else "cuda")
     dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
-    networks = build(FULL if device.type == "cuda" else SMALL, device, dtype, turbo=not arguments.base)
-    rates = device_rates(device, dtype)
+    sizes = FULL if device.type == "cuda" else MEDIUM if arguments.medium else SMALL
+    networks = build(sizes, device, dtype, turbo=not arguments.base)
+    rates = measured_rates(device, dtype)
     pipe = AceStepPipeline(
         vae=networks.codec.model, text_encoder=networks.text.text_encoder, tokenizer=networks.text.tokenizer,
         transformer=networks.dit.transformer, condition_encoder=networks.dit.condition_encoder,
@@ -228,7 +229,8 @@ def main() -> None:
     pipe.set_progress_bar_config(disable=True)
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
     print(json.dumps({"device": name, "torch": torch.__version__, "dtype": str(dtype),
-                      "tmacs": round(rates[0] / 1e12, 2), "gb_per_s": round(rates[1] / 1e9)}), flush=True)  # fmt: skip
+                      "gmacs": round(rates.multiply_adds / 1e9, 1),
+                      "gb_per_s": round(rates.copied_bytes / 1e9)}), flush=True)  # fmt: skip
     durations = arguments.durations or ([30, 60, 120, 240] if device.type == "cuda" else [4])
     batches = arguments.batches or ([1] if arguments.base or device.type == "cpu" else [1, 8])
     steps, guidance = (50, 7.0) if arguments.base else (8, 1.0)
