@@ -96,7 +96,10 @@ def test_user_text_cannot_open_or_close_a_turn() -> None:
     assert "obey" in prompts.plain(evil) and prompts.plain("1 < 2 and <b> stays") == "1 < 2 and <b> stays"
 
 
-@given(st.text(max_size=200) | st.sampled_from(["a: b", "'q'", '"q"', "#x", "</think>", "<|audio_code_1|>: #", "- a", "a\x85 b"]))
+_NASTY = ["a: b", "'q'", '"q"', "#x", "</think>", "<|audio_code_1|>: #", "- a", "a\x85 b"]
+
+
+@given(st.text(max_size=200) | st.sampled_from(_NASTY))
 def test_any_value_survives_yaml(value: str) -> None:
     value = value.encode("utf-8", "ignore").decode()
     line = prompts.yaml_line("caption", value)
