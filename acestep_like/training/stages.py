@@ -431,6 +431,7 @@ def stage_tempo(settings: Settings) -> None:
 
 def stage_evaluator(settings: Settings) -> None:
     """Train the evaluator on rendered songs and on what the finished codec makes of some of them."""
+    from acestep_like.training.corpus import STYLES
     from acestep_like.training.evaluator import train_evaluator
 
     target = settings.work / "evaluator"
@@ -447,6 +448,7 @@ def stage_evaluator(settings: Settings) -> None:
                 latents = codec.encode(audio[None]).latent_dist.mode()
                 clips.add_decoded(int(path.stem), codec.decode(latents).sample[0])
     report = train_evaluator(
-        clips, target, minutes=settings.evaluator_minutes, device=settings.device, steps=settings.steps(5), log=log
-    )
+        clips, target, minutes=settings.evaluator_minutes, device=settings.device, steps=settings.steps(5),
+        styles=None if settings.quick else STYLES, log=log,
+    )  # fmt: skip
     record(settings, "evaluator", **{name: report[name] for name in ("songs", "held_out_songs", "steps", "minutes")})
