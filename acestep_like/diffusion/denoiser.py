@@ -74,16 +74,8 @@ class DiTDenoiser:
         def evaluate(x: torch.Tensor, time: torch.Tensor) -> torch.Tensor:
             # Once every layer has its keys and values, nothing reads the condition any more.
             cached = len(cache.by_layer) == len(self._transformer.layers)
-            with torch.no_grad(), use_condition_cache(self._transformer, cache):
-                (velocity,) = self._transformer(
-                    hidden_states=x,
-                    timestep=time,
-                    timestep_r=time,
-                    encoder_hidden_states=condition[:, :1] if cached else condition,
-                    context_latents=context,
-                    return_dict=False,
-                )
-            return velocity
+            with use_condition_cache(self._transformer, cache):
+                return self._forward(x, time, condition[:, :1] if cached else condition, context)
 
         return GraphedEvaluation(evaluate) if self._graphs else evaluate
 
@@ -91,15 +83,21 @@ class DiTDenoiser:
         condition, context = padding.pad_tokens(condition), padding.pad_frames(context)
 
         def evaluate(x: torch.Tensor, time: torch.Tensor) -> torch.Tensor:
-            with torch.no_grad(), use_masks(self._transformer, padding):
-                (velocity,) = self._transformer(
-                    hidden_states=padding.pad_frames(x),
-                    timestep=time,
-                    timestep_r=time,
-                    encoder_hidden_states=condition,
-                    context_latents=context,
-                    return_dict=False,
-                )
-            return velocity[:, : padding.frames]
+            with use_masks(self._transformer, padding):
+                return self._forward(padding.pad_frames(x), time, condition, context)[:, : padding.frames]
 
         return evaluate
+
+    @torch.no_grad()
+    def _forward(
+        self, x: torch.Tensor, time: torch.Tensor, condition: torch.Tensor, context: torch.Tensor
+    ) -> torch.Tensor:
+        (velocity,) = self._transformer(
+            hidden_states=x,
+            timestep=time,
+            timestep_r=time,
+            encoder_hidden_states=condition,
+            context_latents=context,
+            return_dict=False,
+        )
+        return velocity

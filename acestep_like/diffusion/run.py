@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -340,24 +341,18 @@ def _denoiser(
     guidance: Guidance | None,
 ) -> Denoiser:
     shown = context.latents(guide).to(networks.device)
-    if guidance is None:
-        return DiTDenoiser(
-            networks.dit.transformer,
-            states,
-            shown,
-            cuda_graphs=networks.cuda_graphs,
-            static_shapes=networks.static_shapes,
-        )
-    null_context = None if guide is None else context.latents(hide_parts(guide, NULL_PARTS)).to(networks.device)
-    paired = DiTDenoiser(
+    denoiser = partial(
+        DiTDenoiser,
         networks.dit.transformer,
         states,
         shown,
-        null_condition=networks.dit.condition_encoder.null_condition_emb,
-        null_context=null_context,
         cuda_graphs=networks.cuda_graphs,
         static_shapes=networks.static_shapes,
     )
+    if guidance is None:
+        return denoiser()
+    null_context = None if guide is None else context.latents(hide_parts(guide, NULL_PARTS)).to(networks.device)
+    paired = denoiser(null_condition=networks.dit.condition_encoder.null_condition_emb, null_context=null_context)
     return GuidedDenoiser(paired, guidance, song.settings.t_low, song.settings.t_high)
 
 

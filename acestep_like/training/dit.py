@@ -24,7 +24,7 @@ from acestep_like.training.batches import CHANNELS, SMALL_BATCH, TIMBRE_FRAMES, 
 from acestep_like.training.data import Corpus
 from acestep_like.training.loop import Average, Budget, Meter, learning_rate, mixed_precision
 from acestep_like.training.text import Prompts
-from acestep_like.training.text_encoder import WordHeads
+from acestep_like.training.text_encoder import WordHeads, word_losses
 
 TEXT_WIDTH = 192
 
@@ -276,7 +276,7 @@ class DiTTraining:
         batch = self.sampler.draw(items, frames, references)
         bias = plan.noise_bias + (0.5 if words_only else 0.0)
         loss = velocity_loss(self.model, self.transformer, batch, self.generator, noise_bias=bias)
-        words, _ = self.words.losses(self.model.text_encoder, plan.word_batch)
+        words = word_losses(self.words(self.model.text_encoder, plan.word_batch))
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(
                 plan.peak_rate, self.budget.fraction, step, warmup_steps=plan.warmup_steps, flat=0.3

@@ -33,26 +33,34 @@ class WordHeads(nn.Module):
         }
         self.heads = nn.ModuleDict({name: nn.Linear(width, count) for name, count in counts.items()})
 
-    def losses(self, encoder: nn.Module, count: int) -> tuple[dict[str, torch.Tensor], dict[str, float]]:
-        """Losses of `count` new captions by target, and the accuracy of each class target that they say."""
+    def forward(self, encoder: nn.Module, count: int) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
+        """Logits and target of `count` new captions, by the target's name."""
         ids, lengths, targets = self.draw(count)
         device = next(self.parameters()).device
         ids, lengths = ids[:, : int(lengths.max())].to(device), lengths.to(device)
         with mixed_precision(device):
             states = encoder(input_ids=ids.long()).last_hidden_state
         last = states[torch.arange(len(ids), device=device), lengths - 1].float()
-        losses: dict[str, torch.Tensor] = {}
-        accuracies: dict[str, float] = {}
-        for name, target in targets.items():
-            target, logits = target.to(device), self.heads[name](last)
-            if target.dtype == torch.int64:
-                losses[name] = F.cross_entropy(logits, target, ignore_index=-1, reduction="sum") / len(target)
-                said = target >= 0
-                if bool(said.any()):
-                    accuracies[name] = float((logits.argmax(1)[said] == target[said]).float().mean())
-            else:
-                losses[name] = 4 * F.binary_cross_entropy_with_logits(logits, target)
-        return losses, accuracies
+        return {name: (self.heads[name](last), target.to(device)) for name, target in targets.items()}
+
+
+def word_losses(answers: dict[str, tuple[torch.Tensor, torch.Tensor]]) -> dict[str, torch.Tensor]:
+    """What the heads have to learn, by target."""
+    return {
+        name: F.cross_entropy(logits, target, ignore_index=-1, reduction="sum") / len(target)
+        if target.dtype == torch.int64
+        else 4 * F.binary_cross_entropy_with_logits(logits, target)
+        for name, (logits, target) in answers.items()
+    }
+
+
+def word_accuracies(answers: dict[str, tuple[torch.Tensor, torch.Tensor]]) -> dict[str, float]:
+    """Share of right answers of each class target that the captions say. Waits for the device."""
+    found = {}
+    for name, (logits, target) in answers.items():
+        if target.dtype == torch.int64 and bool((said := target >= 0).any()):
+            found[name] = float((logits.argmax(1)[said] == target[said]).float().mean())
+    return found
 
 
 def warm_up_text_encoder(
@@ -75,8 +83,9 @@ def warm_up_text_encoder(
     meter = Meter("text", budget, log, every=50 if steps is None else 5)
     running: dict[str, float] = {}
     for step in budget:
-        losses, accuracies = heads.losses(encoder, batch)
-        for name, value in accuracies.items():
+        answers = heads(encoder, batch)
+        losses = word_losses(answers)
+        for name, value in word_accuracies(answers).items():
             running[name] = 0.95 * running.get(name, value) + 0.05 * value
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(2e-3, budget.fraction, step, warmup_steps=30)
