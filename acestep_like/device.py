@@ -138,6 +138,13 @@ class Stopwatch:
             self.seconds[name] = self.seconds.get(name, 0.0) + spent
 
 
+def resting_stages(device: torch.device, offload_to_cpu: bool, offload_dit_to_cpu: bool) -> tuple[str, ...]:
+    """The stages whose weights rest on the CPU between their turns; none where the device is the CPU."""
+    if device.type == "cpu":
+        return ()
+    return ("dit", "text", "codec") if offload_to_cpu else ("dit",) if offload_dit_to_cpu else ()
+
+
 class Residency:
     """Which networks are on the device. With offloading they live on the CPU and visit the device for their stage.
 

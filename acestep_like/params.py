@@ -10,12 +10,12 @@ from __future__ import annotations
 import copy
 import dataclasses
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, TypeVar
 
+from acestep_like.codestring import CODE, parse_codes
 from acestep_like.errors import InputError
 from acestep_like.fields import FieldSpec, UnsetFloat, UnsetInt, is_given, parameter, reject_unknown, specs
 from acestep_like.harmony import parse_chart
@@ -29,7 +29,6 @@ MP3_BITRATES = ("128k", "192k", "256k", "320k")
 INSTRUMENTAL = "[Instrumental]"
 """The lyrics that mean music without a voice."""
 
-_CODE = re.compile(r"<\|audio_code_(\d+)\|>")
 _MAX_CODE = 63999
 _CODE_RATE_HZ = 5
 _MAX_DURATION_S = 600
@@ -50,10 +49,10 @@ def read_codes(text: str) -> list[int]:
     Raises:
         InputError: anything but such tokens and blanks, a number above 63999, or more than 600 s of codes.
     """
-    rest = _CODE.sub("", text)
+    rest = CODE.sub("", text)
     if rest.strip():
         raise InputError("audio_codes", rest.strip(), "only '<|audio_code_N|>' tokens, 5 for each second")
-    codes = [int(number) for number in _CODE.findall(text)]
+    codes = parse_codes(text)
     if any(code > _MAX_CODE for code in codes):
         raise InputError("audio_codes", max(codes), f"codes from 0 to {_MAX_CODE}")
     if len(codes) > _MAX_DURATION_S * _CODE_RATE_HZ:

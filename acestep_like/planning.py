@@ -162,7 +162,7 @@ def _place(
     handler: AceStepHandler | CheckpointInfo | str | Path, device: str, offload: bool, offload_dit: bool
 ) -> tuple[CheckpointInfo, _Place]:
     from acestep_like.checkpoints import CheckpointInfo, resolve
-    from acestep_like.device import free_memory, pick_device, pick_precision
+    from acestep_like.device import free_memory, pick_device, pick_precision, resting_stages
     from acestep_like.handler import AceStepHandler
 
     if isinstance(handler, AceStepHandler):
@@ -174,9 +174,7 @@ def _place(
     else:
         info = handler if isinstance(handler, CheckpointInfo) else resolve(handler)
         home = pick_device(device)
-        offloaded = frozenset() if home.type == "cpu" else frozenset(
-            ("dit", "text", "codec") if offload else ("dit",) if offload_dit else ()
-        )  # fmt: skip
+        offloaded = frozenset(resting_stages(home, offload, offload_dit))
         precision = pick_precision(home, codec_on_cpu="codec" in offloaded)
         dtypes = (precision.dit, precision.codec)
     host_free, device_free = free_memory(home)

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from acestep_like.codestring import format_codes, parse_codes
 from acestep_like.errors import InputError, UnsupportedTaskError
 from acestep_like.music import is_tag, parse_keyscale, parse_timesignature
 from acestep_like.params import INSTRUMENTAL, GenerationConfig, GenerationParams, read_codes, windows
@@ -392,9 +393,9 @@ def _settle_duration(job: Job, planned_s: float | None, codes: str) -> tuple[flo
         return _fallback_duration_s(job), codes, ()
     if planned_s <= limit:
         return planned_s, codes, ()
-    kept = codes.split("<|audio_code_")[1 : int(limit * _CODE_RATE_HZ) + 1]
+    kept = parse_codes(codes)[: int(limit * _CODE_RATE_HZ)]
     note = f"The language model planned {planned_s:g} s; {job.checkpoint.name} makes at most {limit:g} s."
-    return limit, "".join("<|audio_code_" + code for code in kept), (note,)
+    return limit, format_codes(kept), (note,)
 
 
 def _plan(job: Job, duration_s: float | None, music: Music, seed: int) -> SongPlan | None:

@@ -6,9 +6,9 @@ import pytest
 import tiny
 import torch
 
+from acestep_like.codestring import format_codes
 from acestep_like.diffusion.codes import (
     fit_frames,
-    format_codes,
     hints_from_codes,
     hints_from_latents,
     parse_codes,

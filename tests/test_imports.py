@@ -23,7 +23,7 @@ ROOMS = [
     {"diffusion", "codec", "lm", "audio", "checkpoints", "device", "evaluation.features"},
     {"params", "results", "display"},
     {"harmony"},
-    {"errors", "fields", "music", "progress", "seeds", "songplan", "stylebook", "tasks"},
+    {"codestring", "errors", "fields", "music", "progress", "seeds", "songplan", "stylebook", "tasks"},
 ]
 VALUES = ROOMS[-3] | ROOMS[-2] | ROOMS[-1]
 FILES = sorted(path for path in PACKAGE.rglob("*.py") if "_checkpoints" not in path.parts)

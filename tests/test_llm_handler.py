@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 from lm_models import random_lm, random_lm_folder, write_random_lm
 
+from acestep_like.codestring import parse_codes
 from acestep_like.errors import CheckpointError, DependencyError, InputError, NotLoadedError
 from acestep_like.llm_inference import LLMHandler, Sampling, ThinkRequest
 from acestep_like.lm.base import LMRequest
-from acestep_like.lm.parse import parse_codes
 
 REQUEST = ThinkRequest("slow jazz", "[Instrumental]", seeds=(11, 12, 13), duration_s=12.0)
 

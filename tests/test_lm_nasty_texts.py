@@ -9,13 +9,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from lm_models import random_lm
 
+from acestep_like.codestring import parse_codes
 from acestep_like.errors import InputError
 from acestep_like.inference import create_sample, format_sample
 from acestep_like.llm_inference import LLMHandler, ThinkRequest
 from acestep_like.lm import prompts
 from acestep_like.lm.constraint import GrammarCompiler
 from acestep_like.lm.grammar import metadata_grammar
-from acestep_like.lm.parse import FIELDS, legal_metadata, parse_answer, parse_codes, raw_fields
+from acestep_like.lm.parse import FIELDS, legal_metadata, parse_answer, raw_fields
 from acestep_like.params import GenerationParams
 
 NASTY = (

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from acestep_like.lm.parse import format_codes, parse_answer, parse_codes, raw_fields
+from acestep_like.codestring import format_codes, parse_codes
+from acestep_like.lm.parse import parse_answer, raw_fields
 
 WHOLE = (
     "<think>\nbpm: 84\ncaption: A warm track\n  with piano: soft and low\nduration: 30\ngenres: lo-fi\n"

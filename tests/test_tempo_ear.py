@@ -10,10 +10,10 @@ import pytest
 import torch
 from lm_models import write_random_lm
 
+from acestep_like.codestring import format_codes
 from acestep_like.errors import CheckpointError
 from acestep_like.lm.describe import understand
 from acestep_like.lm.model import load_lm
-from acestep_like.lm.parse import format_codes
 from acestep_like.lm.requests import DescribeOptions
 from acestep_like.lm.tempo import TempoEar, at_lags, autocorrelation, tempi_bpm
 from acestep_like.training.data import Corpus, SongRow

@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 
 import torch
 from diffusers.pipelines.ace_step.modeling_ace_step import AceStepAudioTokenDetokenizer, AceStepAudioTokenizer
 
+from acestep_like import codestring
+
 FRAMES_PER_CODE = 5
-_CODE = re.compile(r"<\|audio_code_(\d+)\|>")
 
 
 def parse_codes(text: str, codebook_size: int) -> list[int]:
     """The indices of a `<|audio_code_N|>` string; other text is ignored, too large numbers are clamped."""
-    return [min(int(number), codebook_size - 1) for number in _CODE.findall(text)]
-
-
-def format_codes(indices: Sequence[int]) -> str:
-    """Indices as a `<|audio_code_N|>` string."""
-    return "".join(f"<|audio_code_{index}|>" for index in indices)
+    return [min(code, codebook_size - 1) for code in codestring.parse_codes(text)]
 
 
 def silence_frames(silence: torch.Tensor, frames: int) -> torch.Tensor:

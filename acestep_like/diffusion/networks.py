@@ -9,7 +9,7 @@ import torch
 
 from acestep_like.checkpoints.info import CheckpointInfo
 from acestep_like.checkpoints.load import load_codec, load_dit, load_text
-from acestep_like.device import Residency, pick_device, pick_precision
+from acestep_like.device import Residency, pick_device, pick_precision, resting_stages
 from acestep_like.diffusion.attention import install_fast_attention
 from acestep_like.diffusion.buckets import install_masked_attention
 from acestep_like.diffusion.run import Networks
@@ -48,9 +48,7 @@ def load_networks(info: CheckpointInfo, options: LoadOptions | None = None) -> N
         absent = ", ".join(part for part in info.missing if part != "scheduler")
         found = ", ".join(sorted(info.parts)) or "none of them"
         raise CheckpointError(f"The checkpoint {info.name} at {info.path} lacks {absent}; found: {found}.")
-    stages = ("dit", "text", "codec") if options.offload_to_cpu else ("dit",) if options.offload_dit_to_cpu else ()
-    if device.type == "cpu":
-        stages = ()
+    stages = resting_stages(device, options.offload_to_cpu, options.offload_dit_to_cpu)
     residency = Residency(device, stages)
     precision = pick_precision(device, codec_on_cpu="codec" in stages)
     home = {stage: torch.device("cpu") if stage in stages else device for stage in ("dit", "text", "codec")}

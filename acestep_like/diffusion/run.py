@@ -11,10 +11,10 @@ import torch
 
 from acestep_like.checkpoints.info import CheckpointInfo
 from acestep_like.checkpoints.load import DiTModules, TextModules
+from acestep_like.codestring import format_codes
 from acestep_like.device import Residency, Stopwatch, is_out_of_memory, release_memory
 from acestep_like.diffusion.codes import (
     fit_frames,
-    format_codes,
     hints_from_codes,
     hints_from_latents,
     parse_codes,

@@ -6,13 +6,14 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 
+from acestep_like.codestring import format_codes, parse_codes
 from acestep_like.errors import InputError
 from acestep_like.fields import check_text
 from acestep_like.lm import prompts
 from acestep_like.lm.base import LMRequest
 from acestep_like.lm.grammar import metadata_grammar
 from acestep_like.lm.model import LoadedLM
-from acestep_like.lm.parse import DURATION_RANGE_S, format_codes, parse_answer, parse_codes
+from acestep_like.lm.parse import DURATION_RANGE_S, parse_answer
 from acestep_like.lm.requests import DescribeOptions, Description, Metadata
 from acestep_like.lm.think import CODES_PER_S, METADATA_TOKENS, check_room
 
@@ -33,7 +34,7 @@ def understand(lm: LoadedLM, audio_codes: str, options: DescribeOptions) -> Desc
     tempo = None if lm.ear is None else lm.ear.bpm(codes)
     if tempo is not None:
         given["bpm"] = tempo
-    description = _describe(lm, prompts.UNDERSTAND, format_codes(codes), given, options)
+    description = _describe(lm, prompts.UNDERSTAND, prompts.understand_user(format_codes(codes)), given, options)
     return _with_status(description, "✅ Understanding completed successfully", ", ".join(description.fields))
 
 

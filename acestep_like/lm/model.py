@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from acestep_like.codestring import CODE
 from acestep_like.device import release_memory
 from acestep_like.errors import CheckpointError, DependencyError, InputError, LMError
 from acestep_like.lm.base import LMBackend, LMRequest, LMResult, TokenObserver
@@ -26,8 +26,6 @@ BACKENDS = ("auto", "pt", "vllm")
 VALID_CODES = 64_000
 """Codes that ACE-Step's quantiser knows; the published vocabularies hold tokens beyond it."""
 SIDECAR = "acestep_like.json"
-
-_CODE_TOKEN = re.compile(r"^<\|audio_code_(\d+)\|>$")
 
 
 @dataclass(frozen=True)
@@ -50,7 +48,7 @@ class Vocabulary:
         missing = [token for token in ("<|im_end|>", "<think>", "</think>") if token not in vocabulary]
         if missing:
             raise CheckpointError(f"The tokenizer of {name} lacks {', '.join(missing)}: it is not one of a 5 Hz LM.")
-        ids = {int(match.group(1)): id_ for token, id_ in vocabulary.items() if (match := _CODE_TOKEN.match(token))}
+        ids = {int(match.group(1)): id_ for token, id_ in vocabulary.items() if (match := CODE.fullmatch(token))}
         ids = {code: id_ for code, id_ in ids.items() if code < VALID_CODES}
         if not ids:
             raise CheckpointError(f"The tokenizer of {name} has no <|audio_code_N|> tokens: it is not a 5 Hz LM.")

@@ -7,7 +7,7 @@ and said in a note.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import yaml
@@ -18,7 +18,6 @@ from acestep_like.music import LANGUAGES, TIME_SIGNATURES
 FIELDS = ("bpm", "caption", "duration", "genres", "keyscale", "language", "timesignature")
 BPM_RANGE, DURATION_RANGE_S = (30, 300), (10, 600)
 
-_CODE = re.compile(r"<\|audio_code_(\d+)\|>")
 _FIELD = re.compile(r"^([A-Za-z_]+):(.*)$")
 _KEYSCALE = re.compile(r"^[A-G][#b♯♭]? (?:major|minor)$")
 _BLANKS = " \t"
@@ -33,16 +32,6 @@ class Answer:
     metadata: Metadata
     lyrics: str = ""
     notes: tuple[str, ...] = ()
-
-
-def parse_codes(text: str) -> list[int]:
-    """The N of every `<|audio_code_N|>`, in order; other text is ignored."""
-    return [int(number) for number in _CODE.findall(text)]
-
-
-def format_codes(codes: Iterable[int]) -> str:
-    """Codes as `<|audio_code_N|>` without separators."""
-    return "".join(f"<|audio_code_{code}|>" for code in codes)
 
 
 def parse_answer(text: str) -> Answer:

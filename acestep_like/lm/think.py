@@ -7,13 +7,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
+from acestep_like.codestring import format_codes
 from acestep_like.errors import InputError
 from acestep_like.fields import check_text
 from acestep_like.lm import prompts
 from acestep_like.lm.base import CodeRange, Grammar, LMRequest, LMResult
 from acestep_like.lm.grammar import metadata_grammar
 from acestep_like.lm.model import LoadedLM
-from acestep_like.lm.parse import format_codes, parse_answer
+from acestep_like.lm.parse import parse_answer
 from acestep_like.lm.requests import LMObserver, Metadata, ThinkRequest, Thought
 from acestep_like.progress import CancelToken
 

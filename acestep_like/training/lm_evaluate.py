@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 
+from acestep_like.codestring import format_codes, parse_codes
 from acestep_like.errors import InputError
 from acestep_like.llm_inference import LLMHandler
-from acestep_like.lm.parse import format_codes, parse_codes
 from acestep_like.lm.requests import Description, Sampling, ThinkRequest
 from acestep_like.music import parse_keyscale
 

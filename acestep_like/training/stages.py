@@ -102,7 +102,7 @@ def stage_corpus(settings: Settings) -> None:
 
 
 def _build_shard(settings: Settings, shard: int) -> Corpus:
-    """The songs of one shard; the first shard also keeps waves for the codec and clips for the evaluator."""
+    """The songs of one shard, and its clips for the evaluator; the first shard also keeps waves for the codec."""
     from acestep_like.training.evaluator import ClipStore
 
     codec = _load_codec(settings)
@@ -113,7 +113,7 @@ def _build_shard(settings: Settings, shard: int) -> Corpus:
     clips = ClipStore()
 
     def observe(song: Any, mixed: Any) -> None:
-        if shard == 0 and len(clips.rows) < settings.evaluator_songs:
+        if len(clips.rows) < settings.evaluator_songs / settings.shards:
             clips.add(song, mixed.mix, mixed.stems)
 
     rendered = render_songs(
@@ -132,10 +132,19 @@ def _build_shard(settings: Settings, shard: int) -> Corpus:
         observe=observe,
         log=log,
     )
-    if shard == 0:
-        with (settings.work / "clips.pkl").open("wb") as file:
-            pickle.dump(clips, file)
+    _save_clips(clips, settings.work / (f"clips-{shard}.pkl" if settings.shards > 1 else "clips.pkl"))
     return corpus
+
+
+def _save_clips(clips: Any, path: Path) -> None:
+    with path.with_suffix(".tmp").open("wb") as file:
+        pickle.dump(clips, file)
+    os.replace(path.with_suffix(".tmp"), path)
+
+
+def _load_clips(path: Path) -> Any:
+    with path.open("rb") as file:
+        return pickle.load(file)
 
 
 def _corpus_shard_process(settings: Settings, shard: int) -> None:
@@ -157,8 +166,15 @@ def _build_shards(settings: Settings) -> Corpus:
         raise RuntimeError(f"building corpus shards {failed} failed; see the log above")
     folders = [settings.work / f"corpus-{shard}" for shard in range(settings.shards)]
     corpus = Corpus.join([Corpus.load(folder) for folder in folders])
+    parts = [settings.work / f"clips-{shard}.pkl" for shard in range(settings.shards)]
+    clips = _load_clips(parts[0])
+    for part in parts[1:]:
+        clips.extend(_load_clips(part))
+    _save_clips(clips, settings.work / "clips.pkl")
     for folder in folders:
         shutil.rmtree(folder)
+    for part in parts:
+        part.unlink()
     return corpus
 
 
