@@ -17,7 +17,15 @@ from acestep_like.errors import InputError, UnsupportedTaskError
 from acestep_like.music import is_tag, parse_keyscale, parse_timesignature
 from acestep_like.params import INSTRUMENTAL, GenerationConfig, GenerationParams, read_codes, windows
 from acestep_like.seeds import item_seeds
-from acestep_like.tasks import CODES_INSTRUCTION, DEFAULT_INSTRUCTION, TASKS, TaskSpec, resolve_instruction, task_spec
+from acestep_like.tasks import (
+    CODES_INSTRUCTION,
+    DEFAULT_INSTRUCTION,
+    TASKS,
+    TaskSpec,
+    asked_tracks,
+    resolve_instruction,
+    task_spec,
+)
 
 if TYPE_CHECKING:
     import torch
@@ -413,7 +421,7 @@ def _plan(job: Job, duration_s: float | None, music: Music, seed: int) -> SongPl
         duration_s = source.samples.shape[-1] / SAMPLE_RATE
         if source.left_padding_s > 0:
             music = Music(None, music.keyscale, "", "")
-    return plan_song(
+    plan = plan_song(
         duration_s=duration_s,
         bpm=music.bpm,
         timesignature=music.timesignature,
@@ -424,6 +432,7 @@ def _plan(job: Job, duration_s: float | None, music: Music, seed: int) -> SongPl
         seed=seed,
         choose=source is None,
     )
+    return replace(plan, tracks=asked_tracks(job.task.name, job.instruction))
 
 
 def diffusion_requests(job: Job, items: Sequence[Item]) -> list[tuple[list[int], DiffusionRequest]]:

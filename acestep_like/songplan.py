@@ -31,7 +31,10 @@ class Section:
 
 @dataclass(frozen=True)
 class SongPlan:
-    """What is known of a song's structure. Bar 0 beat 0 is at 0 s; the tempo is constant."""
+    """What is known of a song's structure. Bar 0 beat 0 is at 0 s; the tempo is constant.
+
+    `tracks` are the track classes (`tasks.TRACK_NAMES`) that a task asks for.
+    """
 
     duration_s: float
     bpm: float | None = None
@@ -39,6 +42,7 @@ class SongPlan:
     keyscale: KeyScale | None = None
     chords: tuple[ChordSpan, ...] = field(default=())
     sections: tuple[Section, ...] = field(default=())
+    tracks: tuple[str, ...] = field(default=())
 
     @property
     def beats_per_bar(self) -> int:

@@ -150,7 +150,7 @@ def resolve_instruction(task: str, instruction: str) -> str:
     if tracks:
         return build_instruction(task, tracks)
     if given and given != DEFAULT_INSTRUCTION:
-        if spec.tracks != "none" and not _names_a_track(given):
+        if spec.tracks != "none" and not _named_tracks(given):
             raise InputError("instruction", instruction, _instruction_hint(spec))
         return given if given.endswith(":") else given + ":"
     if spec.tracks != "none":
@@ -158,9 +158,20 @@ def resolve_instruction(task: str, instruction: str) -> str:
     return spec.instruction
 
 
-def _names_a_track(text: str) -> bool:
+def asked_tracks(task: str, instruction: str) -> tuple[str, ...]:
+    """The tracks that an instruction names in whatever words; none for tasks without tracks.
+
+    Raises:
+        InputError: the sentence has the task's form but names an unknown track.
+    """
+    if task_spec(task).tracks == "none":
+        return ()
+    return instruction_tracks(task, instruction) or _named_tracks(instruction)
+
+
+def _named_tracks(text: str) -> tuple[str, ...]:
     words = re.sub(r"[\s-]+", "_", text.lower())
-    return any(re.search(rf"(?<![a-z]){name}(?![a-z])", words) for name in TRACK_NAMES)
+    return tuple(name for name in TRACK_NAMES if re.search(rf"(?<![a-z])(?<!backing_){name}(?![a-z])", words))
 
 
 def _instruction_hint(spec: TaskSpec) -> str:

@@ -91,7 +91,7 @@ def stock_attention(handler: Any, duration_s: float) -> Iterator[None]:
     from diffusers.models.transformers.ace_step_transformer import AceStepAttnProcessor2_0
 
     from acestep_like.diffusion.attention import install_fast_attention
-    from acestep_like.diffusion.guide import build_guide
+    from acestep_like.diffusion.guide import build_guide, guide_width
 
     networks = handler.networks
     transformer = networks.dit.transformer
@@ -99,7 +99,9 @@ def stock_attention(handler: Any, duration_s: float) -> Iterator[None]:
         layer.self_attn.set_processor(AceStepAttnProcessor2_0())
         layer.cross_attn.set_processor(AceStepAttnProcessor2_0())
     rate = networks.codec.latent_rate
+    version = handler.checkpoint.guide_version
     guide = torch.from_numpy(build_guide(song_plan(duration_s), int(duration_s * rate), rate))
+    guide = guide[:, : guide_width(version or 1)]
 
     def append(_module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
         context = kwargs["context_latents"]
@@ -107,7 +109,7 @@ def stock_attention(handler: Any, duration_s: float) -> Iterator[None]:
         return args, {**kwargs, "context_latents": torch.cat([context, drawn], dim=-1)}
 
     hooks = []
-    if handler.checkpoint.guide_version is not None:
+    if version is not None:
         hooks.append(transformer.register_forward_pre_hook(append, with_kwargs=True))
     try:
         yield

@@ -65,8 +65,14 @@ def test_a_checkpoint_says_what_it_is_before_loading(root, name, turbo, xl, step
 
 def test_the_sidecar_declares_the_guide_and_plain_guidance(root):
     info = resolve("guided", root)
-    assert (info.guide_version, info.guidance_mode, info.max_duration_s) == (1, "cfg", 60.0)
+    assert (info.guide_version, info.guidance_mode, info.max_duration_s) == (2, "cfg", 60.0)
     assert resolve("plain", root).guidance_mode == "apg"
+
+
+def test_a_guide_of_an_unknown_layout_is_refused(tmp_path):
+    folder = tiny.save_diffusers(tmp_path / "future", guide=True, guide_version=3)
+    with pytest.raises(CheckpointError, match="layout 3; this acestep_like knows 1, 2: get a newer one"):
+        load_dit(resolve(folder))
 
 
 def test_without_audio_tokenizer_cover_is_not_offered(root):

@@ -402,6 +402,55 @@ def test_the_null_half_keeps_only_the_grid_of_the_guide(guided, monkeypatch):
     assert float(shown[0, flags + FLAG_OF["grid"]]) == 1 and float(hidden[0, flags + FLAG_OF["grid"]]) == 1
 
 
+def test_the_null_half_of_a_cover_does_not_hear_the_source(guided, source, monkeypatch):
+    """So guidance strengthens what the codes say; other tasks keep their source in both halves."""
+    seen = []
+    genuine = run.DiTDenoiser
+
+    def spy(*args, **kwargs):
+        seen.append((args[2], kwargs.get("null_context")))
+        return genuine(*args, **kwargs)
+
+    monkeypatch.setattr(run, "DiTDenoiser", spy)
+    for task in ("cover", "complete"):
+        guided.generate(request(task=task, source=source, guidance_scale=3.0))
+    (cover, cover_null), (complete, complete_null) = (
+        tuple(part[..., : tiny.CHANNELS] for part in pair) for pair in seen
+    )
+    silence = guided.networks.dit.silence.float()
+    assert torch.equal(cover_null, silence[:, : cover.shape[1]]) and not torch.equal(cover, cover_null)
+    assert torch.equal(complete, complete_null)
+
+
+def test_asked_tracks_are_drawn_and_the_null_half_lacks_them(guided, source, monkeypatch):
+    from acestep_like.diffusion.guide import GUIDE_GROUPS
+    from acestep_like.tasks import TRACK_NAMES
+
+    seen = []
+    genuine = run.DiTDenoiser
+    monkeypatch.setattr(run, "DiTDenoiser", lambda *a, **k: seen.append((a[2], k["null_context"])) or genuine(*a, **k))
+    plan = SongPlan(1.0, tracks=("bass",))
+    guided.generate(request(item(plan=plan), task="extract", source=source, guidance_scale=3.0))
+    first = 2 * tiny.CHANNELS + GUIDE_GROUPS["tracks"].start
+    shown, hidden = (part[0, :, first : first + len(TRACK_NAMES)] for part in seen[0])
+    assert shown[:, TRACK_NAMES.index("bass")].eq(1).all() and shown.sum() == len(shown) and not hidden.any()
+
+
+def test_a_checkpoint_of_the_first_guide_layout_still_plays(tmp_path):
+    """Layout 2 appended the asked tracks: the first channels mean what they meant."""
+    import json
+
+    from acestep_like.diffusion.guide import SONG_CHANNELS
+
+    built = tiny.modules(guide_channels=SONG_CHANNELS)
+    folder = tiny.save_diffusers(tmp_path / "first", guide=True, guide_version=1)
+    built["transformer"].save_pretrained(folder / "transformer")
+    assert json.loads((folder / "acestep_like.json").read_text())["guide_version"] == 1
+    handler = AceStepHandler.from_pretrained(str(folder), device="cpu")
+    output = handler.generate(request(item(plan=SongPlan(SECONDS, bpm=90)), guidance_scale=2.0))
+    assert output.context_latents.shape[-1] == 2 * tiny.CHANNELS + SONG_CHANNELS
+
+
 def test_offloading_gives_the_same_song(root, guided, monkeypatch):
     from acestep_like.device import Residency
 

@@ -9,6 +9,7 @@ from acestep_like.tasks import (
     DEFAULT_INSTRUCTION,
     TASKS,
     TRACK_NAMES,
+    asked_tracks,
     build_instruction,
     instruction_tracks,
     resolve_instruction,
@@ -79,3 +80,18 @@ def test_wrong_numbers_of_tracks_and_unknown_names():
     with pytest.raises(InputError):
         task_spec("remix")
     assert track_name(" Backing-Vocals ") == "backing_vocals"
+
+
+@pytest.mark.parametrize(
+    ("task", "instruction", "tracks"),
+    [
+        ("extract", "Extract the VOCALS track from the audio:", ("vocals",)),
+        ("complete", "Complete the input track with drums, bass, guitar:", ("drums", "bass", "guitar")),
+        ("extract", "please give me only the backing vocals", ("backing_vocals",)),
+        ("lego", "add some bass and drums", ("bass", "drums")),
+        ("text2music", "with drums", ()),
+        ("cover", "drums", ()),
+    ],
+)
+def test_the_asked_tracks_are_found_in_any_words(task, instruction, tracks):
+    assert asked_tracks(task, instruction) == tracks

@@ -69,7 +69,7 @@ def test_long_stretches_keep_the_beat_at_every_joint(tokenizer: Tokenizer) -> No
 
 def test_every_kind_counts_its_answer_only(builder: ExampleBuilder, tokenizer: Tokenizer) -> None:
     for kind in MIX:
-        ids, kinds = builder.sequences([kind])[0]
+        ids, kinds, _ = builder.sequences([kind])[0]
         tokens = [tokenizer.id_to_token(int(i)) for i in ids]
         start = max(i for i, token in enumerate(tokens) if token == "<|im_start|>")
         assert (kinds[: start + 1] == NONE).all() and (kinds[-1] > NONE)
@@ -80,7 +80,7 @@ def test_every_kind_counts_its_answer_only(builder: ExampleBuilder, tokenizer: T
 
 
 def test_values_are_marked_where_they_stand(builder: ExampleBuilder, tokenizer: Tokenizer) -> None:
-    ids, kinds = builder.sequences(["understand"])[0]
+    ids, kinds, _ = builder.sequences(["understand"])[0]
     marked = [tokenizer.id_to_token(int(i)) for i in ids[kinds == BPM]]
     assert len(marked) == 1 and marked[0].isdecimal()
 
@@ -98,7 +98,7 @@ def test_respelling() -> None:
 
 
 def test_noise_touches_codes_only(builder: ExampleBuilder) -> None:
-    ids, kinds = builder.sequences(["understand"])[0]
+    ids, kinds, _ = builder.sequences(["understand"])[0]
     ids, kinds = torch.from_numpy(ids).long()[None].repeat(50, 1), torch.from_numpy(kinds)[None].repeat(50, 1)
     config = LMConfig(heard_noise=0.5)
     noisy = add_noise(ids, kinds, builder.first_code, config, torch.Generator().manual_seed(0))
@@ -108,7 +108,7 @@ def test_noise_touches_codes_only(builder: ExampleBuilder) -> None:
 
 def test_pool_draws_every_bucket_and_forgets_the_oldest() -> None:
     pool = Pool((4, 8), tokens=64, device=torch.device("cpu"))
-    sequences = [(np.full(n, n, np.int16), np.ones(n, np.uint8)) for n in (3, 4, 7, 8, 9)]
+    sequences = [(np.full(n, n, np.int16), np.ones(n, np.uint8), np.zeros(4, np.int16)) for n in (3, 4, 7, 8, 9)]
     chunk, dropped = pad_into_buckets(sequences, (4, 8))
     for _ in range(10):
         pool.put(chunk, dropped)
@@ -149,7 +149,7 @@ def test_a_few_steps_on_one_batch_lower_its_loss(builder: ExampleBuilder, tokeni
 
     torch.manual_seed(0)
     model = new_model(QUICK, tokenizer.get_vocab_size(), 2).train()
-    (_, ids, kinds), *_ = pad_into_buckets(builder.sequences(["plan"] * 4), [400])[0]
+    (_, ids, kinds, _), *_ = pad_into_buckets(builder.sequences(["plan"] * 4), [400])[0]
     ids, kinds = torch.from_numpy(ids).long(), torch.from_numpy(kinds)
     optimizer = torch.optim.AdamW(model.parameters(), lr=5e-3)
     losses = []

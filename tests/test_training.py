@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 import torch
 
-from acestep_like.diffusion.guide import FLAG_OF, GUIDE_CHANNELS, GUIDE_GROUPS, build_guide, hide_parts
+from acestep_like.diffusion.guide import FLAG_OF, GUIDE_CHANNELS, GUIDE_GROUPS, SONG_CHANNELS, build_guide, hide_parts
 from acestep_like.music import Chord, parse_keyscale
 from acestep_like.songplan import ChordSpan, Section, SongPlan
+from acestep_like.tasks import TRACK_NAMES
 from acestep_like.training import batches, dit, fsq, loop, pipeline, text
 from acestep_like.training import corpus as corpus_room
-from acestep_like.training.data import Corpus, SongRow
+from acestep_like.training.data import Corpus, SongRow, _composed, orders
 from acestep_like.training.settings import MINI, MINI_LM, Settings
 
 PLAN = SongPlan(
@@ -37,7 +38,7 @@ def _corpus(songs: int = 4, frames: int = 500) -> Corpus:
     def noise(count: int) -> torch.Tensor:
         return torch.randn(count * frames, 64, generator=generator).half()
 
-    guide = torch.from_numpy(build_guide(PLAN, frames, 25)).half().repeat(songs, 1)
+    guide = torch.from_numpy(build_guide(PLAN, frames, 25))[:, :SONG_CHANNELS].half().repeat(songs, 1)
     labels = torch.randint(0, 2, (songs * frames, 27), generator=generator).to(torch.uint8)
     return Corpus(rows, {
         "latents": noise(songs), "guide": guide, "labels": labels, "stems": noise(2 * songs),
@@ -135,13 +136,80 @@ def test_every_task_gives_batches_whose_source_and_mask_fit() -> None:
     sampler = batches.Sampler(songs, text.Prompts(songs, tokenizer, "cpu"), hints, torch.zeros(1, 64), [0, 1, 2, 3], 1)
     for build in (sampler._repaint, sampler._complete, lambda n, f: sampler._track("lego", n, f)):
         part = build(3, 100)
-        assert part["target"].shape == part["source"].shape == (3, 100, 64) and part["guide"].shape[1:] == (100, 78)
+        assert part["target"].shape == part["source"].shape == (3, 100, 64) and part["guide"].shape[1:] == (
+            100,
+            GUIDE_CHANNELS,
+        )
     repaint = sampler._repaint(3, 100)
     kept = repaint["mask"][..., 0] == 0
     assert torch.equal(repaint["source"][kept], repaint["target"][kept]), "outside the window the source is given"
     assert not repaint["source"][~kept].any(), "inside it is silent"
+    tracks = sampler._track("lego", 8, 100)["guide"][:, 0, SONG_CHANNELS:]
+    assert tracks.sum(1).eq(1).all(), "one track is asked for"
+    assert set(tracks.argmax(1).tolist()) <= {TRACK_NAMES.index("bass"), TRACK_NAMES.index("drums")}
+    assert not sampler._text2music(3, 100)["guide"][..., SONG_CHANNELS:].any()
     batch = sampler.draw(20, 100, 2)
     assert len(batch.target) == len(batch.text[0]) == len(batch.lyrics[0]) and len(batch.references) == 2
+
+
+def test_some_windows_show_another_song_with_its_own_guide() -> None:
+    """So that the words and the guide decide what is in a repainted window, and not its surroundings alone."""
+    songs = _corpus(frames=100)
+    songs.arrays["latents"] = torch.arange(4).repeat_interleave(100)[:, None].expand(-1, 64).half()
+    songs.arrays["guide"] = songs.arrays["latents"][:, :1].expand(-1, SONG_CHANNELS).contiguous()
+    tokenizer = text.train_tokenizer(text.tokenizer_texts(songs), vocabulary=400)
+    sampler = batches.Sampler(songs, text.Prompts(songs, tokenizer, "cpu"), None, torch.zeros(1, 64), [0, 1, 2, 3], 1)
+    part = sampler._repaint(60, 100)
+    inside = part["mask"][..., 0] > 0
+    drawn, asked = part["target"][..., 0], part["songs"][:, None].float()
+    assert torch.equal(drawn[inside], asked.expand_as(drawn)[inside]), "the window shows the song of the words"
+    spliced = [bool((row[~window] != song).any()) for row, window, song in zip(drawn, inside, asked, strict=True)]
+    assert 0.15 < sum(spliced) / len(spliced) < 0.6
+    assert torch.equal(part["guide"][..., 0], drawn)
+
+
+def test_some_covers_hear_the_codes_of_their_twin() -> None:
+    """A song of the same plan in another style: what keeps is the structure, and the words say the style."""
+    songs = _corpus(frames=100)
+    songs.rows[1].twin = 0
+    tokenizer = text.train_tokenizer(text.tokenizer_texts(songs), vocabulary=400)
+    hints = torch.arange(4).repeat_interleave(100)[None, :, None].expand(5, -1, 64).half()
+    sampler = batches.Sampler(songs, text.Prompts(songs, tokenizer, "cpu"), hints, torch.zeros(1, 64), [0, 1, 2, 3], 1)
+    assert sorted(map(tuple, sampler.twins.tolist())) == [(0, 1), (1, 0)]
+    part = sampler._with_codes(200, 50)
+    heard = part["source"][:, 0, 0]
+    pairs = [(int(song), int(code)) for song, code in zip(part["songs"], heard, strict=True)]
+    assert min(pairs.count((0, 1)), pairs.count((1, 0))) > 15
+
+
+def test_a_twin_plays_the_plan_of_the_song_before_in_another_style() -> None:
+    wanted = orders(list(range(40)), 0.25)
+    assert wanted == orders(list(range(40)), 0.25) and [seed for seed, _ in wanted] == list(range(40))
+    twins = [(seed, other) for seed, other in wanted if other is not None]
+    assert twins and all(other == seed - 1 and wanted[other][1] is None for seed, other in twins)
+    seed, other = twins[0]
+    first, second = _composed((other, None), (20.0, 30.0)), _composed((seed, other), (20.0, 30.0))
+    assert first.plan == second.plan and first.style != second.style
+    assert not any(twin for _, twin in orders(list(range(40)), 0.0))
+
+
+def test_weights_of_a_narrower_guide_are_taken_over_and_play_the_same(tmp_path) -> None:  # type: ignore[no-untyped-def]
+    sizes = dit.Sizes(width=128, intermediate=128, layers=1, encoder_intermediate=128)
+    grown, old = dit.MiniDiT(400, torch.zeros(64), sizes), dit.MiniDiT(400, torch.zeros(64), sizes)
+    narrow = old.transformer.config.in_channels - len(TRACK_NAMES)
+    old.transformer = type(old.transformer).from_config({**old.transformer.config, "in_channels": narrow})
+    torch.nn.init.normal_(old.transformer.proj_out_conv.weight)
+    for name, part in old.named_children():
+        part.save_pretrained(tmp_path / name)
+    grown.load_parts(tmp_path)
+    generator = torch.Generator().manual_seed(0)
+    context, x = (torch.randn(1, 8, width, generator=generator) for width in (narrow - 64, 64))
+    states, t = torch.randn(1, 3, 128, generator=generator), torch.tensor([0.5])
+    shared = {"hidden_states": x, "timestep": t, "timestep_r": t, "encoder_hidden_states": states, "return_dict": False}
+    with torch.no_grad():
+        before = old.transformer(context_latents=context, **shared)[0]
+        asked = torch.nn.functional.pad(context, (0, len(TRACK_NAMES)), value=1.0)
+        torch.testing.assert_close(grown.transformer(context_latents=asked, **shared)[0], before)
 
 
 def test_the_learning_rate_warms_up_stays_and_falls() -> None:
@@ -175,7 +243,7 @@ def test_the_quick_recipe_makes_checkpoints_that_play(tmp_path, monkeypatch) -> 
     settings = Settings.quick_run(tmp_path / "work", tmp_path / "out", tmp_path / "none.sf3")
     pipeline.run(settings, [])
     mini = tmp_path / "out" / MINI
-    assert json.loads((mini / "acestep_like.json").read_text())["guide_version"] == 1
+    assert json.loads((mini / "acestep_like.json").read_text())["guide_version"] == 2
     card = (tmp_path / "out" / "MODEL_CARD.md").read_text()
     assert "sha256" in card
     for stage in pipeline.STAGES.keys() - {"pca", "package"}:

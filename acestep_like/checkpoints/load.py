@@ -21,6 +21,7 @@ from acestep_like.checkpoints.info import CheckpointInfo
 from acestep_like.checkpoints.resolve import read_json
 from acestep_like.checkpoints.upstream import keys_of_part, part_configs
 from acestep_like.checkpoints.weights import build_module, iterate_tensors, read_silence, weight_files
+from acestep_like.diffusion.guide import guide_width
 from acestep_like.errors import CheckpointError
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ def load_dit(
     """Load the DiT parts; `dtype` None keeps the stored one.
 
     Raises:
-        CheckpointError: a part is missing or does not fit its config.
+        CheckpointError: a part is missing or does not fit its config, or its guide is of an unknown layout.
     """
     device = torch.device(device)
     absent = [part for part in ("transformer", "condition_encoder") if part not in info.parts]
@@ -77,6 +78,8 @@ def load_dit(
     if absent:
         found = ", ".join(sorted(info.parts)) or "no part"
         raise CheckpointError(f"The checkpoint {info.name} lacks {', '.join(absent)}; found: {found}.")
+    if info.guide_version is not None:
+        guide_width(info.guide_version)
     loaded: dict[str, Any] = dict.fromkeys(PART_CLASSES)
     for part, cls in PART_CLASSES.items():
         if part in info.parts:

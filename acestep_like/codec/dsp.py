@@ -30,6 +30,12 @@ def stft(samples: Tensor, window: Tensor, hop: int) -> Tensor:
     return torch.fft.rfft(F.pad(samples, (margin, margin)).unfold(-1, window.shape[0], hop) * window)
 
 
+def power(spectra: Tensor) -> Tensor:
+    """Squared magnitude of complex spectra; several times quicker than `abs() ** 2`, which guards against overflow."""
+    parts = torch.view_as_real(spectra)
+    return parts[..., 0].square().addcmul_(parts[..., 1], parts[..., 1])
+
+
 def overlap_add(frames: Tensor, hop: int) -> Tensor:
     """Sum frames `[..., J, n]` that start `hop` samples apart into `[..., hop * (J - 1) + n]`; `hop` divides n."""
     *lead, count, length = frames.shape

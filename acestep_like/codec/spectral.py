@@ -182,8 +182,9 @@ class SpectralAutoencoder(ModelMixin, ConfigMixin):
             (`stereo.py`), J = frames_per_latent * T.
         """
         spectra = dsp.stft(audio.float(), self.window.float(), self.frame_hop)
-        magnitude = (spectra.abs() ** 2).mean(1).sqrt()
-        return torch.log(magnitude + dsp.MAGNITUDE_FLOOR), *self.stereo.measure(spectra)
+        power = dsp.power(spectra)
+        magnitude = power.mean(1).sqrt()
+        return torch.log(magnitude + dsp.MAGNITUDE_FLOOR), *self.stereo.measure(spectra, power)
 
     def stack(self, picture: tuple[Tensor, ...]) -> Tensor:
         """A picture's log magnitude, pan and coherence as what is projected, `[B, T, frames_per_latent * width]`."""

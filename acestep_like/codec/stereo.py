@@ -38,12 +38,12 @@ class StereoBands(nn.Module):
         self.register_buffer("spread_table", spread.flip(0), persistent=False)
 
     @torch.no_grad()
-    def measure(self, spectra: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Spectra `[B, 2, J, F]` to pan, coherence and energy, `[B, J, bands]` each."""
+    def measure(self, spectra: Tensor, power: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Spectra `[B, 2, J, F]` and their power to pan, coherence and energy, `[B, J, bands]` each."""
         matrix = self.bands.float()
-        left, right = spectra[:, 0], spectra[:, 1]
-        energy_left, energy_right = (left.abs() ** 2) @ matrix, (right.abs() ** 2) @ matrix
-        cross = (left * right.conj()).real @ matrix
+        energy_left, energy_right = power[:, 0] @ matrix, power[:, 1] @ matrix
+        left, right = torch.view_as_real(spectra[:, 0]), torch.view_as_real(spectra[:, 1])
+        cross = (left[..., 0] * right[..., 0]).addcmul_(left[..., 1], right[..., 1]) @ matrix
         total = energy_left + energy_right
         pan = (energy_left - energy_right) / (total + 1e-3)
         smooth = [self._smooth(x) for x in (cross, energy_left, energy_right)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -58,6 +58,10 @@ class Context:
     source: torch.Tensor
     mask: torch.Tensor
     keep: torch.Tensor | None = None
+
+    def silenced(self, silence: torch.Tensor) -> Context:
+        """The same with silence [1, n, C] for a source."""
+        return replace(self, source=silence_frames(silence, self.source.shape[1]).expand_as(self.source))
 
     def latents(self, guide: torch.Tensor | None = None) -> torch.Tensor:
         """`context_latents` [B, T, 2C], followed by the guide channels [B, T, G] where the checkpoint has them."""

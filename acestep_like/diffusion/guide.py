@@ -1,8 +1,9 @@
-"""The guide: what is known of tempo, meter, harmony and form, drawn frame by frame as an extra context of the DiT.
+"""The guide: what is known of tempo, meter, harmony and form, and which tracks a task asks for, drawn frame by frame
+as an extra context of the DiT.
 
 A checkpoint that was trained with a guide says so in its config (`guide` layout version); published ACE-Step
 checkpoints have none. The layout is a contract between training and inference: change it only with a new version.
-Each group of channels is zero, and its flag 0, where the plan does not know it.
+Each group of channels is zero, and its flag 0, where the plan does not know it; `tracks` needs no flag.
 """
 
 from __future__ import annotations
@@ -11,10 +12,12 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from acestep_like.errors import CheckpointError
 from acestep_like.music import SECTION_NAMES, SUBDIVISIONS, TIME_SIGNATURES
 from acestep_like.songplan import SongPlan
+from acestep_like.tasks import TRACK_NAMES
 
-GUIDE_VERSION = 1
+GUIDE_VERSION = 2
 
 # Periods of the phase pairs: an eighth (or compound third), a beat, then bars.
 _BAR_PERIODS = (1, 2, 4, 8)
@@ -31,6 +34,7 @@ _LAYOUT: tuple[tuple[str, int], ...] = (
     ("progress", 1),  # 0..1 through the section
     ("edges", 2),  # 1 at the song's first and last instant, falling to 0 over 4 s
     ("flags", 4),  # grid, chord, key, section known
+    ("tracks", len(TRACK_NAMES)),  # of lego, extract and complete
 )
 
 GUIDE_GROUPS: dict[str, slice] = {}
@@ -39,14 +43,19 @@ for _name, _width in _LAYOUT:
     GUIDE_GROUPS[_name] = slice(_offset, _offset + _width)
     _offset += _width
 GUIDE_CHANNELS = _offset
+SONG_CHANNELS = GUIDE_GROUPS["tracks"].start
+"""The first channels, which belong to the song; the rest belongs to what is asked of it."""
+_WIDTHS = {1: SONG_CHANNELS, 2: GUIDE_CHANNELS}
+"""Channels of every version: later ones append."""
 
 FLAG_OF = {"grid": 0, "chord": 1, "key": 2, "section": 3}
-"""Index of each part's flag within the `flags` group."""
+"""Index of each part's flag within the `flags` group, where it has one."""
 GROUPS_OF = {
     "grid": ("phase", "meter", "tempo"),
     "chord": ("chord", "root"),
     "key": ("scale", "tonic"),
     "section": ("section", "progress"),
+    "tracks": ("tracks",),
 }
 """Channel groups that belong to a part."""
 
@@ -70,6 +79,7 @@ def build_guide(plan: SongPlan, frames: int, latent_rate: float, start_s: float 
     edges = guide[:, GUIDE_GROUPS["edges"]]
     edges[:, 0] = np.clip(1 - time_s / _EDGE_S, 0, 1)
     edges[:, 1] = np.clip(1 - (plan.duration_s - time_s) / _EDGE_S, 0, 1)
+    guide[:, [SONG_CHANNELS + TRACK_NAMES.index(name) for name in plan.tracks]] = 1
 
     if plan.keyscale is not None:
         guide[:, [GUIDE_GROUPS["scale"].start + pc for pc in plan.keyscale.pitch_classes]] = 1
@@ -111,15 +121,33 @@ def build_guide(plan: SongPlan, frames: int, latent_rate: float, start_s: float 
     return guide
 
 
+def guide_width(version: int) -> int:
+    """The channels of a layout version.
+
+    Raises:
+        CheckpointError: an unknown version.
+    """
+    if version not in _WIDTHS:
+        known = ", ".join(map(str, _WIDTHS))
+        raise CheckpointError(
+            f"The checkpoint draws its guide in layout {version!r}; this acestep_like knows {known}: get a newer one."
+        )
+    return _WIDTHS[version]
+
+
+def channels_of(part: str) -> list[int]:
+    """The channels of a part with its flag; all zero where the part is not known."""
+    channels = [channel for group in GROUPS_OF[part] for channel in range(*GUIDE_GROUPS[group].indices(GUIDE_CHANNELS))]
+    return channels + ([GUIDE_GROUPS["flags"].start + FLAG_OF[part]] if part in FLAG_OF else [])
+
+
 def hide_parts(guide, parts: Iterable[str]):  # type: ignore[no-untyped-def]
-    """A copy of a guide (array or tensor [..., GUIDE_CHANNELS]) with the named parts unknown (see `GROUPS_OF`)."""
+    """A copy of a guide (array or tensor of any version) with the named parts unknown (see `GROUPS_OF`)."""
     copy = guide.copy() if isinstance(guide, np.ndarray) else guide.clone()
     for part in parts:
-        for group in GROUPS_OF[part]:
-            copy[..., GUIDE_GROUPS[group]] = 0
-        copy[..., GUIDE_GROUPS["flags"].start + FLAG_OF[part]] = 0
+        copy[..., [channel for channel in channels_of(part) if channel < copy.shape[-1]]] = 0
     return copy
 
 
-NULL_PARTS = ("chord", "key", "section")
+NULL_PARTS = ("chord", "key", "section", "tracks")
 """Parts hidden in the null branch of classifier-free guidance: the grid stays, so that guidance sharpens harmony."""

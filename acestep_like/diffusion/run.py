@@ -32,7 +32,7 @@ from acestep_like.diffusion.conditioning import (
 from acestep_like.diffusion.context import Context, Material, build_context, window_mask
 from acestep_like.diffusion.denoiser import DiTDenoiser
 from acestep_like.diffusion.guidance import Denoiser, Guidance, GuidedDenoiser
-from acestep_like.diffusion.guide import NULL_PARTS, build_guide, hide_parts
+from acestep_like.diffusion.guide import NULL_PARTS, build_guide, guide_width, hide_parts
 from acestep_like.diffusion.hold import Hold
 from acestep_like.diffusion.noise import StepNoise, generator, initial_noise, retake
 from acestep_like.diffusion.reference import reference_latents
@@ -311,10 +311,11 @@ def _context(networks: Networks, song: _Song, rows: list[int], task: str) -> Con
 def _guide(networks: Networks, song: _Song, rows: list[int]) -> torch.Tensor | None:
     if networks.info.guide_version is None:
         return None
+    width = guide_width(networks.info.guide_version)
     rate = networks.codec.latent_rate
     unknown = SongPlan(duration_s=song.frames / rate)
     plans = [song.request.items[row].plan or unknown for row in rows]
-    drawn = [torch.from_numpy(build_guide(plan, song.frames, rate)) for plan in plans]
+    drawn = [torch.from_numpy(build_guide(plan, song.frames, rate)[:, :width]) for plan in plans]
     return torch.stack(drawn).to(networks.device)
 
 
@@ -351,7 +352,11 @@ def _denoiser(
     )
     if guidance is None:
         return denoiser()
-    null_context = None if guide is None else context.latents(hide_parts(guide, NULL_PARTS)).to(networks.device)
+    null_context = None
+    if guide is not None:
+        # A cover's codes are guided like its words, so that its structure is not lost beside them.
+        unguided = context.silenced(song.silence) if song.request.task == "cover" else context
+        null_context = unguided.latents(hide_parts(guide, NULL_PARTS)).to(networks.device)
     paired = denoiser(null_condition=networks.dit.condition_encoder.null_condition_emb, null_context=null_context)
     return GuidedDenoiser(paired, guidance, song.settings.t_low, song.settings.t_high)
 

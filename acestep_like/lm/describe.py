@@ -9,6 +9,7 @@ from functools import partial
 from acestep_like.codestring import format_codes, parse_codes
 from acestep_like.errors import InputError
 from acestep_like.fields import check_text
+from acestep_like.harmony import told_by
 from acestep_like.lm import prompts
 from acestep_like.lm.base import LMRequest
 from acestep_like.lm.grammar import metadata_grammar
@@ -16,14 +17,15 @@ from acestep_like.lm.model import LoadedLM
 from acestep_like.lm.parse import DURATION_RANGE_S, parse_answer
 from acestep_like.lm.requests import DescribeOptions, Description, Metadata
 from acestep_like.lm.think import CODES_PER_S, METADATA_TOKENS, check_room
+from acestep_like.music import parse_keyscale
 
 ANSWER_TOKENS = 2048
 """Room for metadata and 4,096 characters of lyrics."""
 
 
 def understand(lm: LoadedLM, audio_codes: str, options: DescribeOptions) -> Description:
-    """Describe audio codes. The duration is known (five codes a second) and not guessed; the tempo is what the model's
-    ear hears, where it has one.
+    """Describe audio codes. The duration is known (five codes a second) and not guessed; tempo, key, meter and genre
+    are what the model's ears hear, where it has some.
 
     Raises:
         InputError: no codes, codes that the model does not know, or more than its context holds.
@@ -31,9 +33,11 @@ def understand(lm: LoadedLM, audio_codes: str, options: DescribeOptions) -> Desc
     codes = checked_codes(lm, audio_codes)
     seconds = len(codes) // CODES_PER_S
     given: Metadata = {"duration": seconds} if DURATION_RANGE_S[0] <= seconds <= DURATION_RANGE_S[1] else {}
-    tempo = None if lm.ear is None else lm.ear.bpm(codes)
+    tempo, heard = lm.ears.bpm(codes), lm.ears.hear(codes)
     if tempo is not None:
         given["bpm"] = tempo
+    if heard is not None:
+        given |= {"keyscale": heard.keyscale, "timesignature": heard.timesignature, "genres": heard.genre}
     description = _describe(lm, prompts.UNDERSTAND, prompts.understand_user(format_codes(codes)), given, options)
     return _with_status(description, "✅ Understanding completed successfully", ", ".join(description.fields))
 
@@ -43,7 +47,9 @@ def inspire(
 ) -> Description:
     """Invent a song from a request in plain words."""
     check_text("query", query)
-    given: Metadata = {"language": vocal_language} if vocal_language and vocal_language != "unknown" else {}
+    given = _told(lm, query)
+    if vocal_language and vocal_language != "unknown":
+        given["language"] = vocal_language
     user = prompts.inspire_user(query, instrumental)
     description = _describe(lm, prompts.INSPIRE, user, given, options)
     if instrumental:
@@ -56,10 +62,24 @@ def format_text(lm: LoadedLM, caption: str, lyrics: str, user_metadata: Metadata
     """Rewrite caption and lyrics with metadata; where the model writes nothing the user's words stay."""
     check_text("caption", caption)
     check_text("lyrics", lyrics)
-    given = {name: value for name, value in (user_metadata or {}).items() if value not in (None, "")}
+    asked = {name: value for name, value in (user_metadata or {}).items() if value not in (None, "")}
+    given = _told(lm, caption) | asked
     description = _describe(lm, prompts.FORMAT, prompts.format_user(caption, lyrics), given, options)
     description = _with_words(description, description.lyrics or lyrics, description.caption or caption.strip())
     return _with_status(description, "✅ Format completed successfully", ", ".join(description.fields))
+
+
+def _told(lm: LoadedLM, words: str) -> Metadata:
+    """What the words themselves say of tempo, key and meter, for a model that defers to them."""
+    if not lm.defers_to_words:
+        return {}
+    told = told_by(words)
+    given: Metadata = {name: str(value) for name, value in told.items() if name != "bpm"}
+    if "bpm" in told:
+        given["bpm"] = round(float(told["bpm"]))
+    if "keyscale" in told:
+        given["keyscale"] = parse_keyscale(str(told["keyscale"])).ace_name
+    return given
 
 
 def checked_codes(lm: LoadedLM, audio_codes: str) -> list[int]:

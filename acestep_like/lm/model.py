@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,9 +14,9 @@ from acestep_like.codestring import CODE
 from acestep_like.device import release_memory
 from acestep_like.errors import CheckpointError, DependencyError, InputError, LMError
 from acestep_like.lm.base import LMBackend, LMRequest, LMResult, TokenObserver
+from acestep_like.lm.ear import Ears
 from acestep_like.lm.prompts import render
 from acestep_like.lm.requests import Sampling
-from acestep_like.lm.tempo import TempoEar
 from acestep_like.progress import CancelToken
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ class LoadedLM:
         metadata_temperature: factor on the temperature while metadata are drawn (small models copy numbers better
             when cold); 1 unless the folder's sidecar says otherwise.
         defers_to_words: the caption's own words outrank what the model makes of them; declared by small models.
-        ear: hears the tempo of codes for a model that is too small to; None for others.
+        ears: hear tempo, style, key and meter of codes for a model that is too small to; others have none.
         offloaded: the weights live on the CPU and visit `device` while they work.
         note: what a caller should know about how it was loaded, or "".
     """
@@ -80,7 +80,7 @@ class LoadedLM:
     longest_s: int = 600
     metadata_temperature: float = 1.0
     defers_to_words: bool = False
-    ear: TempoEar | None = None
+    ears: Ears = field(default_factory=Ears)
     offloaded: bool = False
     note: str = ""
 
@@ -154,15 +154,10 @@ def load_lm(
             f"{folder.name} has {engine.vocab_size} token vectors, but its tokenizer's codes end at"
             f" {vocabulary.first_code + vocabulary.codes}: the tokenizer belongs to another model."
         )
-    ear = TempoEar.find(folder)
-    if ear is not None and len(ear.table) != vocabulary.codes:
-        raise CheckpointError(
-            f"The ear for tempo in {folder.name} knows {len(ear.table)} codes, the tokenizer {vocabulary.codes}:"
-            " it belongs to another model."
-        )
+    ears = Ears.find(folder, vocabulary.codes)
     return LoadedLM(
         folder.name, engine, tokenizer, vocabulary, str(device), int(sidecar.get("longest_s", 600)),
-        float(sidecar.get("metadata_temperature", 1.0)), bool(sidecar.get("defers_to_words", False)), ear, offload,
+        float(sidecar.get("metadata_temperature", 1.0)), bool(sidecar.get("defers_to_words", False)), ears, offload,
         note,
     )  # fmt: skip
 

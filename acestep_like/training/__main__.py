@@ -45,6 +45,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--first-song", type=int, default=0, help="index of the first song in the training split")
     parser.add_argument("--song-s", type=float, nargs=2, default=None, help="shortest and longest song in seconds")
     parser.add_argument("--stem-share", type=float, default=0.4, help="share of songs encoded track by track as well")
+    parser.add_argument("--twin-share", type=float, default=0.15, help="share of songs that play another's plan")
     parser.add_argument("--shards", type=int, default=1, help="processes that mix and encode")
     parser.add_argument("--stage", help="run only these stages, separated by commas")
     options = parser.parse_args(arguments)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import torch
 
-from acestep_like.diffusion.guide import FLAG_OF, GROUPS_OF, GUIDE_GROUPS
+from acestep_like.diffusion.guide import GUIDE_CHANNELS, SONG_CHANNELS, channels_of
 from acestep_like.tasks import TRACK_NAMES
 from acestep_like.training.data import Corpus
 from acestep_like.training.text import Prompts
@@ -29,7 +29,11 @@ class Batch:
     has_reference: torch.Tensor
 
 
-SHARES = {"text2music": 0.60, "repaint": 0.12, "lego": 0.09, "extract": 0.10, "complete": 0.09}
+SHARES = {"text2music": 0.54, "repaint": 0.12, "lego": 0.08, "extract": 0.18, "complete": 0.08}
+SPLICED_SHARE = 0.5
+"""Share of the repaint items whose window shows another song: only there the words matter to what is in it."""
+TWIN_SHARE = 0.6
+"""Share of the covers that hear the codes of a song of the same plan in another style, where there are some."""
 ABSENT_SHARE = 0.25
 """Share of the extract items that are given another song's request; it counts where the song lacks that track."""
 SMALL_BATCH = 64
@@ -53,6 +57,7 @@ class Sampler:
         device = corpus.arrays["latents"].device
         self.device, self.silence = device, silence.to(device)
         self.generator = torch.Generator(device).manual_seed(seed)
+        self.classes = torch.eye(len(TRACK_NAMES), device=device)
         self.start = torch.tensor([row.start for row in corpus.rows], device=device)
         self.frames = torch.tensor([row.frames for row in corpus.rows], device=device)
         self.bar_frames = torch.tensor([row.bar_s * 25 for row in corpus.rows], device=device)
@@ -71,10 +76,20 @@ class Sampler:
         self.has_class = torch.tensor(
             [[name in row.tracks for name in TRACK_NAMES] for row in corpus.rows], device=device
         )
+        place = {row.seed: i for i, row in enumerate(corpus.rows)}
+        twins = [(i, place[row.twin]) for i, row in enumerate(corpus.rows) if row.twin in place and i in chosen]
+        self.twins = torch.tensor([pair for i, j in twins for pair in ((i, j), (j, i))], device=device).view(-1, 2)
         self.partial_song = torch.tensor(
             [i for i, row in enumerate(corpus.rows) if row.partial and i in chosen], device=device
         )
         self.partial_start = torch.tensor([(row.partial or (0, []))[0] for row in corpus.rows], device=device)
+        self.missing = torch.tensor(
+            [
+                [float(row.partial is not None and name in row.partial[1]) for name in TRACK_NAMES]
+                for row in corpus.rows
+            ],
+            device=device,
+        )
 
     def _uniform(self, *shape: int) -> torch.Tensor:
         return torch.rand(*shape, device=self.device, generator=self.generator)
@@ -109,11 +124,7 @@ class Sampler:
         return table[0][rows, pick], table[1][rows, pick]
 
     def _hide(self, guide: torch.Tensor, part: str, keep: torch.Tensor) -> None:
-        keep = keep.to(guide)[:, None, None]
-        for group in GROUPS_OF[part]:
-            guide[:, :, GUIDE_GROUPS[group]] *= keep
-        flag = GUIDE_GROUPS["flags"].start + FLAG_OF[part]
-        guide[:, :, flag : flag + 1] *= keep
+        guide[:, :, channels_of(part)] *= keep.to(guide)[:, None, None]
 
     def _counts(self, batch: int) -> dict[str, int]:
         """Items of each task but text2music."""
@@ -124,7 +135,7 @@ class Sampler:
             return {task: int(batch * share) for task, share in others.items()}
         weights = torch.tensor(list(others.values()))
         pick = int((self._uniform(1).cpu() * weights.sum() > weights.cumsum(0)).sum())
-        return {list(others)[pick]: max(1, round(batch * float(weights.sum()) * 0.75))}
+        return {list(others)[pick]: max(1, round(batch * float(weights.sum())))}
 
     def draw(self, batch: int, frames: int, references: int) -> Batch:
         """A batch of crops of `frames` latent frames; the first `references` items get a timbre reference."""
@@ -144,7 +155,7 @@ class Sampler:
         songs = torch.cat([part["songs"] for part in parts])
         guide = torch.cat([part["guide"] for part in parts])
         size = len(songs)
-        for part, dropout in (("chord", 0.25), ("key", 0.3), ("section", 0.3), ("grid", 0.05)):
+        for part, dropout in (("chord", 0.25), ("key", 0.3), ("section", 0.3), ("grid", 0.05), ("tracks", 0.1)):
             self._hide(guide, part, self._uniform(size) > dropout)
         lyric_rows, lyric_lengths = self.prompts.lyrics
         blank = (self._uniform(size) < 0.1).long()
@@ -174,11 +185,9 @@ class Sampler:
         return self.silence.expand(count, frames, -1)
 
     def _base(self, songs: torch.Tensor, first: torch.Tensor, frames: int) -> dict:
-        return {
-            "songs": songs,
-            "guide": self._gather("guide", self.start[songs] + first, frames),
-            "mask": torch.ones(len(songs), frames, 1, device=self.device),
-        }
+        guide = torch.zeros(len(songs), frames, GUIDE_CHANNELS, device=self.device)
+        guide[:, :, :SONG_CHANNELS] = self._gather("guide", self.start[songs] + first, frames)
+        return {"songs": songs, "guide": guide, "mask": torch.ones(len(songs), frames, 1, device=self.device)}
 
     def _text2music(self, count: int, frames: int) -> dict:
         songs = self._choice(self.songs, count)
@@ -190,21 +199,26 @@ class Sampler:
         return part
 
     def _with_codes(self, count: int, frames: int) -> dict:
-        """Items with hints. Half are covers: the codes are the song's own and the guide is mostly hidden, so they
-        must carry the structure. The other half keep the guide, and half of those get codes from elsewhere in the
-        song or from another song of the style, so that codes give texture and never fight tempo and chords."""
-        songs = self._choice(self.songs, count)
+        """Items with hints. Half are covers: the codes are the song's own or its twin's and the guide is mostly hidden,
+        so they must carry the structure; with a twin's the words alone say the style. The other half keep the guide,
+        and half of those get codes from elsewhere in the song or from another song of the style, so that codes give
+        texture and never fight tempo and chords."""
+        songs, kind = self._choice(self.songs, count), self._uniform(count)
+        cover = kind < 0.5
+        pairs = self.twins[(self._uniform(count) * len(self.twins)).long()] if len(self.twins) else None
+        twin = cover & (kind < 0.5 * TWIN_SHARE) if pairs is not None else torch.zeros_like(cover)
+        if pairs is not None:
+            songs = torch.where(twin, pairs[:, 0], songs)
         first = self._crop(songs, frames)
         part = self._base(songs, first, frames)
         part["target"] = self._gather("latents", self.start[songs] + first, frames)
-        kind = self._uniform(count)
         style_rows = self.same_style[self.style[songs]]
         other = style_rows.gather(1, (self._uniform(count, 1) * style_rows.shape[1]).long())[:, 0]
         donor = torch.where(kind > 0.88, other, songs)
+        donor = donor if pairs is None else torch.where(twin, pairs[:, 1], donor)
         elsewhere = self._crop(donor, frames)
         foreign = kind > 0.76
         part["source"] = self._hints(donor, torch.where(foreign, elsewhere, first), frames)
-        cover = kind < 0.5
         for name, dropout in (("grid", 0.75), ("chord", 0.85), ("key", 0.7), ("section", 0.8)):
             self._hide(part["guide"], name, ~(cover & (self._uniform(count) < dropout)))
         part["text"] = self._variant(self.prompts.song["cover"], songs)
@@ -220,8 +234,14 @@ class Sampler:
         time = torch.arange(frames, device=self.device)[None]
         window = (time >= begin[:, None]) & (time < (begin + length)[:, None])
         mask = window[..., None].float()
-        part["target"], part["mask"] = target, mask
-        part["source"] = torch.where(window[..., None], self._silence(count, frames), target)
+        around = self._choice(self.songs, count)
+        kept = torch.where((self._uniform(count) < SPLICED_SHARE), around, songs)
+        offset = torch.where(kept == songs, first, self._crop(kept, frames))
+        outside = self._base(kept, offset, frames)
+        source = self._gather("latents", self.start[kept] + offset, frames)
+        part["guide"] = torch.where(window[..., None], part["guide"], outside["guide"])
+        part["target"], part["mask"] = torch.where(window[..., None], target, source), mask
+        part["source"] = torch.where(window[..., None], self._silence(count, frames), source)
         part["text"] = self._variant(self.prompts.song["repaint"], songs)
         return part
 
@@ -243,6 +263,7 @@ class Sampler:
             absent = (self._uniform(count) < ABSENT_SHARE) & ~self.has_class[songs, self.track_class[asked]]
             rows = torch.where(absent, asked, rows)
             part["target"] = torch.where(absent[:, None, None], self._silence(count, frames), part["target"])
+        part["guide"][:, :, SONG_CHANNELS:] = self.classes[self.track_class[rows]][:, None]
         part["text"] = self._variant(self.prompts.track[task], rows)
         return part
 
@@ -252,5 +273,6 @@ class Sampler:
         part = self._base(songs, first, frames)
         part["target"] = self._gather("latents", self.start[songs] + first, frames)
         part["source"] = self._gather("partial", self.partial_start[songs] + first, frames)
+        part["guide"][:, :, SONG_CHANNELS:] = self.missing[songs][:, None]
         part["text"] = self._variant(self.prompts.song["complete"], songs)
         return part

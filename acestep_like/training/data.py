@@ -4,7 +4,7 @@ Worker processes compose and render (no torch), one consumer mixes and encodes o
 trainings need is kept in flat arrays, all songs end to end, so that a crop is one slice on the device:
 
     latents   [F, 64] float16   the mix, 25 frames a second
-    guide     [F, 78] float16   `diffusion.guide.build_guide` of the song's plan
+    guide     [F, 78] float16   `diffusion.guide.build_guide` of the song's plan, without the asked tracks
     labels    [F, 27] uint8     chroma 12, bass pitch class 12, onsets of kick, snare, other
     stems     [S, 64], backing [S, 64]   a track alone and the mix without it, for a share of the songs
     partial   [P, 64]           a random part of the tracks, for the task complete
@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from acestep_like.diffusion.guide import build_guide
+from acestep_like.diffusion.guide import SONG_CHANNELS, build_guide
 
 SAMPLE_RATE = 48000
 LATENT_RATE = 25
@@ -52,6 +52,8 @@ class SongRow:
     stems: dict[str, int] = field(default_factory=dict)
     """Start frame in `stems` and `backing`, by track class."""
     partial: tuple[int, list[str]] | None = None
+    twin: int | None = None
+    """Seed of another song that plays the same plan in another style."""
     """Start frame in `partial` and the track classes that are missing there."""
 
 
@@ -168,33 +170,60 @@ def describe(song: Any, seed: int) -> SongRow:
     )
 
 
-def render_one(synth: Any, seed: int, span_s: tuple[float, float] | None = None) -> Rendered:
-    """Compose, render and describe the song of a seed; `span_s` bounds its length, else the composer chooses."""
+Order = tuple[int, int | None]
+"""A song to make: its seed, and the seed of the song whose plan it shall play in another style, or None."""
+
+
+def orders(seeds: list[int], twin_share: float) -> list[Order]:
+    """One order a seed; a seeded share of the songs plays the plan of the song before, which is no twin itself."""
+    found: list[Order] = []
+    for seed in seeds:
+        before = found[-1] if found else None
+        twin = before is not None and before[1] is None and random.Random(f"{seed}/twin").random() < 2 * twin_share
+        found.append((seed, before[0] if before is not None and twin else None))
+    return found
+
+
+def _composed(order: Order, span_s: tuple[float, float] | None) -> Any:
     from acestep_like.training import corpus
 
-    duration_s = None if span_s is None else random.Random(f"{seed}/length").uniform(*span_s)
-    song = corpus.compose(seed, duration_s=duration_s)
+    seed, other = order
+    length_of = seed if other is None else other
+    duration_s = None if span_s is None else random.Random(f"{length_of}/length").uniform(*span_s)
+    if other is None:
+        return corpus.compose(seed, duration_s=duration_s)
+    first = corpus.compose(other, duration_s=duration_s)
+    others = [name for name in corpus.styles_in_meter(first.plan.timesignature) if name != first.style]
+    style = random.Random(f"{seed}/style").choice(others or [first.style])
+    return corpus.compose(seed, style=style, plan=first.plan)
+
+
+def render_one(synth: Any, order: Order, span_s: tuple[float, float] | None = None) -> Rendered:
+    """Compose, render and describe one song; `span_s` bounds its length, else the composer chooses."""
+    seed = order[0]
+    song = _composed(order, span_s)
     row = describe(song, seed)
+    row.twin = order[1]
     stems = {}
     for name, audio in synth.render(song).items():
         peak = float(np.abs(audio).max()) or 1.0
         stems[name] = ((audio[:, : row.frames * HOP] * (32767 / peak)).astype(np.int16), peak / 32767)
-    guide = build_guide(song.plan, row.frames, LATENT_RATE).astype(np.float16)
+    guide = build_guide(song.plan, row.frames, LATENT_RATE)[:, :SONG_CHANNELS].astype(np.float16)
     return Rendered(song, stems, row, guide, frame_labels(song, row.frames))
 
 
-def _worker(soundfont: str, seeds: Any, queue: Any, folder: str, deadline: float, span_s: Any) -> None:
+def _worker(soundfont: str, todo: Any, queue: Any, folder: str, deadline: float, span_s: Any) -> None:
     from acestep_like.training import corpus
 
     synth = corpus.Synth(soundfont)
     try:
-        for seed in iter(seeds.get, None):
+        for order in iter(todo.get, None):
             if time.time() > deadline:
                 break
-            rendered = render_one(synth, seed, span_s)
+            rendered = render_one(synth, order, span_s)
             # Audio goes through files in shared memory: a pipe would copy some 50 MB a song twice.
             names = list(rendered.stems)
-            path = f"{folder}/{seed}.npy"
+            path = f"{folder}/{order[0]}.npy"
             np.save(path, np.stack([rendered.stems[name][0] for name in names]))
             scales = [rendered.stems[name][1] for name in names]
             queue.put((rendered.song, rendered.row, rendered.guide, rendered.labels, names, scales, path))
@@ -204,7 +233,7 @@ def _worker(soundfont: str, seeds: Any, queue: Any, folder: str, deadline: float
 
 
 def render_songs(
-    soundfont: str, seeds: list[int], *, workers: int, minutes: float, span_s: tuple[float, float] | None = None
+    soundfont: str, wanted: list[Order], *, workers: int, minutes: float, span_s: tuple[float, float] | None = None
 ) -> Iterator[Rendered]:
     """Render many songs in worker processes, in the order they finish, until all are done or time is up."""
     if workers <= 0:
@@ -212,14 +241,14 @@ def render_songs(
 
         synth = corpus.Synth(soundfont)
         deadline = time.time() + minutes * 60
-        for seed in seeds:
+        for order in wanted:
             if time.time() > deadline:
                 return
-            yield render_one(synth, seed, span_s)
+            yield render_one(synth, order, span_s)
         return
     context = mp.get_context("spawn")
     todo, queue = context.Queue(), context.Queue(maxsize=4 * workers)
-    for item in [*seeds, *([None] * workers)]:
+    for item in [*wanted, *([None] * workers)]:
         todo.put(item)
     folder = Path("/dev/shm" if Path("/dev/shm").is_dir() else ".") / f"render-{os.getpid()}"
     folder.mkdir(exist_ok=True)

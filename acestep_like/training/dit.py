@@ -19,7 +19,7 @@ from diffusers.pipelines.ace_step.modeling_ace_step import AceStepConditionEncod
 from torch import nn
 from transformers import Qwen3Config, Qwen3Model
 
-from acestep_like.diffusion.guide import FLAG_OF, GROUPS_OF, GUIDE_CHANNELS, GUIDE_GROUPS, NULL_PARTS
+from acestep_like.diffusion.guide import GUIDE_CHANNELS, NULL_PARTS, channels_of
 from acestep_like.training.batches import CHANNELS, SMALL_BATCH, TIMBRE_FRAMES, Batch, Sampler
 from acestep_like.training.data import Corpus
 from acestep_like.training.loop import Average, Budget, Meter, learning_rate, mixed_precision
@@ -89,11 +89,17 @@ class MiniDiT(nn.Module):
         self.condition_encoder.silence_latent.copy_(silence.view(1, 1, -1).expand(1, 15000, -1))
 
     def load_parts(self, folder: Path) -> None:
-        """Take over the weights of a finished checkpoint, in float32."""
+        """Take over the weights of a finished checkpoint, in float32. Channels that its guide lacks begin at zero."""
         for name, part in self.named_children():
             options = {} if name == "text_encoder" else {"low_cpu_mem_usage": False}
-            saved = type(part).from_pretrained(folder / name, **options)
-            part.load_state_dict(saved.float().state_dict())
+            saved = type(part).from_pretrained(folder / name, **options).float().state_dict()
+            if name == "transformer":
+                weight = saved["proj_in_conv.weight"]  # [width, context and latent channels, patch]
+                missing = part.proj_in_conv.weight.shape[1] - weight.shape[1]
+                grown = weight.new_zeros(len(weight), missing, weight.shape[2])
+                context, latents = weight.split([weight.shape[1] - CHANNELS, CHANNELS], dim=1)
+                saved["proj_in_conv.weight"] = torch.cat([context, grown, latents], dim=1)
+            part.load_state_dict(saved)
 
     def condition(
         self,
@@ -162,10 +168,7 @@ def velocity_loss(
     null = torch.rand(size, device=device, generator=generator) < null_share
     guide = batch.guide.clone()
     for part in NULL_PARTS:
-        for group in GROUPS_OF[part]:
-            guide[:, :, GUIDE_GROUPS[group]] *= (~null)[:, None, None]
-        flag = GUIDE_GROUPS["flags"].start + FLAG_OF[part]
-        guide[:, :, flag] *= (~null)[:, None]
+        guide[:, :, channels_of(part)] *= (~null)[:, None, None]
     context = torch.cat([batch.source, batch.mask.expand(-1, -1, CHANNELS), guide], dim=-1)
     with mixed_precision(device):
         states = model.condition(*batch.text, *batch.lyrics, batch.references, batch.has_reference)
@@ -205,11 +208,12 @@ class Plan:
     shall be. The other tasks come after it."""
 
     @staticmethod
-    def for_cpu(minutes: float, steps: int | None = None) -> Plan:
+    def for_cpu(minutes: float, steps: int | None = None, *, trained: bool = False) -> Plan:
         """Small batches of short crops: what a processor core does is best spent on many steps, and a style can be told
-        from five seconds as well as from ten."""
+        from five seconds as well as from ten. Weights that are `trained` already know their words."""
+        first, rate = (0.0, 9e-4) if trained else (0.45, 1.2e-3)
         return Plan(
-            minutes, 16, 128, 1.2e-3, 80, reference_every=5, judged=64, steps=steps, word_batch=6, words_first=0.45
+            minutes, 16, 128, rate, 80, reference_every=5, judged=64, steps=steps, word_batch=6, words_first=first
         )
 
 

@@ -39,6 +39,7 @@ from acestep_like.training.lm_examples import (
     SongTexts,
     chat,
 )
+from acestep_like.training.lm_facts import FactHeads, prompt_ends
 from acestep_like.training.lm_pool import Feeder, Pool, pad_into_buckets
 from acestep_like.training.lm_tokenizer import END_TURN, PAD, build_tokenizer, save_tokenizer
 from acestep_like.training.loop import Bar
@@ -76,6 +77,7 @@ class LMConfig:
     workers: int = 6
     compile_model: bool = False
     max_steps: int | None = None
+    facts_weight: float = 0.3  # of the heads that name what a prompt tells, beside the mean loss of the tokens
     mix: Mapping[str, float] = field(default_factory=lambda: dict(MIX))
     long_share: float = 0.08  # of stretches longer than a song
     validation_share: float = 0.04
@@ -141,17 +143,20 @@ def add_dropout(model: Qwen3ForCausalLM, share: float) -> None:
 
 def token_losses(
     model: Qwen3ForCausalLM, ids: torch.Tensor, kinds: torch.Tensor, heard: torch.Tensor, dropout: float = 0.0
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Cross-entropy [n] of every token that counts, its kind, its target and the most probable token.
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Cross-entropy [n] of every token that counts, its kind, its target and the most probable token; and the hidden
+    states [B, width] after which the answers begin.
 
     `heard` is what the model reads: `ids` with noise on the codes.
     """
     embedded = F.dropout(model.get_input_embeddings()(heard), dropout, training=model.training)
     hidden = model.model(inputs_embeds=embedded, use_cache=False).last_hidden_state[:, :-1]
+    ends = hidden[torch.arange(len(ids), device=ids.device), prompt_ends(kinds)]
     counts = kinds[:, 1:] > NONE
     logits = model.lm_head(hidden[counts]).float()
     targets = ids[:, 1:][counts]
-    return F.cross_entropy(logits, targets, reduction="none"), kinds[:, 1:][counts], targets, logits.detach().argmax(-1)
+    losses = F.cross_entropy(logits, targets, reduction="none")
+    return losses, kinds[:, 1:][counts], targets, logits.detach().argmax(-1), ends
 
 
 def add_noise(ids: torch.Tensor, kinds: torch.Tensor, first_code: int, config: LMConfig,
@@ -266,11 +271,12 @@ def _tokenizer(songs: Sequence[SongTexts], config: LMConfig) -> Tokenizer:
 
 @dataclass(frozen=True)
 class Check:
-    """Held-out sequences of one kind: ids int64 and kinds uint8 [N, L]."""
+    """Held-out sequences of one kind: ids int64 and kinds uint8 [N, L], facts int64 [N, 4]."""
 
     kind: str
     ids: torch.Tensor
     kinds: torch.Tensor
+    facts: torch.Tensor
 
 
 def _checks(songs: list[SongTexts], codes: list[np.ndarray | None], tokenizer: Tokenizer, config: LMConfig,
@@ -284,9 +290,10 @@ def _checks(songs: list[SongTexts], codes: list[np.ndarray | None], tokenizer: T
         if kind != "plan" and not builder.coded:
             continue
         sequences = builder.sequences([kind] * config.validation_sequences)
-        length = max(len(ids) for ids, _ in sequences)
-        (_, ids, kinds), *_ = pad_into_buckets(sequences, [length])[0]
-        checks.append(Check(kind, torch.from_numpy(ids).long().to(device), torch.from_numpy(kinds).to(device)))
+        length = max(len(ids) for ids, _, _ in sequences)
+        (_, ids, kinds, facts), *_ = pad_into_buckets(sequences, [length])[0]
+        parts = (torch.from_numpy(part).to(device) for part in (ids.astype(np.int64), kinds, facts.astype(np.int64)))
+        checks.append(Check(kind, *parts))
     return checks
 
 
@@ -298,8 +305,10 @@ class _Run:
         self.config, self.model, self.tokenizer, self.pool, self.feeder = config, model, tokenizer, pool, feeder
         self.checks, self.first_code, self.log = checks, first_code, log
         self.state_path = Path(state_path) if state_path else None
-        decayed = [p for p in model.parameters() if p.ndim > 1]
-        rest = [p for p in model.parameters() if p.ndim < 2]
+        self.heads = FactHeads(model.config.hidden_size).to(pool.device)
+        trained = [*model.parameters(), *self.heads.parameters()]
+        decayed = [p for p in trained if p.ndim > 1]
+        rest = [p for p in trained if p.ndim < 2]
         groups = [{"params": decayed, "weight_decay": config.weight_decay}, {"params": rest, "weight_decay": 0.0}]
         fused = pool.device.type == "cuda"
         self.optimizer = torch.optim.AdamW(groups, lr=config.learning_rate, betas=(0.9, 0.95), fused=fused)
@@ -354,13 +363,14 @@ class _Run:
         config = self.config
         for group in self.optimizer.param_groups:
             group["lr"] = self._rate(progress)
-        ids, kinds = self.pool.draw(config.tokens_per_step, self.rng, self.generator)
+        ids, kinds, facts = self.pool.draw(config.tokens_per_step, self.rng, self.generator)
         heard = add_noise(ids, kinds, self.first_code, config, self.generator)
         self.model.train()
         with torch.autocast(self.pool.device.type, torch.bfloat16, enabled=self.pool.device.type == "cuda"):
-            losses, of_kind, _, _ = self.losses(self.model, ids, kinds, heard, config.dropout)
+            losses, of_kind, _, _, ends = self.losses(self.model, ids, kinds, heard, config.dropout)
+            named = self.heads.losses(ends, facts)
         weights = self.weights[of_kind.long()]
-        loss = (losses * weights).sum() / weights.sum()
+        loss = (losses * weights).sum() / weights.sum() + config.facts_weight * named
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
@@ -400,7 +410,10 @@ class _Run:
                 ids, kinds = check.ids[rows : rows + 64], check.kinds[rows : rows + 64]
                 with torch.autocast(self.pool.device.type, torch.bfloat16, enabled=self.pool.device.type == "cuda"):
                     parts.append(token_losses(self.model, ids, kinds, ids))
-            losses, kinds, targets, best = (torch.cat(column).cpu() for column in zip(*parts, strict=True))
+            losses, kinds, targets, best, ends = (torch.cat(column) for column in zip(*parts, strict=True))
+            named = self.heads.accuracies(ends, check.facts)
+            figures |= {f"{check.kind}.names_{name}": share for name, share in named.items()}
+            losses, kinds, targets, best = losses.cpu(), kinds.cpu(), targets.cpu(), best.cpu()
             total += float((losses * weight[kinds.long()]).sum())
             count += float(weight[kinds.long()].sum())
             if (kinds == CODE).any():
@@ -424,8 +437,13 @@ class _Run:
 
     def _keep(self) -> None:
         assert self.state_path is not None
-        state = {"model": self.model.state_dict(), "optimizer": self.optimizer.state_dict(), "mean": self.averaged.mean,
-                 "counts": (self.steps, self.tokens, self.sequences, self.elapsed_s, self.averaged.steps)}  # fmt: skip
+        state = {
+            "model": self.model.state_dict(),
+            "heads": self.heads.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "mean": self.averaged.mean,
+            "counts": (self.steps, self.tokens, self.sequences, self.elapsed_s, self.averaged.steps),
+        }
         temporary = self.state_path.with_suffix(".partial")
         torch.save(state, temporary)
         os.replace(temporary, self.state_path)
@@ -435,6 +453,7 @@ class _Run:
             return
         state = torch.load(self.state_path, map_location=self.pool.device, weights_only=True)
         self.model.load_state_dict(state["model"])
+        self.heads.load_state_dict(state["heads"])
         self.optimizer.load_state_dict(state["optimizer"])
         for mine, kept in zip(self.averaged.mean, state["mean"], strict=True):
             mine.copy_(kept)

@@ -18,6 +18,7 @@ from tokenizers import Tokenizer
 
 from acestep_like.lm import prompts
 from acestep_like.music import FLAT_NAMES, PITCH_NAMES
+from acestep_like.training.lm_facts import facts_of
 
 LATENT_RATE_HZ, FRAMES_PER_CODE, CODES_PER_S = 25, 5, 5
 
@@ -52,6 +53,7 @@ class SongTexts:
             that the model shall write itself (else the first caption).
         bar_s: seconds per bar; bar 0 starts at 0 s.
         sections: (start in seconds, tag and lines) of each section, for the lyrics of a crop; may be empty.
+        style, tracks: what the facts are made of; may be empty.
     """
 
     captions: tuple[str, ...]
@@ -60,6 +62,8 @@ class SongTexts:
     metadata: Mapping[str, Any]
     bar_s: float
     sections: tuple[tuple[float, str], ...] = ()
+    style: str = ""
+    tracks: tuple[str, ...] = ()
 
     @property
     def description(self) -> str:
@@ -87,8 +91,8 @@ class Piece:
     answer: bool = False
 
 
-Sequence_ = tuple[np.ndarray, np.ndarray]
-"""Token ids (int16) and what each token is (uint8)."""
+Sequence_ = tuple[np.ndarray, np.ndarray, np.ndarray]
+"""Token ids (int16), what each token is (uint8), and the facts of the song that the prompt tells (`lm_facts`)."""
 
 
 def chat(instruction: str, user: str) -> str:
@@ -147,7 +151,19 @@ class ExampleBuilder:
 
     def sequences(self, kinds: Sequence[str]) -> list[Sequence_]:
         """One sequence of each kind asked for."""
-        return self.tokenise([self.pieces(kind) for kind in kinds])
+        drawn = [(kind, self._draw_song(kind)) for kind in kinds]
+        pairs = self.tokenise([self.pieces(kind, index) for kind, index in drawn])
+        return [(*pair, self._facts(kind, index)) for pair, (kind, index) in zip(pairs, drawn, strict=True)]
+
+    def _draw_song(self, kind: str) -> int:
+        coded = kind in ("generate", "unconditional", "understand")
+        return self.rng.choice(self.coded) if coded else self.rng.randrange(len(self.songs))
+
+    def _facts(self, kind: str, index: int) -> np.ndarray:
+        song = self.songs[index]
+        if kind == "unconditional":
+            return facts_of("", (), {}, heard=False)
+        return facts_of(song.style, song.tracks, song.metadata, heard=kind == "understand")
 
     def draw_kinds(self, count: int) -> list[str]:
         """Kinds drawn by the mix; without any codes only the kinds that need none."""
@@ -157,17 +173,16 @@ class ExampleBuilder:
     def pieces(self, kind: str, index: int | None = None) -> list[Piece]:
         """The parts of one sequence; `index` fixes the song."""
         rng = self.rng
-        if index is None:
-            index = rng.choice(self.coded) if kind in ("generate", "unconditional", "understand") else None
-        song = self.songs[rng.randrange(len(self.songs)) if index is None else index]
+        index = self._draw_song(kind) if index is None else index
+        song = self.songs[index]
         if kind == "generate":
-            return self._generate(song, *self._crop(index or 0, bars=True))
+            return self._generate(song, *self._crop(index, bars=True))
         if kind == "unconditional":
-            codes, _, _ = self._crop(index or 0, bars=True)
+            codes, _, _ = self._crop(index, bars=True)
             prompt = prompts.open_turn(chat(prompts.GENERATE, prompts.NO_USER_INPUT), None)
             return [Piece(prompt), Piece(codes=codes, answer=True), Piece("<|im_end|>", answer=True)]
         if kind == "understand":
-            return self._understand(song, *self._crop(index or 0, bars=rng.random() < 0.3))
+            return self._understand(song, *self._crop(index, bars=rng.random() < 0.3))
         return self._from_words(kind, song)
 
     def _crop(self, index: int, *, bars: bool) -> tuple[np.ndarray, float, int]:
@@ -221,6 +236,8 @@ class ExampleBuilder:
         facts["bpm"] = round(int(facts["bpm"]) * (1 + self.rng.gauss(0, 0.012)))
         head, tail = chat(prompts.UNDERSTAND, "\0").split("\0")
         lyrics = song.lyrics_between(start_s, start_s + duration) or prompts.INSTRUMENTAL
+        if self.rng.random() < 0.4:
+            facts.pop("caption")  # which would tell the style, so that nothing need be heard
         return [Piece(head), Piece(codes=codes), Piece(tail), Piece(self._answer(facts, lyrics), answer=True)]
 
     def _from_words(self, kind: str, song: SongTexts) -> list[Piece]:
@@ -327,7 +344,7 @@ class ExampleBuilder:
             return ", ".join(added)
         return f"{', '.join(added)}, {words}" if added and rng.random() < 0.15 else ", ".join([words, *added])
 
-    def tokenise(self, sequences: Sequence[Sequence[Piece]]) -> list[Sequence_]:
+    def tokenise(self, sequences: Sequence[Sequence[Piece]]) -> list[tuple[np.ndarray, np.ndarray]]:
         """Token ids and token kinds of each sequence."""
         texts = [piece.text for pieces in sequences for piece in pieces if piece.codes is None]
         encoded = iter(self.tokenizer.encode_batch(texts, add_special_tokens=False))

@@ -17,6 +17,9 @@ from tokenizers import Tokenizer
 
 from acestep_like.training.lm_examples import ExampleBuilder, Sequence_, SongTexts
 
+Chunk = tuple[int, np.ndarray, np.ndarray, np.ndarray]
+"""Bucket, ids [n, length], kinds [n, length] and facts [n, 4] of some sequences."""
+
 
 @dataclass
 class Pool:
@@ -27,6 +30,7 @@ class Pool:
     device: torch.device
     ids: list[torch.Tensor] = field(default_factory=list)
     kinds: list[torch.Tensor] = field(default_factory=list)
+    facts: list[torch.Tensor] = field(default_factory=list)
     added: list[int] = field(default_factory=list)
     dropped: int = 0
 
@@ -35,47 +39,50 @@ class Pool:
             rows = max(self.tokens // len(self.lengths) // length, 8)
             self.ids.append(torch.zeros(rows, length, dtype=torch.int16, device=self.device))
             self.kinds.append(torch.zeros(rows, length, dtype=torch.uint8, device=self.device))
+            self.facts.append(torch.zeros(rows, 4, dtype=torch.int16, device=self.device))
             self.added.append(0)
 
-    def put(self, chunk: Sequence[tuple[int, np.ndarray, np.ndarray]], dropped: int) -> None:
-        """Add padded arrays (bucket, ids [n, length], kinds [n, length])."""
+    def put(self, chunk: Sequence[Chunk], dropped: int) -> None:
+        """Add padded arrays."""
         self.dropped += dropped
-        for bucket, ids, kinds in chunk:
+        for bucket, ids, kinds, facts in chunk:
             rows = torch.arange(self.added[bucket], self.added[bucket] + len(ids)) % len(self.ids[bucket])
             rows = rows.to(self.device)
             self.ids[bucket][rows] = torch.from_numpy(ids).to(self.device)
             self.kinds[bucket][rows] = torch.from_numpy(kinds).to(self.device)
+            self.facts[bucket][rows] = torch.from_numpy(facts).to(self.device)
             self.added[bucket] += len(ids)
 
-    def draw(self, tokens: int, rng: random.Random, generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
-        """A batch from one bucket, ids int64 and kinds uint8 [B, L]; every sequence is equally likely."""
+    def draw(
+        self, tokens: int, rng: random.Random, generator: torch.Generator
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """A batch from one bucket: ids int64 and kinds uint8 [B, L], facts int64 [B, 4]; every sequence is equally
+        likely."""
         per_step = [max(tokens // length, 1) for length in self.lengths]
         shares = [added / batch for added, batch in zip(self.added, per_step, strict=True)]
         bucket = rng.choices(range(len(self.lengths)), shares)[0]
         filled = min(self.added[bucket], len(self.ids[bucket]))
         rows = torch.randint(filled, (per_step[bucket],), device=self.device, generator=generator)
-        return self.ids[bucket][rows].long(), self.kinds[bucket][rows]
+        return self.ids[bucket][rows].long(), self.kinds[bucket][rows], self.facts[bucket][rows].long()
 
 
-def pad_into_buckets(
-    sequences: Sequence[Sequence_], lengths: Sequence[int]
-) -> tuple[list[tuple[int, np.ndarray, np.ndarray]], int]:
+def pad_into_buckets(sequences: Sequence[Sequence_], lengths: Sequence[int]) -> tuple[list[Chunk], int]:
     """Right-pad sequences into the smallest bucket that holds them; answers how many were too long."""
     groups: dict[int, list[Sequence_]] = {}
     dropped = 0
-    for ids, kinds in sequences:
+    for ids, kinds, facts in sequences:
         bucket = next((i for i, length in enumerate(lengths) if len(ids) <= length), None)
         if bucket is None:
             dropped += 1
         else:
-            groups.setdefault(bucket, []).append((ids, kinds))
+            groups.setdefault(bucket, []).append((ids, kinds, facts))
     chunk = []
     for bucket, group in groups.items():
         padded_ids = np.zeros((len(group), lengths[bucket]), np.int16)
         padded_kinds = np.zeros((len(group), lengths[bucket]), np.uint8)
-        for row, (ids, kinds) in enumerate(group):
+        for row, (ids, kinds, _) in enumerate(group):
             padded_ids[row, : len(ids)], padded_kinds[row, : len(ids)] = ids, kinds
-        chunk.append((bucket, padded_ids, padded_kinds))
+        chunk.append((bucket, padded_ids, padded_kinds, np.stack([facts for _, _, facts in group])))
     return chunk, dropped
 
 

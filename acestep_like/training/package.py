@@ -9,6 +9,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from acestep_like.lm.ear import FILE as EAR
 from acestep_like.lm.tempo import FILE as TEMPO
 from acestep_like.training.data import LATENT_RATE, SAMPLE_RATE, Corpus
 from acestep_like.training.settings import EVALUATOR, MINI, MINI_LM, Settings, recorded
@@ -68,8 +69,9 @@ def stage_package(settings: Settings) -> None:
         building = settings.out / f"{MINI_LM}.tmp"
         shutil.rmtree(building, ignore_errors=True)
         shutil.copytree(work / "lm", building, ignore=shutil.ignore_patterns("*.tmp", "state*", "*.pt"))
-        if (work / "tempo" / TEMPO).exists():
-            shutil.copy(work / "tempo" / TEMPO, building / TEMPO)
+        for stage, file in (("tempo", TEMPO), ("ear", EAR)):
+            if (work / stage / file).exists():
+                shutil.copy(work / stage / file, building / file)
         _replace(building, settings.out / MINI_LM)
     write_card(settings)
 

@@ -24,6 +24,7 @@ STAGES: dict[str, Callable[[Settings], None]] = {
     "dit": stages.stage_dit,
     "lm": stages.stage_lm,
     "tempo": stages.stage_tempo,
+    "ear": stages.stage_ear,
     "package": stage_package,
 }
 
@@ -40,10 +41,10 @@ def run(settings: Settings, arguments: list[str]) -> None:
     beside = [_spawn("codec,evaluator", arguments)]
     stages.stage_corpus(settings)
     stages.stage_tokenizer(settings)
-    beside.append(_spawn("tempo,lm", arguments))
+    beside.append(_spawn("tempo,ear,lm", arguments))
     if settings.total_minutes is not None:
         # What is left after the text encoder's warm-up and a minute for saving and packaging.
-        left = settings.total_minutes - (time.monotonic() - started) / 60 - settings.text_minutes - 1.3
+        left = settings.total_minutes - (time.monotonic() - started) / 60 - settings.warm_up_minutes - 1.3
         settings = replace(settings, dit_minutes=max(0.5, left))
     stages.stage_dit(settings)
     codes = [process.wait() for process in beside]

@@ -29,7 +29,8 @@ class Settings:
     corpus_minutes: float = 4.0
     codec_minutes: float = 8.0
     tokenizer_minutes: float = 2.0
-    text_minutes: float = 0.7
+    text_minutes: float | None = None
+    """Of the text encoder's warm-up; None is what its device needs (see `warm_up_minutes`)."""
     dit_minutes: float = 12.0
     lm_minutes: float = 9.0
     lm_words: int = 2000
@@ -41,6 +42,8 @@ class Settings:
     song_s: tuple[float, float] | None = None
     """Bounds of the songs' lengths in seconds; None lets the composer choose (40 to 64)."""
     stem_share: float = 0.4
+    twin_share: float = 0.15
+    """Share of songs that play the plan of another in another style: what a cover shall do."""
     batch: int = 512
     compiled: bool = False
     quick: bool = False
@@ -53,6 +56,13 @@ class Settings:
     def quick_run(work: Path, out: Path, soundfont: Path) -> Settings:
         """The whole recipe in about a minute on a CPU: proves that it runs, not that it learns."""
         return Settings(work, out, soundfont, songs=4, waves=4, batch=8, quick=True)
+
+    @property
+    def warm_up_minutes(self) -> float:
+        """A processor core needs ten times what a GPU does; with less the finished model hardly follows words."""
+        if self.text_minutes is not None:
+            return self.text_minutes
+        return 7.0 if self.device == "cpu" else 0.7
 
     def steps(self, count: int) -> int | None:
         """A fixed small number of steps in the quick mode, else None (the minutes decide)."""

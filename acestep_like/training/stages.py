@@ -6,6 +6,7 @@
     dit         latents, hints, texts -> transformer, condition encoder, text encoder
     lm          texts, codes -> the 5 Hz language model
     tempo       codes, labels -> its ear for tempo
+    ear         codes, texts -> its ear for style, key, meter and tracks
     evaluator   waves -> the evaluator
 
 A stage whose result exists is skipped, so that a run resumes where it stopped.
@@ -35,16 +36,18 @@ from acestep_like.training.data import (
     SongRow,
     build_corpus,
     describe,
+    orders,
     render_songs,
 )
-from acestep_like.training.settings import Settings, log, record
+from acestep_like.training.settings import MINI_LM, Settings, log, record
 
 # Chosen so that everything in `checkpoints/` stays under 40 MB in float16.
 CODEC_WIDTH = 192
 LM_LAYERS = 4
-_WORDY_MIX = {
-    "generate": 0.28, "unconditional": 0.03, "understand": 0.24, "plan": 0.20, "inspire": 0.12, "format": 0.13,
+_SMALL_MIX = {
+    "generate": 0.17, "unconditional": 0.02, "understand": 0.36, "plan": 0.13, "inspire": 0.16, "format": 0.16,
 }  # fmt: skip
+"""With a small budget the codes that are made matter least: they give texture only."""
 
 
 def _load_codec(settings: Settings, trained: bool = False) -> Any:
@@ -76,7 +79,7 @@ def stage_pca(settings: Settings) -> None:
 
     def clips() -> Any:
         for item in render_songs(
-            str(settings.soundfont), seeds, workers=settings.workers, minutes=3, span_s=(seconds, seconds)
+            str(settings.soundfont), orders(seeds, 0), workers=settings.workers, minutes=3, span_s=(seconds, seconds)
         ):
             dry = {k: torch.from_numpy(a).to(settings.device).float() * s for k, (a, s) in item.stems.items()}
             mixed = corpus.mix(dry, item.song)
@@ -118,7 +121,7 @@ def _build_shard(settings: Settings, shard: int) -> Corpus:
 
     rendered = render_songs(
         str(settings.soundfont),
-        _split(settings)[shard :: settings.shards],
+        orders(_split(settings), settings.twin_share)[shard :: settings.shards],
         workers=settings.workers // settings.shards,
         minutes=settings.corpus_minutes,
         span_s=(14.0, 15.0) if settings.quick else settings.song_s,
@@ -350,13 +353,13 @@ def stage_dit(settings: Settings) -> None:
     else:
         batch = 16 if settings.quick else 64 if settings.device == "cpu" else 256
         words, _ = warm_up_text_encoder(
-            model.text_encoder, captions, minutes=settings.text_minutes, device=settings.device,
+            model.text_encoder, captions, minutes=settings.warm_up_minutes, device=settings.device,
             steps=settings.steps(5), batch=batch, log=log,
         )  # fmt: skip
     corpus = corpus.to(settings.device)
     prompts = Prompts(corpus, tokenizer, settings.device)
     if settings.device == "cpu":
-        plan = Plan.for_cpu(settings.dit_minutes, settings.steps(6))
+        plan = Plan.for_cpu(settings.dit_minutes, settings.steps(6), trained=settings.start is not None)
     else:
         plan = Plan(settings.dit_minutes, settings.batch, compiled=settings.compiled, steps=settings.steps(6))
     training = DiTTraining(model, corpus, prompts, words, plan, settings.device)
@@ -403,6 +406,8 @@ def _song_texts(row: SongRow) -> Any:
         metadata=row.metadata,
         bar_s=row.bar_s,
         sections=tuple((start, text) for start, text in row.sections),
+        style=row.style,
+        tracks=tuple(row.tracks),
     )
 
 
@@ -421,11 +426,12 @@ def stage_lm(settings: Settings) -> None:
     codes: list[np.ndarray | None] = [*load_codes(settings), *([None] * len(silent))]
     config = None if settings.quick or settings.device == "cpu" else LMConfig(layers=LM_LAYERS)
     if settings.device == "cpu" and not settings.quick:
-        # With few rendered songs most of what can be learned is in the words.
-        config = replace(SMALL, mix=_WORDY_MIX)
+        config = replace(SMALL, mix=_SMALL_MIX)
+    known = None if settings.start is None else settings.start.parent / MINI_LM
     report = train_lm(
         songs, codes, target, minutes=settings.lm_minutes, device=settings.device, quick=settings.quick,
         config=config, state_path=settings.work / "lm-state.pt", log=log,
+        start_from=known if known is not None and known.exists() else None,
     )  # fmt: skip
     kept = ("steps", "tokens", "minutes", "loss")
     record(settings, "lm", songs=len(rows), songs_in_words=len(silent), **{k: report[k] for k in kept if k in report})
@@ -443,6 +449,20 @@ def stage_tempo(settings: Settings) -> None:
     corpus = Corpus.load(settings.work / "corpus")
     report = train_tempo(corpus, load_codes(settings), target, steps=settings.steps(6) or 1500, log=log)
     record(settings, "tempo", **report)
+
+
+def stage_ear(settings: Settings) -> None:
+    """Train the ear for style, key, meter and tracks that stands beside the language model."""
+    from acestep_like.lm.ear import FILE
+    from acestep_like.training.ear import train_ear
+
+    target = settings.work / "ear"
+    if (target / FILE).exists():
+        return
+    target.mkdir(exist_ok=True)
+    corpus = Corpus.load(settings.work / "corpus")
+    report = train_ear(corpus, load_codes(settings), target, steps=settings.steps(6) or 600, log=log)
+    record(settings, "ear", **report)
 
 
 def stage_evaluator(settings: Settings) -> None:

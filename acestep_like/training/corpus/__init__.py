@@ -14,7 +14,7 @@ from acestep_like.training.corpus.captions import captions, metadata, query, ran
 from acestep_like.training.corpus.compose import compose
 from acestep_like.training.corpus.render import Synth, find_soundfont, measure_speed
 from acestep_like.training.corpus.song import TRACK_CLASSES, Note, Song, Track
-from acestep_like.training.corpus.styles import STYLES
+from acestep_like.training.corpus.styles import STYLES, styles_in_meter
 from acestep_like.training.corpus.verses import lyrics
 
 if TYPE_CHECKING:
@@ -29,7 +29,8 @@ SPLITS: dict[str, range] = {
 
 __all__ = [
     "SPLITS", "STYLES", "TRACK_CLASSES", "MixedSong", "Note", "Song", "Synth", "Track", "captions", "compose",
-    "find_soundfont", "lyrics", "measure_speed", "metadata", "mix", "query", "random_caption", "vocabulary",
+    "find_soundfont", "lyrics", "measure_speed", "metadata", "mix", "query", "random_caption",
+    "styles_in_meter", "vocabulary",
 ]  # fmt: skip
 
 

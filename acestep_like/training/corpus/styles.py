@@ -419,3 +419,8 @@ TABLE: dict[str, Style] = {
 }  # fmt: skip
 STYLES: tuple[str, ...] = tuple(TABLE)
 """Names of the styles, in the order of the table."""
+
+
+def styles_in_meter(timesignature: str | None) -> list[str]:
+    """Styles that are played in a meter, or all where it is unknown or foreign to every style."""
+    return [name for name, row in TABLE.items() if timesignature in row.meters] or list(TABLE)

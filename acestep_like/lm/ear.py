@@ -1,0 +1,140 @@
+"""Ears beside a small language model: what a row of 5 Hz codes says of style, key, meter and tracks.
+
+A language model of a few million weights learns from a few hundred songs what they are called, not what it hears.
+Which codes occur, and how often, is enough: the square roots of their shares (Hellinger's distance between bags of
+codes) go through one hidden layer to the style, the key, the meter and each track class. Made by `training/ear.py`,
+kept as `ear.safetensors` beside the model. The tempo, which is in their order, has an ear of its own (`lm/tempo.py`).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from acestep_like.errors import CheckpointError
+from acestep_like.lm.tempo import TempoEar
+from acestep_like.music import PITCH_NAMES, TIME_SIGNATURES
+from acestep_like.tasks import TRACK_NAMES
+
+FILE = "ear.safetensors"
+_KEYS = tuple(f"{tonic} {mode}" for tonic in PITCH_NAMES for mode in ("major", "minor"))
+_FEWEST_CODES = 20
+"""Four seconds; in less nothing can be told."""
+_SCALE = 10.0
+
+
+@dataclass(frozen=True)
+class Heard:
+    """What an ear makes of some codes: a genre in words, a key such as `A minor`, a meter of `music.TIME_SIGNATURES`,
+    and the track classes that more likely sound than not, the likeliest first."""
+
+    genre: str
+    keyscale: str
+    timesignature: str
+    tracks: tuple[str, ...]
+
+
+class CodeEar(nn.Module):
+    """From a bag of codes to style, key, meter and tracks.
+
+    Args:
+        mean: of the bags of the training songs [codes].
+        genres: the name of every style.
+    """
+
+    def __init__(self, mean: torch.Tensor, genres: Sequence[str], width: int = 256) -> None:
+        super().__init__()
+        self.register_buffer("mean", mean.float())
+        self.genres = tuple(genres)
+        self.sizes = (len(self.genres), len(_KEYS), len(TIME_SIGNATURES), len(TRACK_NAMES))
+        self.hidden = nn.Linear(len(mean), width)
+        self.out = nn.Linear(width, sum(self.sizes))
+
+    def bag(self, codes: torch.Tensor) -> torch.Tensor:
+        """Codes [n] as the square roots of their shares [codes]."""
+        return (torch.bincount(codes, minlength=len(self.mean)) / len(codes)).sqrt()
+
+    def forward(self, bags: torch.Tensor, dropout: float = 0.0) -> tuple[torch.Tensor, ...]:
+        """Bags [B, codes] to logits over genres, keys, meters (each [B, n]) and of every track [B, 12]."""
+        hidden = F.gelu(self.hidden((bags - self.mean) * _SCALE))
+        return self.out(F.dropout(hidden, dropout, self.training)).split(self.sizes, dim=1)
+
+    @torch.no_grad()
+    def hear(self, codes: Sequence[int]) -> Heard | None:
+        """The most probable of everything, or None where there are too few codes to tell."""
+        if len(codes) < _FEWEST_CODES:
+            return None
+        genre, key, meter, tracks = (part[0] for part in self(self.bag(torch.tensor(codes))[None]))
+        order = tracks.argsort(descending=True).tolist()
+        return Heard(
+            self.genres[int(genre.argmax())],
+            _KEYS[int(key.argmax())],
+            TIME_SIGNATURES[int(meter.argmax())],
+            tuple(TRACK_NAMES[k] for k in order if float(tracks[k]) > 0),
+        )
+
+    def save(self, folder: Path) -> None:
+        """Write `ear.safetensors` in float16, atomically."""
+        from safetensors.torch import save_file
+
+        state = {name: tensor.detach().half().contiguous() for name, tensor in self.state_dict().items()}
+        save_file(state, folder / f"{FILE}.tmp", {"genres": json.dumps(self.genres)})
+        os.replace(folder / f"{FILE}.tmp", folder / FILE)
+
+    @classmethod
+    def find(cls, folder: Path) -> CodeEar | None:
+        """The ear that lies beside a model, on the CPU; None when there is none."""
+        path = folder / FILE
+        if not path.is_file():
+            return None
+        from safetensors import safe_open
+
+        with safe_open(path, "pt") as file:
+            genres = json.loads((file.metadata() or {}).get("genres", "[]"))
+            state = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118 - not a mapping
+        with torch.device("meta"):  # no weights are drawn: loading leaves the caller's random state alone
+            ear = cls(state["mean"], genres, len(state["hidden.bias"]))
+        ear.load_state_dict(state, assign=True)
+        return ear.eval()
+
+
+@dataclass(frozen=True)
+class Ears:
+    """The ears of a model; each may be missing."""
+
+    tempo: TempoEar | None = None
+    content: CodeEar | None = None
+
+    @staticmethod
+    def find(folder: Path, codes: int) -> Ears:
+        """The ears in a model's folder.
+
+        Raises:
+            CheckpointError: one of them belongs to a model with another number of codes.
+        """
+        ears = Ears(TempoEar.find(folder), CodeEar.find(folder))
+        for name, table in (
+            ("for tempo", None if ears.tempo is None else ears.tempo.table),
+            ("for style and key", None if ears.content is None else ears.content.mean),
+        ):
+            if table is not None and len(table) != codes:
+                raise CheckpointError(
+                    f"The ear {name} in {folder.name} knows {len(table)} codes, the tokenizer {codes}:"
+                    " it belongs to another model."
+                )
+        return ears
+
+    def bpm(self, codes: Sequence[int]) -> int | None:
+        """The tempo, where there is an ear for it and enough to hear."""
+        return None if self.tempo is None else self.tempo.bpm(codes)
+
+    def hear(self, codes: Sequence[int]) -> Heard | None:
+        """Style, key, meter and tracks, where there is an ear for them and enough to hear."""
+        return None if self.content is None else self.content.hear(codes)

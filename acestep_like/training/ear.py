@@ -1,0 +1,111 @@
+"""Train the ear for style, key, meter and tracks (`lm/ear.py`) on the codes of the corpus.
+
+Bags of stretches from 8 to 30 s, from all five frame offsets; heavy dropout and weight decay, since there are few
+songs. No augmentation: what a code sounds like is fixed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch.nn import functional as F
+
+from acestep_like.lm.ear import CodeEar
+from acestep_like.training.data import Corpus
+from acestep_like.training.loop import learning_rate
+
+_SHORTEST, _LONGEST = 40, 150
+_STRETCHES = 6
+"""Of every song."""
+_TRACKS_WEIGHT = 4.0
+_DROPOUT = 0.5
+
+
+def _bags(
+    ear: CodeEar, corpus: Corpus, codes: list[np.ndarray], songs: list[int], seed: int
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Bags of random stretches of songs [n, codes] and the facts of their songs [n, 4]."""
+    from acestep_like.training.lm_facts import facts_of
+
+    rng = np.random.default_rng(seed)
+    bags, facts = [], []
+    for index in songs:
+        row = corpus.rows[index]
+        known = torch.from_numpy(facts_of(row.style, tuple(row.tracks), row.metadata, heard=True)).long()
+        for k in range(_STRETCHES):
+            line = codes[index][k % len(codes[index])].astype(np.int64)
+            length = min(len(line), int(rng.integers(_SHORTEST, _LONGEST + 1)))
+            start = int(rng.integers(0, len(line) - length + 1))
+            bags.append(ear.bag(torch.from_numpy(line[start : start + length])))
+            facts.append(known)
+    return torch.stack(bags), torch.stack(facts)
+
+
+def train_ear(
+    corpus: Corpus,
+    codes: list[np.ndarray],
+    folder: Path,
+    *,
+    steps: int = 600,
+    code_count: int = 1024,
+    held_out_every: int = 16,
+    log: Callable[[str], None] = print,
+) -> dict[str, float]:
+    """Train an ear and save it to `folder`. Answers its accuracies on held-out songs, chance beside them.
+
+    Args:
+        codes: of every song, int [5, n], one row a frame offset.
+    """
+    from acestep_like.training.corpus.genres import NAMES
+    from acestep_like.training.corpus.styles import STYLES
+    from acestep_like.training.lm_facts import TRACKS, track_bits
+
+    songs = list(range(len(corpus.rows)))
+    held = songs[held_out_every - 1 :: held_out_every] or songs[:1]
+    known = [index for index in songs if index not in set(held)] or songs
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(13)
+        ear = CodeEar(torch.zeros(code_count), [NAMES[style][0] for style in STYLES])
+        bags, facts = _bags(ear, corpus, codes, known, seed=1)
+        ear.mean.copy_(bags.mean(dim=0))
+        optimizer = torch.optim.AdamW(ear.parameters(), lr=1e-3, weight_decay=0.3)
+        ear.train()
+        for step in range(steps):
+            pick = torch.randint(len(bags), (128,))
+            *named, tracks = ear(bags[pick], dropout=_DROPOUT)
+            losses = [
+                F.cross_entropy(logits, facts[pick, column], ignore_index=-1) for column, logits in enumerate(named)
+            ]
+            sounding = F.binary_cross_entropy_with_logits(tracks, track_bits(facts[pick, TRACKS]))
+            for group in optimizer.param_groups:
+                group["lr"] = learning_rate(1e-3, step / steps, step, warmup_steps=20, flat=0.3)
+            optimizer.zero_grad(set_to_none=True)
+            (torch.stack(losses).sum() + _TRACKS_WEIGHT * sounding).backward()
+            optimizer.step()
+    ear.eval()
+    report = _measure(ear, *_bags(ear, corpus, codes, held, seed=2))
+    report |= {"songs": len(known), "held_out_songs": len(held), "steps": steps}
+    ear.save(folder)
+    log(f"ear: {report}")
+    return report
+
+
+@torch.no_grad()
+def _measure(ear: CodeEar, bags: torch.Tensor, facts: torch.Tensor) -> dict[str, float]:
+    from acestep_like.training.lm_facts import TRACKS, track_bits
+
+    *named, tracks = ear(bags)
+    others = facts.roll(len(facts) // 2, dims=0)
+    report = {}
+    for column, (name, logits) in enumerate(zip(("style", "key", "meter"), named, strict=True)):
+        said = logits.argmax(dim=1)
+        report[name] = round(float((said == facts[:, column]).float().mean()), 4)
+        report[f"{name}_chance"] = round(float((said == others[:, column]).float().mean()), 4)
+    said = tracks > 0
+    for name, truth in (("tracks", facts), ("tracks_chance", others)):
+        true = track_bits(truth[:, TRACKS]).bool()
+        report[name] = round(float((said & true).sum() / said.sum().clamp(min=1)), 4)
+    return report

@@ -1,0 +1,93 @@
+"""The ear for style, key, meter and tracks: what a bag of codes tells of songs it never heard."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from lm_models import write_random_lm
+
+from acestep_like.codestring import format_codes
+from acestep_like.errors import CheckpointError
+from acestep_like.lm.describe import understand
+from acestep_like.lm.ear import CodeEar, Ears
+from acestep_like.lm.model import load_lm
+from acestep_like.lm.requests import DescribeOptions
+from acestep_like.training.corpus.genres import NAMES
+from acestep_like.training.corpus.styles import STYLES
+from acestep_like.training.data import Corpus, SongRow
+from acestep_like.training.ear import train_ear
+
+KINDS = (("rock", "A minor", "4", ["bass", "drums"]), ("jazz", "Eb major", "3", ["brass", "keyboard"]))
+
+
+def _two_kinds(songs: int) -> tuple[Corpus, list[np.ndarray]]:
+    """Songs of two kinds, each with codes of its own half of a codebook of 40, a tenth of them from anywhere."""
+    rng = np.random.default_rng(0)
+    rows, codes = [], []
+    for index in range(songs):
+        style, key, meter, tracks = KINDS[index % 2]
+        facts = {"bpm": 100, "keyscale": key, "timesignature": meter}
+        rows.append(SongRow(index, style, 0, 500, 2.0, facts, [], [], "", tracks=tracks))
+        drawn = rng.integers(0, 20, (5, 100)) + 20 * (index % 2)
+        codes.append(np.where(rng.random((5, 100)) < 0.1, rng.integers(0, 40, (5, 100)), drawn))
+    return Corpus(rows, {}), codes
+
+
+def _ear(count: int = 64) -> CodeEar:
+    with torch.random.fork_rng():
+        torch.manual_seed(3)
+        return CodeEar(torch.zeros(count), ["rock", "jazz"]).eval()
+
+
+def test_a_trained_ear_names_what_songs_it_never_heard_are(tmp_path: Path) -> None:
+    corpus, codes = _two_kinds(64)
+    report = train_ear(corpus, codes, tmp_path, steps=120, code_count=40, held_out_every=3, log=lambda line: None)
+    assert min(report[name] for name in ("style", "key", "meter", "tracks")) > 0.9
+    assert report["style_chance"] < 0.7
+    ear = CodeEar.find(tmp_path)
+    assert ear is not None
+    heard = ear.hear(codes[2][0].tolist())
+    assert heard is not None and (heard.genre, heard.keyscale, heard.timesignature) == (
+        NAMES["rock"][0],
+        "A minor",
+        "4",
+    )
+    assert set(heard.tracks) == {"bass", "drums"} and len(ear.genres) == len(STYLES)
+
+
+def test_an_ear_survives_the_file_and_leaves_the_callers_random_state_alone(tmp_path: Path) -> None:
+    ear = _ear()
+    ear.save(tmp_path)
+    torch.manual_seed(1)
+    before = torch.get_rng_state()
+    found = CodeEar.find(tmp_path)
+    assert found is not None and torch.equal(torch.get_rng_state(), before)
+    codes = list(range(30))
+    assert found.hear(codes) == ear.half().float().hear(codes)
+
+
+def test_too_few_codes_tell_nothing_and_a_folder_may_have_no_ear(tmp_path: Path) -> None:
+    assert _ear().hear([1, 2, 3]) is None
+    assert Ears.find(tmp_path, 64) == Ears() and Ears().hear([1] * 50) is None and Ears().bpm([1] * 50) is None
+
+
+def test_understanding_takes_key_meter_and_genre_from_the_ear(tmp_path: Path) -> None:
+    folder = write_random_lm(tmp_path / "tiny-5Hz-lm", codes=64)
+    _ear().save(folder)
+    codes = [3, 9, 27, 17] * 15
+    lm = load_lm(folder, backend="pt", device="cpu")
+    described = understand(lm, format_codes(codes), DescribeOptions())
+    heard = lm.ears.hear(codes)
+    assert heard is not None
+    said = (described.genres, described.keyscale, described.timesignature)
+    assert said == (heard.genre, heard.keyscale, heard.timesignature)
+
+
+def test_an_ear_of_another_model_is_refused(tmp_path: Path) -> None:
+    folder = write_random_lm(tmp_path / "tiny-5Hz-lm", codes=64)
+    _ear(32).save(folder)
+    with pytest.raises(CheckpointError, match="style and key .* knows 32 codes, the tokenizer 64"):
+        load_lm(folder, backend="pt", device="cpu")
