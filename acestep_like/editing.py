@@ -188,7 +188,13 @@ def extract(
         asked = {**fields, "instruction": build_instruction("extract", [name])}
         results.append(run_whole(dit_handler, "extract", base, asked, config, shared))
     estimates = [result.audios[0].tensor for result in results]
-    parts = mask_stems(base.tensor, estimates) if masked else [fitted(part, base.tensor) for part in estimates]
+    info = dit_handler.checkpoint
+    coarse = info is not None and info.codec == "SpectralAutoencoder"  # which makes up its phases
+    parts = (
+        mask_stems(base.tensor, estimates, coarse=coarse)
+        if masked
+        else [fitted(part, base.tensor) for part in estimates]
+    )
     mix, stems, residual = exact_residual(base.tensor, parts)
     level = rms_dbfs(mix)
     facts = [

@@ -50,9 +50,26 @@ def test_a_mask_restores_the_phase_that_an_estimate_lacks() -> None:
     assert si_sdr(mask_stems(mix, [low])[0], low) > 30
 
 
-def test_an_estimate_of_silence_takes_nothing_out() -> None:
+def test_a_coarse_mask_forgives_an_estimate_that_is_right_on_average_only() -> None:
+    low, high = notes(110, 1), notes(1760, 2)
+    noise = torch.randn(low.shape, generator=torch.Generator().manual_seed(3))
+    window = torch.hann_window(4096)
+    cells = torch.stft(noise, 4096, 1024, window=window, return_complex=True)
+    shape = torch.nn.functional.avg_pool2d(
+        torch.stft(low, 4096, 1024, window=window, return_complex=True).abs(), 25, 1, 12
+    )
+    rough = torch.istft(cells / cells.abs().mean() * shape, 4096, 1024, window=window, length=low.shape[1])
+    mix = low + high
+    (fine,), (coarse,) = mask_stems(mix, [rough]), mask_stems(mix, [rough], coarse=True)
+    assert si_sdr(coarse, low) > max(si_sdr(mix, low), si_sdr(fine, low)) + 1
+    both = mask_stems(mix, [rough, rough], coarse=True)
+    assert float((both[0] + both[1]).square().sum()) <= 1.01 * float(mix.square().sum()), "no more than the mix"
+
+
+@pytest.mark.parametrize("coarse", [False, True])
+def test_an_estimate_of_silence_takes_nothing_out(coarse: bool) -> None:
     mix = notes(220, 1)
-    (stem,) = mask_stems(mix, [torch.zeros(2, 1000)])
+    (stem,) = mask_stems(mix, [torch.zeros(2, 1000)], coarse=coarse)
     assert float(stem.abs().max()) < 1e-4
 
 

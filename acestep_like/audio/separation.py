@@ -20,23 +20,45 @@ def _spectrum(audio: torch.Tensor) -> torch.Tensor:
     return torch.stft(audio, _N_FFT, _HOP, window=window, center=True, pad_mode="constant", return_complex=True)
 
 
-def mask_stems(mix: torch.Tensor, estimates: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+_BLUR = (49, 9)
+"""Bins (570 Hz) and frames (0.2 s) over which coarse masks are averaged."""
+
+
+def mask_stems(mix: torch.Tensor, estimates: Sequence[torch.Tensor], *, coarse: bool = False) -> list[torch.Tensor]:
     """The parts of a mix [2, N] that look like each estimate [2, n] (n is brought to N), each [2, N].
 
     Every time-frequency cell of the mix is shared in proportion to the power of the estimates and of the rest, whose
     magnitude is what the estimates together leave of the mix's.
+
+    Args:
+        coarse: the estimates are right on average only, as from a codec that makes up its phases: powers are averaged
+            over neighbouring cells and both channels, and shared in proportion to their square roots. On stems of the
+            mini model that turned a loss of 2 dB SI-SDR against the mix itself into a gain of 2.
     """
     length = mix.shape[-1]
     fitted = [torch.nn.functional.pad(e, (0, max(0, length - e.shape[-1])))[..., :length].float() for e in estimates]
     mixed = _spectrum(mix)
-    powers = [_spectrum(estimate).abs().square() for estimate in fitted]
+    average = _blurred if coarse else _itself
+    powers = [average(_spectrum(estimate).abs().square()) for estimate in fitted]
     together = torch.stack(powers).sum(0)
-    rest = (mixed.abs() - together.sqrt()).clamp(min=0).square()
+    rest = (average(mixed.abs().square()).sqrt() - together.sqrt()).clamp(min=0).square()
+    shares = torch.stack([power / (together + rest + 1e-10) for power in powers])
+    if coarse:
+        shares = shares.sqrt()
+        shares = shares / shares.sum(0).clamp(min=1)
     window = torch.hann_window(_N_FFT, device=mix.device)
-    return [
-        torch.istft(mixed * (power / (together + rest + 1e-10)), _N_FFT, _HOP, window=window, length=length)
-        for power in powers
-    ]
+    return [torch.istft(mixed * share, _N_FFT, _HOP, window=window, length=length) for share in shares]
+
+
+def _itself(power: torch.Tensor) -> torch.Tensor:
+    return power
+
+
+def _blurred(power: torch.Tensor) -> torch.Tensor:
+    """Means of a power spectrum [2, bins, frames] over `_BLUR` and the channels, [1, bins, frames]."""
+    padding = (_BLUR[0] // 2, _BLUR[1] // 2)
+    pool = torch.nn.functional.avg_pool2d
+    return pool(power.mean(0, keepdim=True)[None], _BLUR, 1, padding, count_include_pad=False)[0]
 
 
 def added_part(whole: torch.Tensor, source: torch.Tensor) -> torch.Tensor:
