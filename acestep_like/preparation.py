@@ -409,8 +409,8 @@ def _settle_duration(job: Job, planned_s: float | None, codes: str) -> tuple[flo
 def _plan(job: Job, duration_s: float | None, music: Music, seed: int) -> SongPlan | None:
     """The plan that a guided checkpoint is steered by; None for checkpoints without a guide.
 
-    Music made from nothing gets a whole plan. A source has a tempo and harmony of its own: what nobody told stays
-    unknown there, and so does the grid when audio is put before its start.
+    Music made from nothing gets a whole plan, and so does a cover at strength 0. Any other source has a tempo and
+    harmony of its own: what nobody told stays unknown there, and so does the grid when audio is put before its start.
     """
     if job.checkpoint.guide_version is None or duration_s is None:
         return None
@@ -430,9 +430,14 @@ def _plan(job: Job, duration_s: float | None, music: Music, seed: int) -> SongPl
         lyrics=job.lyrics,
         caption=job.params.caption,
         seed=seed,
-        choose=source is None,
+        choose=source is None or _unheard(job),
     )
     return replace(plan, tracks=asked_tracks(job.task.name, job.instruction))
+
+
+def _unheard(job: Job) -> bool:
+    """Whether a cover hears nothing of its source, at strength 0: then it is music made from nothing."""
+    return job.task.name == "cover" and job.params.audio_cover_strength == 0
 
 
 def diffusion_requests(job: Job, items: Sequence[Item]) -> list[tuple[list[int], DiffusionRequest]]:

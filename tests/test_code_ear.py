@@ -15,6 +15,7 @@ from acestep_like.lm.describe import understand
 from acestep_like.lm.ear import CodeEar, Ears
 from acestep_like.lm.model import load_lm
 from acestep_like.lm.requests import DescribeOptions
+from acestep_like.lm.tempo import TempoEar
 from acestep_like.training.corpus.genres import NAMES
 from acestep_like.training.corpus.styles import STYLES
 from acestep_like.training.data import Corpus, SongRow
@@ -36,15 +37,21 @@ def _two_kinds(songs: int) -> tuple[Corpus, list[np.ndarray]]:
     return Corpus(rows, {}), codes
 
 
+def _tempo(count: int = 64) -> TempoEar:
+    return TempoEar(torch.rand(count, 5, 3, generator=torch.Generator().manual_seed(1))).eval()
+
+
 def _ear(count: int = 64) -> CodeEar:
     with torch.random.fork_rng():
         torch.manual_seed(3)
-        return CodeEar(torch.zeros(count), ["rock", "jazz"]).eval()
+        return CodeEar(torch.zeros(count), ["rock", "jazz"], torch.zeros(72), torch.ones(72)).eval()
 
 
 def test_a_trained_ear_names_what_songs_it_never_heard_are(tmp_path: Path) -> None:
     corpus, codes = _two_kinds(64)
-    report = train_ear(corpus, codes, tmp_path, steps=120, code_count=40, held_out_every=3, log=lambda line: None)
+    report = train_ear(
+        corpus, codes, _tempo(40), tmp_path, steps=120, code_count=40, held_out_every=3, log=lambda line: None
+    )
     assert min(report[name] for name in ("style", "key", "meter", "tracks")) > 0.9
     assert report["style_chance"] < 0.7
     ear = CodeEar.find(tmp_path)
@@ -65,8 +72,22 @@ def test_an_ear_survives_the_file_and_leaves_the_callers_random_state_alone(tmp_
     before = torch.get_rng_state()
     found = CodeEar.find(tmp_path)
     assert found is not None and torch.equal(torch.get_rng_state(), before)
-    codes = list(range(30))
-    assert found.hear(codes) == ear.half().float().hear(codes)
+    codes, beats = list(range(30)), torch.rand(72)
+    assert found.hear(codes, beats) == ear.half().float().hear(codes, beats)
+
+
+def test_what_repeats_at_the_beats_decides_the_meter() -> None:
+    """The codes of a waltz and of a march may be the same; their order is not."""
+    table = torch.zeros(8, 5, 3)
+    table[0], table[1, 0, 0] = 0.0, 1.0  # a code of silence and one that begins with a kick
+    tempo = TempoEar(table).eval()
+    threes, fours = torch.tensor([1, 0, 0] * 40), torch.tensor([1, 0, 0, 0] * 30)  # a code is a beat at 300 bpm
+    three, four = tempo.at_beats(threes, 300).view(24, 3)[:, 0], tempo.at_beats(fours, 300).view(24, 3)[:, 0]
+    assert three[5] > 0.8 > 0.2 > three[7] and four[7] > 0.8 > 0.2 > four[5]
+    ear = _ear(8)
+    with torch.no_grad():
+        plain = ear(torch.rand(1, 8), None)[2]
+        assert not torch.equal(ear(torch.rand(1, 8), torch.rand(1, 72))[2], plain)
 
 
 def test_too_few_codes_tell_nothing_and_a_folder_may_have_no_ear(tmp_path: Path) -> None:
@@ -84,6 +105,7 @@ def test_understanding_takes_key_meter_and_genre_from_the_ear(tmp_path: Path) ->
     assert heard is not None
     said = (described.genres, described.keyscale, described.timesignature)
     assert said == (heard.genre, heard.keyscale, heard.timesignature)
+    assert heard.tracks and f"Tracks that likely sound: {', '.join(heard.tracks)}." in described.notes
 
 
 def test_an_ear_of_another_model_is_refused(tmp_path: Path) -> None:

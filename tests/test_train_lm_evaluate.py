@@ -1,14 +1,20 @@
-"""The LM's own table: a perfect and a blind describer get the figures they deserve, and the probe reads codes."""
+"""The table of the LM: perfect and blind describers get the figures they deserve, and so do codes."""
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 
+from acestep_like.codestring import format_codes
 from acestep_like.llm_inference import Description
+from acestep_like.lm.ear import Heard
+from acestep_like.lm.requests import ThinkRequest
+from acestep_like.music import PITCH_NAMES
 from acestep_like.training.lm_evaluate import (
     WISHES,
-    CodeProbe,
     HeldOutSong,
+    codes_carry,
     instruments_of,
     near,
     style_of,
@@ -64,12 +70,32 @@ def test_words_are_read_by_their_longest_name() -> None:
     assert instruments_of("an upright bass plus saxophone") == {"bass", "woodwinds"}
 
 
-def test_probe_reads_style_and_tonic_of_unseen_codes() -> None:
-    probe = CodeProbe(songs(200), 1024)
-    fresh = songs(30, seed=9)
-    names = ("C", "C#", "D", "D#", "E", "F", "F#", "G", "G#", "A", "A#", "B")
-    hits = [probe.read(song.codes) == (song.style, names.index(song.keyscale.split()[0])) for song in fresh]
-    assert sum(hits) >= 25
+class Thinker:
+    """Makes the codes of the song that was asked for, or always those of the first."""
+
+    def __init__(self, truth: list[HeldOutSong], blind: bool) -> None:
+        self.truth, self.blind = truth, blind
+
+    def think(self, request: ThinkRequest) -> list[SimpleNamespace]:
+        song = self.truth[0 if self.blind else request.seeds[0]]
+        return [SimpleNamespace(codes=format_codes(song.codes))]
+
+
+class Listener:
+    """Hears the style and tonic that `songs` puts into codes."""
+
+    def hear(self, codes: tuple[int, ...]) -> Heard:
+        tonic = PITCH_NAMES[codes[0] % 12]
+        return Heard(STYLES[codes[0] // 300], f"{tonic} minor", "4", ())
+
+
+def test_codes_that_carry_what_was_asked_are_told_from_codes_that_do_not() -> None:
+    truth = songs(30)
+    captions = [song.style for song in truth]
+    right = codes_carry(Thinker(truth, blind=False), Listener(), truth, captions)  # type: ignore[arg-type]
+    blind = codes_carry(Thinker(truth, blind=True), Listener(), truth, captions)  # type: ignore[arg-type]
+    assert all(figure.ours == 1 for figure in right)
+    assert all(figure.ours < 0.5 for figure in blind[:2]) and all(figure.ours == 1 for figure in blind[2:])
 
 
 def test_wishes_can_be_followed_and_missed() -> None:

@@ -39,6 +39,9 @@ def understand(lm: LoadedLM, audio_codes: str, options: DescribeOptions) -> Desc
     if heard is not None:
         given |= {"keyscale": heard.keyscale, "timesignature": heard.timesignature, "genres": heard.genre}
     description = _describe(lm, prompts.UNDERSTAND, prompts.understand_user(format_codes(codes)), given, options)
+    if heard is not None and heard.tracks:
+        sounding = f"Tracks that likely sound: {', '.join(heard.tracks)}."
+        description = replace(description, notes=(*description.notes, sounding))
     return _with_status(description, "✅ Understanding completed successfully", ", ".join(description.fields))
 
 

@@ -2,8 +2,9 @@
 
 A language model of a few million weights learns from a few hundred songs what they are called, not what it hears.
 Which codes occur, and how often, is enough: the square roots of their shares (Hellinger's distance between bags of
-codes) go through one hidden layer to the style, the key, the meter and each track class. Made by `training/ear.py`,
-kept as `ear.safetensors` beside the model. The tempo, which is in their order, has an ear of its own (`lm/tempo.py`).
+codes) go through one hidden layer to the style, the key, the meter and each track class. Tempo and meter are in their
+order: the tempo has an ear of its own (`lm/tempo.py`), and at its beats the meter is read from what repeats. Made by
+`training/ear.py`, kept as `ear.safetensors` beside the model.
 """
 
 from __future__ import annotations
@@ -41,37 +42,57 @@ class Heard:
     tracks: tuple[str, ...]
 
 
+def bag_of(codes: torch.Tensor, count: int) -> torch.Tensor:
+    """Codes [n] below `count` as the square roots of their shares [count]."""
+    return (torch.bincount(codes, minlength=count) / len(codes)).sqrt()
+
+
 class CodeEar(nn.Module):
-    """From a bag of codes to style, key, meter and tracks.
+    """From a bag of codes, and from what repeats at the beats, to style, key, meter and tracks.
 
     Args:
         mean: of the bags of the training songs [codes].
         genres: the name of every style.
+        beat_mean, beat_scale: mean and deviation of `TempoEar.at_beats` over the training songs [F].
     """
 
-    def __init__(self, mean: torch.Tensor, genres: Sequence[str], width: int = 256) -> None:
+    def __init__(
+        self,
+        mean: torch.Tensor,
+        genres: Sequence[str],
+        beat_mean: torch.Tensor,
+        beat_scale: torch.Tensor,
+        width: int = 256,
+        beat_width: int = 64,
+    ) -> None:
         super().__init__()
         self.register_buffer("mean", mean.float())
+        self.register_buffer("beat_mean", beat_mean.float())
+        self.register_buffer("beat_scale", beat_scale.float())
         self.genres = tuple(genres)
         self.sizes = (len(self.genres), len(_KEYS), len(TIME_SIGNATURES), len(TRACK_NAMES))
         self.hidden = nn.Linear(len(mean), width)
         self.out = nn.Linear(width, sum(self.sizes))
+        self.beats = nn.Linear(len(beat_mean), beat_width)
+        self.meter = nn.Linear(beat_width, len(TIME_SIGNATURES))
 
-    def bag(self, codes: torch.Tensor) -> torch.Tensor:
-        """Codes [n] as the square roots of their shares [codes]."""
-        return (torch.bincount(codes, minlength=len(self.mean)) / len(codes)).sqrt()
-
-    def forward(self, bags: torch.Tensor, dropout: float = 0.0) -> tuple[torch.Tensor, ...]:
-        """Bags [B, codes] to logits over genres, keys, meters (each [B, n]) and of every track [B, 12]."""
+    def forward(self, bags: torch.Tensor, beats: torch.Tensor | None, dropout: float = 0.0) -> tuple[torch.Tensor, ...]:
+        """Bags [B, codes] and, where a tempo is known, what repeats at its beats [B, F], to logits over genres, keys,
+        meters (each [B, n]) and of every track [B, 12]."""
         hidden = F.gelu(self.hidden((bags - self.mean) * _SCALE))
-        return self.out(F.dropout(hidden, dropout, self.training)).split(self.sizes, dim=1)
+        genres, keys, meters, tracks = self.out(F.dropout(hidden, dropout, self.training)).split(self.sizes, dim=1)
+        if beats is not None:
+            scaled = F.dropout((beats - self.beat_mean) / self.beat_scale, 0.6 * dropout, self.training)
+            meters = meters + self.meter(F.dropout(F.gelu(self.beats(scaled)), 0.6 * dropout, self.training))
+        return genres, keys, meters, tracks
 
     @torch.no_grad()
-    def hear(self, codes: Sequence[int]) -> Heard | None:
-        """The most probable of everything, or None where there are too few codes to tell."""
+    def hear(self, codes: Sequence[int], beats: torch.Tensor | None = None) -> Heard | None:
+        """The most probable of everything, or None where there are too few codes to tell; `beats` [F]."""
         if len(codes) < _FEWEST_CODES:
             return None
-        genre, key, meter, tracks = (part[0] for part in self(self.bag(torch.tensor(codes))[None]))
+        found = self(bag_of(torch.tensor(codes), len(self.mean))[None], None if beats is None else beats[None])
+        genre, key, meter, tracks = (part[0] for part in found)
         order = tracks.argsort(descending=True).tolist()
         return Heard(
             self.genres[int(genre.argmax())],
@@ -100,7 +121,8 @@ class CodeEar(nn.Module):
             genres = json.loads((file.metadata() or {}).get("genres", "[]"))
             state = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118 - not a mapping
         with torch.device("meta"):  # no weights are drawn: loading leaves the caller's random state alone
-            ear = cls(state["mean"], genres, len(state["hidden.bias"]))
+            widths = len(state["hidden.bias"]), len(state["beats.bias"])
+            ear = cls(state["mean"], genres, state["beat_mean"], state["beat_scale"], *widths)
         ear.load_state_dict(state, assign=True)
         return ear.eval()
 
@@ -137,4 +159,8 @@ class Ears:
 
     def hear(self, codes: Sequence[int]) -> Heard | None:
         """Style, key, meter and tracks, where there is an ear for them and enough to hear."""
-        return None if self.content is None else self.content.hear(codes)
+        if self.content is None:
+            return None
+        bpm = self.bpm(codes)
+        at_beats = None if bpm is None or self.tempo is None else self.tempo.at_beats(torch.tensor(codes), bpm)
+        return self.content.hear(codes, at_beats)

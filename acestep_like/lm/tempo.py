@@ -25,6 +25,8 @@ BINS = 140
 """Tempi, evenly spaced in log2 over the range."""
 LONGEST_LAG = 160
 """Of the autocorrelation, in latent frames: 6.4 s."""
+HALF_BEATS = 24
+"""Lags at which a meter is told."""
 _LAGS = torch.logspace(math.log10(4), math.log10(150), 120)
 _FEWEST_CODES = 20
 """Four seconds; in less no tempo can be told."""
@@ -78,6 +80,15 @@ class TempoEar(nn.Module):
         """Autocorrelation at the lags [B, lags, C] to logits over tempi [B, BINS]."""
         mixed = F.dropout(F.gelu(self.mix(correlation)).flatten(1), dropout, self.training)
         return self.out(F.dropout(F.gelu(self.hidden(mixed)), dropout, self.training))
+
+    @torch.no_grad()
+    def at_beats(self, codes: torch.Tensor, bpm: float) -> torch.Tensor:
+        """The autocorrelation of the curves at every half beat up to twelve beats, [24 C]: what tells a meter."""
+        lags = (60 / bpm * FRAMES_PER_S * torch.arange(1, HALF_BEATS + 1) / 2).clamp(max=LONGEST_LAG - 1.001)
+        correlation = autocorrelation(self.curves(codes))
+        low = lags.long()
+        share = (lags - low)[:, None]
+        return (correlation[low] * (1 - share) + correlation[low + 1] * share).flatten()
 
     @torch.no_grad()
     def bpm(self, codes: Sequence[int]) -> int | None:

@@ -1,7 +1,7 @@
 """Train the ear for style, key, meter and tracks (`lm/ear.py`) on the codes of the corpus.
 
 Bags of stretches from 8 to 30 s, from all five frame offsets; heavy dropout and weight decay, since there are few
-songs. No augmentation: what a code sounds like is fixed.
+songs. No augmentation: what a code sounds like is fixed. What repeats at the beats is taken at the songs' true tempi.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from acestep_like.lm.ear import CodeEar
+from acestep_like.lm.ear import CodeEar, bag_of
+from acestep_like.lm.tempo import TempoEar
 from acestep_like.training.data import Corpus
 from acestep_like.training.loop import learning_rate
 
@@ -24,14 +25,18 @@ _TRACKS_WEIGHT = 4.0
 _DROPOUT = 0.5
 
 
-def _bags(
-    ear: CodeEar, corpus: Corpus, codes: list[np.ndarray], songs: list[int], seed: int
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Bags of random stretches of songs [n, codes] and the facts of their songs [n, 4]."""
+Examples = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
+"""Bags [n, codes], what repeats at the beats [n, F], facts [n, 4]."""
+
+
+def _examples(
+    count: int, tempo: TempoEar, corpus: Corpus, codes: list[np.ndarray], songs: list[int], seed: int
+) -> Examples:
+    """Random stretches of songs; `count` is the size of the codebook."""
     from acestep_like.training.lm_facts import facts_of
 
     rng = np.random.default_rng(seed)
-    bags, facts = [], []
+    found = []
     for index in songs:
         row = corpus.rows[index]
         known = torch.from_numpy(facts_of(row.style, tuple(row.tracks), row.metadata, heard=True)).long()
@@ -39,14 +44,16 @@ def _bags(
             line = codes[index][k % len(codes[index])].astype(np.int64)
             length = min(len(line), int(rng.integers(_SHORTEST, _LONGEST + 1)))
             start = int(rng.integers(0, len(line) - length + 1))
-            bags.append(ear.bag(torch.from_numpy(line[start : start + length])))
-            facts.append(known)
-    return torch.stack(bags), torch.stack(facts)
+            stretch = torch.from_numpy(line[start : start + length])
+            found.append((bag_of(stretch, count), tempo.at_beats(stretch, float(row.metadata["bpm"])), known))
+    bags, beats, facts = (torch.stack(column) for column in zip(*found, strict=True))
+    return bags, beats, facts
 
 
 def train_ear(
     corpus: Corpus,
     codes: list[np.ndarray],
+    tempo: TempoEar,
     folder: Path,
     *,
     steps: int = 600,
@@ -58,6 +65,7 @@ def train_ear(
 
     Args:
         codes: of every song, int [5, n], one row a frame offset.
+        tempo: the ear for tempo, whose curves tell what repeats.
     """
     from acestep_like.training.corpus.genres import NAMES
     from acestep_like.training.corpus.styles import STYLES
@@ -68,14 +76,14 @@ def train_ear(
     known = [index for index in songs if index not in set(held)] or songs
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(13)
-        ear = CodeEar(torch.zeros(code_count), [NAMES[style][0] for style in STYLES])
-        bags, facts = _bags(ear, corpus, codes, known, seed=1)
-        ear.mean.copy_(bags.mean(dim=0))
+        bags, beats, facts = _examples(code_count, tempo, corpus, codes, known, seed=1)
+        genres = [NAMES[style][0] for style in STYLES]
+        ear = CodeEar(bags.mean(dim=0), genres, beats.mean(dim=0), beats.std(dim=0) + 1e-3)
         optimizer = torch.optim.AdamW(ear.parameters(), lr=1e-3, weight_decay=0.3)
         ear.train()
         for step in range(steps):
             pick = torch.randint(len(bags), (128,))
-            *named, tracks = ear(bags[pick], dropout=_DROPOUT)
+            *named, tracks = ear(bags[pick], beats[pick], dropout=_DROPOUT)
             losses = [
                 F.cross_entropy(logits, facts[pick, column], ignore_index=-1) for column, logits in enumerate(named)
             ]
@@ -86,7 +94,7 @@ def train_ear(
             (torch.stack(losses).sum() + _TRACKS_WEIGHT * sounding).backward()
             optimizer.step()
     ear.eval()
-    report = _measure(ear, *_bags(ear, corpus, codes, held, seed=2))
+    report = _measure(ear, *_examples(code_count, tempo, corpus, codes, held, seed=2))
     report |= {"songs": len(known), "held_out_songs": len(held), "steps": steps}
     ear.save(folder)
     log(f"ear: {report}")
@@ -94,10 +102,10 @@ def train_ear(
 
 
 @torch.no_grad()
-def _measure(ear: CodeEar, bags: torch.Tensor, facts: torch.Tensor) -> dict[str, float]:
+def _measure(ear: CodeEar, bags: torch.Tensor, beats: torch.Tensor, facts: torch.Tensor) -> dict[str, float]:
     from acestep_like.training.lm_facts import TRACKS, track_bits
 
-    *named, tracks = ear(bags)
+    *named, tracks = ear(bags, beats)
     others = facts.roll(len(facts) // 2, dims=0)
     report = {}
     for column, (name, logits) in enumerate(zip(("style", "key", "meter"), named, strict=True)):

@@ -17,6 +17,7 @@ import numpy as np
 from acestep_like.codestring import format_codes, parse_codes
 from acestep_like.errors import InputError
 from acestep_like.llm_inference import LLMHandler
+from acestep_like.lm.ear import CodeEar
 from acestep_like.lm.requests import Description, Sampling, ThinkRequest
 from acestep_like.music import parse_keyscale
 
@@ -195,56 +196,35 @@ def following(lm: LLMHandler, seeds: Sequence[int], sampling: Sampling) -> list[
     return figures
 
 
-class CodeProbe:
-    """Reads style and key from a bag of codes by ridge regression on real songs: a judge that is not the LM."""
+def codes_carry(lm: LLMHandler, ear: CodeEar, songs: Sequence[HeldOutSong], captions: Sequence[str]) -> list[Figure]:
+    """Whether phase 2's codes carry style and tonic asked for, as the ear hears them: it is not the language model, and
+    what it hears in real codes stands beside."""
 
-    def __init__(self, songs: Sequence[HeldOutSong], vocabulary: int, penalty: float = 0.3) -> None:
-        self.vocabulary = vocabulary
-        self.styles = sorted({song.style for song in songs})
-        features = np.stack([self._bag(song.codes) for song in songs])
-        self.mean = features.mean(0)
-        kernel = (features - self.mean) @ (features - self.mean).T
-        kernel += penalty * np.trace(kernel) / len(songs) * np.eye(len(songs))
-        targets = np.zeros((len(songs), len(self.styles) + 12))
-        for row, song in enumerate(songs):
-            targets[row, self.styles.index(song.style)] = 1
-            targets[row, len(self.styles) + (_key(song.keyscale) or (0,))[0]] = 1
-        self.offset = targets.mean(0)
-        self.weights = (features - self.mean).T @ np.linalg.solve(kernel, targets - self.offset)
+    def heard(codes: Sequence[int]) -> tuple[str | None, int | None]:
+        found = ear.hear(codes)
+        return (None, None) if found is None else (style_of(found.genre), (_key(found.keyscale) or (None,))[0])
 
-    def _bag(self, codes: Sequence[int]) -> np.ndarray:
-        counts = np.bincount(np.asarray(codes), minlength=self.vocabulary).astype(float)
-        return np.sqrt(counts / max(counts.sum(), 1))
-
-    def read(self, codes: Sequence[int]) -> tuple[str, int]:
-        """The most likely style and tonic."""
-        scores = (self._bag(codes) - self.mean) @ self.weights + self.offset
-        split = len(self.styles)
-        return self.styles[int(scores[:split].argmax())], int(scores[split:].argmax())
-
-
-def codes_carry(
-    lm: LLMHandler, probe: CodeProbe, songs: Sequence[HeldOutSong], captions: Sequence[str]
-) -> list[Figure]:
-    """Whether phase 2's codes carry style and tonic asked for; beside them what the probe reads from real codes."""
     made = []
     for number, (song, caption) in enumerate(zip(songs, captions, strict=True)):
         request = ThinkRequest(
             caption, "[Instrumental]", (number,), bpm=round(song.bpm), keyscale=song.keyscale,
             timesignature=song.timesignature, duration_s=20.0, use_metadata=False,
         )  # fmt: skip
-        made.append(probe.read(parse_codes(lm.think(request)[0].codes)))
-    real = [probe.read(song.codes) for song in songs]
-    others = others_of(songs)
-    figures = []
-    for name, read in (("made codes", made), ("real codes", real)):
-        for what, place in (("style", 0), ("tonic", 1)):
-            truth = [(song.style, (_key(song.keyscale) or (-1,))[0])[place] for song in songs]
-            other = [(song.style, (_key(song.keyscale) or (-1,))[0])[place] for song in others]
-            ours = _share(answer[place] == value for answer, value in zip(read, truth, strict=True))
-            chance = _share(answer[place] == value for answer, value in zip(read, other, strict=True))
-            figures.append(Figure(f"{what} read from {name}", ours, chance, len(songs)))
-    return figures
+        made.append(heard(parse_codes(lm.think(request)[0].codes)))
+    real = [heard(song.codes) for song in songs]
+    truth, others = (
+        [(song.style, (_key(song.keyscale) or (-1,))[0]) for song in group] for group in (songs, others_of(songs))
+    )
+    return [
+        Figure(
+            f"{what} heard in {name}",
+            _share(answer[place] == value[place] for answer, value in zip(answers, truth, strict=True)),
+            _share(answer[place] == value[place] for answer, value in zip(answers, others, strict=True)),
+            len(songs),
+        )
+        for name, answers in (("made codes", made), ("real codes", real))
+        for place, what in enumerate(("style", "tonic"))
+    ]
 
 
 def table(figures: Sequence[Figure]) -> str:
@@ -283,12 +263,12 @@ def held_out_songs(handler: Any, seeds: Sequence[int], soundfont: str | None, se
 
 
 def main() -> None:
+    from acestep_like.checkpoints.resolve import find_lm
     from acestep_like.handler import AceStepHandler
     from acestep_like.training.corpus import SPLITS
 
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--songs", type=int, default=60)
-    parser.add_argument("--probe-songs", type=int, default=120, help="further songs that only the code probe learns")
     parser.add_argument("--seconds", type=float, default=30.0)
     parser.add_argument("--soundfont", default=None)
     parser.add_argument("--model", default="mini")
@@ -296,14 +276,12 @@ def main() -> None:
     options = parser.parse_args()
     handler = AceStepHandler.from_pretrained(options.model, device="cpu")
     lm = LLMHandler.from_pretrained(options.lm, device="cpu")
-    seeds = list(SPLITS["test"])[: options.songs + options.probe_songs]
-    songs, captions = held_out_songs(handler, seeds, options.soundfont, options.seconds)
-    held_out, rest = songs[: options.songs], songs[options.songs :]
-    figures = understanding(lm, held_out)
+    songs, captions = held_out_songs(handler, SPLITS["test"][: options.songs], options.soundfont, options.seconds)
+    figures = understanding(lm, songs)
     figures += following(lm, (1, 2), Sampling(temperature=0.85, top_p=0.9))
-    if rest:
-        probe = CodeProbe(rest, lm.code_count)
-        figures += codes_carry(lm, probe, held_out, captions[: options.songs])
+    ear = CodeEar.find(find_lm(options.lm).path)
+    if ear is not None:
+        figures += codes_carry(lm, ear, songs, captions)
     print(table(figures))
 
 

@@ -454,6 +454,7 @@ def stage_tempo(settings: Settings) -> None:
 def stage_ear(settings: Settings) -> None:
     """Train the ear for style, key, meter and tracks that stands beside the language model."""
     from acestep_like.lm.ear import FILE
+    from acestep_like.lm.tempo import TempoEar
     from acestep_like.training.ear import train_ear
 
     target = settings.work / "ear"
@@ -461,7 +462,10 @@ def stage_ear(settings: Settings) -> None:
         return
     target.mkdir(exist_ok=True)
     corpus = Corpus.load(settings.work / "corpus")
-    report = train_ear(corpus, load_codes(settings), target, steps=settings.steps(6) or 600, log=log)
+    tempo = TempoEar.find(settings.work / "tempo")
+    if tempo is None:
+        raise RuntimeError("the stage ear needs the ear for tempo: run the stage tempo first")
+    report = train_ear(corpus, load_codes(settings), tempo, target, steps=settings.steps(6) or 600, log=log)
     record(settings, "ear", **report)
 
 
