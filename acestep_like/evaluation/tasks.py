@@ -176,9 +176,10 @@ def measure_cover(dit: Any, case: Case, evaluator: Evaluator) -> Row:
     wanted = other_style(prompt)
     row: Row = {}
     source = (mix.numpy(), SAMPLE_RATE)
+    seed = prompt.seed + 1  # with the song's own, a cover that hears nothing would plan the song's own key again
     heard = {
         f"strength {strength:g}": _done(
-            cover(dit, source, style_caption(wanted), strength=strength, seed=prompt.seed)
+            cover(dit, source, style_caption(wanted), strength=strength, seed=seed)
         ).audios[0].tensor
         for strength in STRENGTHS
     }  # fmt: skip
