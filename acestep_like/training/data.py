@@ -108,6 +108,13 @@ class Corpus:
         return Corpus(rows, {name: torch.cat([part.arrays[name] for part in parts]) for name in names})
 
 
+def split(count: int, every: int) -> tuple[list[int], list[int]]:
+    """Indices to learn from and every n-th, to be held out; of too few songs neither list is empty."""
+    songs = list(range(count))
+    held = songs[every - 1 :: every] or songs[:1]
+    return [index for index in songs if index not in set(held)] or songs, held
+
+
 def frame_labels(song: Any, frames: int) -> np.ndarray:
     """What sounds in each latent frame, from the notes: uint8 [frames, 27] (chroma, bass pitch class, onsets)."""
     labels = np.zeros((frames, 27), np.uint8)

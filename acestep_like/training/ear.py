@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from acestep_like.lm.ear import CodeEar, bag_of
 from acestep_like.lm.tempo import TempoEar
-from acestep_like.training.data import Corpus
+from acestep_like.training.data import Corpus, split
 from acestep_like.training.loop import learning_rate
 
 _SHORTEST, _LONGEST = 40, 150
@@ -71,9 +71,7 @@ def train_ear(
     from acestep_like.training.corpus.styles import STYLES
     from acestep_like.training.lm_facts import TRACKS, track_bits
 
-    songs = list(range(len(corpus.rows)))
-    held = songs[held_out_every - 1 :: held_out_every] or songs[:1]
-    known = [index for index in songs if index not in set(held)] or songs
+    known, held = split(len(corpus.rows), held_out_every)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(13)
         bags, beats, facts = _examples(code_count, tempo, corpus, codes, known, seed=1)

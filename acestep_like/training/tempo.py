@@ -14,7 +14,7 @@ import torch
 from torch.nn import functional as F
 
 from acestep_like.lm.tempo import FRAMES_A_CODE, RANGE_BPM, TempoEar, at_lags, autocorrelation, tempi_bpm
-from acestep_like.training.data import Corpus
+from acestep_like.training.data import Corpus, split
 from acestep_like.training.loop import learning_rate
 
 _LEVELS = 8
@@ -76,9 +76,7 @@ def train_tempo(
     Args:
         codes: of every song, int [5, n], one row a frame offset.
     """
-    songs = list(range(len(corpus.rows)))
-    held = songs[held_out_every - 1 :: held_out_every] or songs[:1]
-    known = [index for index in songs if index not in set(held)] or songs
+    known, held = split(len(corpus.rows), held_out_every)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(9)
         ear = TempoEar(code_table(corpus, codes, known, code_count))
