@@ -33,7 +33,8 @@ def understand(lm: LoadedLM, audio_codes: str, options: DescribeOptions) -> Desc
     codes = checked_codes(lm, audio_codes)
     seconds = len(codes) // CODES_PER_S
     given: Metadata = {"duration": seconds} if DURATION_RANGE_S[0] <= seconds <= DURATION_RANGE_S[1] else {}
-    tempo, heard = lm.ears.bpm(codes), lm.ears.hear(codes)
+    tempo = lm.ears.bpm(codes)
+    heard = lm.ears.hear(codes, tempo)
     if tempo is not None:
         given["bpm"] = tempo
     if heard is not None:

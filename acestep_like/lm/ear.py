@@ -157,10 +157,10 @@ class Ears:
         """The tempo, where there is an ear for it and enough to hear."""
         return None if self.tempo is None else self.tempo.bpm(codes)
 
-    def hear(self, codes: Sequence[int]) -> Heard | None:
-        """Style, key, meter and tracks, where there is an ear for them and enough to hear."""
+    def hear(self, codes: Sequence[int], bpm: float | None = None) -> Heard | None:
+        """Style, key, meter and tracks, where there is an ear for them and enough to hear; a known tempo tells the
+        meter better."""
         if self.content is None:
             return None
-        bpm = self.bpm(codes)
         at_beats = None if bpm is None or self.tempo is None else self.tempo.at_beats(torch.tensor(codes), bpm)
         return self.content.hear(codes, at_beats)

@@ -52,7 +52,12 @@ def at_lags(correlation: torch.Tensor, stretch: torch.Tensor) -> torch.Tensor:
 
     `stretch` [B] is how much faster the music is taken to be played; 1 leaves it as it is.
     """
-    place = (_LAGS * stretch[:, None]).clamp(max=LONGEST_LAG - 1.001)
+    return _read(correlation, _LAGS * stretch[:, None])
+
+
+def _read(correlation: torch.Tensor, lags: torch.Tensor) -> torch.Tensor:
+    """Autocorrelations [B, LONGEST_LAG + 1, C] between their lags, at `lags` [B, n] in frames: [B, n, C]."""
+    place = lags.clamp(max=LONGEST_LAG - 1.001)
     low = place.long()
     share = (place - low)[..., None]
 
@@ -84,11 +89,8 @@ class TempoEar(nn.Module):
     @torch.no_grad()
     def at_beats(self, codes: torch.Tensor, bpm: float) -> torch.Tensor:
         """The autocorrelation of the curves at every half beat up to twelve beats, [24 C]: what tells a meter."""
-        lags = (60 / bpm * FRAMES_PER_S * torch.arange(1, HALF_BEATS + 1) / 2).clamp(max=LONGEST_LAG - 1.001)
-        correlation = autocorrelation(self.curves(codes))
-        low = lags.long()
-        share = (lags - low)[:, None]
-        return (correlation[low] * (1 - share) + correlation[low + 1] * share).flatten()
+        lags = 60 / bpm * FRAMES_PER_S * torch.arange(1, HALF_BEATS + 1) / 2
+        return _read(autocorrelation(self.curves(codes))[None], lags[None]).flatten()
 
     @torch.no_grad()
     def bpm(self, codes: Sequence[int]) -> int | None:

@@ -52,9 +52,9 @@ class SongRow:
     stems: dict[str, int] = field(default_factory=dict)
     """Start frame in `stems` and `backing`, by track class."""
     partial: tuple[int, list[str]] | None = None
+    """Start frame in `partial` and the track classes that are missing there."""
     twin: int | None = None
     """Seed of another song that plays the same plan in another style."""
-    """Start frame in `partial` and the track classes that are missing there."""
 
 
 @dataclass

@@ -15,7 +15,10 @@ from torch.nn import functional as F
 
 from acestep_like.lm.ear import CodeEar, bag_of
 from acestep_like.lm.tempo import TempoEar
+from acestep_like.training.corpus.genres import NAMES
+from acestep_like.training.corpus.styles import STYLES
 from acestep_like.training.data import Corpus, split
+from acestep_like.training.lm_facts import TRACKS, facts_of, track_bits
 from acestep_like.training.loop import learning_rate
 
 _SHORTEST, _LONGEST = 40, 150
@@ -33,8 +36,6 @@ def _examples(
     count: int, tempo: TempoEar, corpus: Corpus, codes: list[np.ndarray], songs: list[int], seed: int
 ) -> Examples:
     """Random stretches of songs; `count` is the size of the codebook."""
-    from acestep_like.training.lm_facts import facts_of
-
     rng = np.random.default_rng(seed)
     found = []
     for index in songs:
@@ -67,10 +68,6 @@ def train_ear(
         codes: of every song, int [5, n], one row a frame offset.
         tempo: the ear for tempo, whose curves tell what repeats.
     """
-    from acestep_like.training.corpus.genres import NAMES
-    from acestep_like.training.corpus.styles import STYLES
-    from acestep_like.training.lm_facts import TRACKS, track_bits
-
     known, held = split(len(corpus.rows), held_out_every)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(13)
@@ -101,8 +98,6 @@ def train_ear(
 
 @torch.no_grad()
 def _measure(ear: CodeEar, bags: torch.Tensor, beats: torch.Tensor, facts: torch.Tensor) -> dict[str, float]:
-    from acestep_like.training.lm_facts import TRACKS, track_bits
-
     *named, tracks = ear(bags, beats)
     others = facts.roll(len(facts) // 2, dims=0)
     report = {}
