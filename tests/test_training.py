@@ -176,6 +176,8 @@ def test_some_covers_hear_the_codes_of_their_twin() -> None:
     hints = torch.arange(4).repeat_interleave(100)[None, :, None].expand(5, -1, 64).half()
     sampler = batches.Sampler(songs, text.Prompts(songs, tokenizer, "cpu"), hints, torch.zeros(1, 64), [0, 1, 2, 3], 1)
     assert sorted(map(tuple, sampler.twins.tolist())) == [(0, 1), (1, 0)]
+    alone = batches.Sampler(songs, text.Prompts(songs, tokenizer, "cpu"), hints, torch.zeros(1, 64), [1, 2, 3], 1)
+    assert not len(alone.twins), "a held-out song is nobody's target, not even its twin's"
     part = sampler._with_codes(200, 50)
     heard = part["source"][:, 0, 0]
     pairs = [(int(song), int(code)) for song, code in zip(part["songs"], heard, strict=True)]

@@ -76,8 +76,8 @@ class Sampler:
         self.has_class = torch.tensor(
             [[name in row.tracks for name in TRACK_NAMES] for row in corpus.rows], device=device
         )
-        place = {row.seed: i for i, row in enumerate(corpus.rows)}
-        twins = [(i, place[row.twin]) for i, row in enumerate(corpus.rows) if row.twin in place and i in chosen]
+        place = {corpus.rows[i].seed: i for i in songs}  # both of a pair must be ours: its target may be either
+        twins = [(i, place[twin]) for i in songs if (twin := corpus.rows[i].twin) in place]
         self.twins = torch.tensor([pair for i, j in twins for pair in ((i, j), (j, i))], device=device).view(-1, 2)
         self.partial_song = torch.tensor(
             [i for i, row in enumerate(corpus.rows) if row.partial and i in chosen], device=device
