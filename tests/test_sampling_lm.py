@@ -100,3 +100,23 @@ def test_nothing_allowed_is_an_error() -> None:
 def test_absurd_values_are_refused(field: str, value: object) -> None:
     with pytest.raises(InputError, match=field):
         Sampling(**{field: value})  # type: ignore[arg-type]
+
+
+def test_backends_that_differ_in_the_last_digits_draw_the_same_tokens() -> None:
+    """Many tokens of nearly one probability: a rounding changes their order by size, not what is drawn."""
+    generator = torch.Generator().manual_seed(0)
+    logits = 1e-6 * torch.randn(1, 400, generator=generator) + (torch.arange(400) % 5) * 0.5
+    rounded = logits + 3e-6 * torch.randn(1, 400, generator=generator)
+    assert not torch.equal(logits.argsort(), rounded.argsort())
+    sampling = Sampling(temperature=0.85, top_p=1.0)
+    ours, theirs = (
+        [draw(values, None, sampling, [[]], generators(seed))[0] for seed in range(200)] for values in (logits, rounded)
+    )
+    assert ours == theirs and len(set(ours)) > 100
+
+
+def test_the_last_allowed_token_ends_the_draw() -> None:
+    """A draw at the very end of the mass never names a forbidden column behind it."""
+    logits = torch.tensor([[0.0, 1.0, -math.inf, 0.5, -math.inf]])
+    tokens = {draw(logits, None, Sampling(temperature=1.0, top_p=1.0), [[]], generators(s))[0] for s in range(300)}
+    assert tokens == {0, 1, 3}

@@ -49,16 +49,19 @@ def draw(
         return [int(token) for token in logits.argmax(-1).tolist()]
     values, columns = logits.sort(dim=-1, descending=True, stable=True)
     keep_nucleus(values, sampling.top_k, sampling.top_p)
-    probabilities = (values / sampling.temperature).softmax(-1)
+    # Drawn in the order of the vocabulary: sorted, two tokens that are nearly as likely change places by a rounding,
+    # and two backends that agree in all but the last digits would then name different ones.
+    kept = torch.empty_like(values).scatter_(-1, columns, values)
+    probabilities = (kept / sampling.temperature).softmax(-1)
     cumulative = probabilities.double().cumsum(-1)
     if not bool(torch.isfinite(cumulative[:, -1]).all()):
         raise ValueError("no token is allowed")
     draws = torch.stack([torch.rand((), generator=generator, dtype=torch.float64) for generator in generators])
     # Scaled by the row's own sum, which rounding leaves a little beside 1; never a column of probability 0.
     target = draws.to(cumulative.device).unsqueeze(-1) * cumulative[:, -1:]
-    place = torch.searchsorted(cumulative, target, right=True)
-    last = (probabilities > 0).sum(-1, keepdim=True) - 1
-    return [int(token) for token in columns.gather(-1, torch.minimum(place, last)).squeeze(-1).tolist()]
+    place = torch.searchsorted(cumulative, target, right=True).squeeze(-1)
+    last = kept.shape[-1] - 1 - (probabilities.flip(-1) > 0).int().argmax(-1)
+    return [int(token) for token in torch.minimum(place, last).tolist()]
 
 
 def penalise(logits: torch.Tensor, previous: Sequence[Sequence[int]], penalty: float) -> None:
