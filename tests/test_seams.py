@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from acestep_like.diffusion.seams import (
+    _TrackChange,
     beat_offset_ms,
     crossfade,
     pad_for_windows,
@@ -79,6 +80,44 @@ def test_a_level_jump_is_reported_as_no_smooth_seam() -> None:
     assert not any(edge.smooth for edge in report.edges)
     assert report.edges[0].level_step_db < -10 < 10 < report.edges[1].level_step_db
     assert report.to_dict()["edges"][0]["smooth"] is False
+
+
+def test_a_rough_border_is_smoothed_within_the_window_and_nowhere_else() -> None:
+    """A quieter sound: no crossfade of 50 ms hides the step, some tenths of a second inside the window do."""
+    source = track(0)
+    hiss = torch.randn(2, source.shape[1], generator=torch.Generator().manual_seed(2))
+    other = 0.03 * torch.diff(hiss, dim=1, append=hiss[:, -1:])
+    audio, report = splice(source, other, [(3.1, 6.3)], 0.05)
+    start, end = (round(edge.time_s * RATE) for edge in report.edges)
+    assert all(edge.inside and edge.smooth and 0.1 <= edge.crossfade_s <= 0.4 for edge in report.edges)
+    assert report.changed == ((start, end),) and report.untouched_exact
+    outside = torch.cat([audio[:, :start], audio[:, end:]], 1)
+    assert torch.equal(outside, torch.cat([source[:, :start], source[:, end:]], 1))
+    middle = slice(start + round(0.4 * RATE), end - round(0.4 * RATE))
+    assert torch.allclose(audio[:, middle], other[:, middle] * 10 ** (report.gain_db[0] / 20), atol=1e-6)
+    cut = torch.cat([source[:, :start], other[:, start:end] * 10 ** (report.gain_db[0] / 20), source[:, end:]], 1)
+    own = _TrackChange(source, [(start, end)], RATE)
+    for edge, place in zip(report.edges, (start, end), strict=True):
+        hard = own.edge(cut, place, edge.opens, (place, place), None)
+        assert hard.excess > 1.5 * edge.excess
+
+
+def test_a_window_keeps_three_quarters_of_itself_from_a_crossfade_inside() -> None:
+    source = track(0)
+    audio, report = splice(source, track(1) * 0.02, [(3.1, 3.3)], 0.05)
+    assert all(edge.crossfade_s <= 0.051 for edge in report.edges)
+    assert torch.allclose(audio[:, round(3.16 * RATE) : round(3.24 * RATE)],
+                          0.02 * track(1)[:, round(3.16 * RATE) : round(3.24 * RATE)])  # fmt: skip
+
+
+def test_windows_close_to_each_other_do_not_write_into_one_another() -> None:
+    source, other = track(0), track(1) * 0.1
+    together, _ = splice(source, other, [(2.0, 4.0), (4.02, 6.0)], 0.05)
+    apart, _ = splice(source, other, [(2.0, 4.0)], 0.01)
+    inside = slice(round(2.5 * RATE), round(3.5 * RATE))
+    assert torch.equal(together[:, inside], apart[:, inside])
+    later = slice(round(4.5 * RATE), round(5.5 * RATE))
+    assert torch.allclose(together[:, later], other[:, later])
 
 
 def test_a_break_of_the_source_itself_counts_as_its_own() -> None:

@@ -8,7 +8,7 @@ least, and every sample beyond it is bit-identical to the source.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -85,7 +85,7 @@ class Edge:
 
     Attributes:
         time_s: where the border lies. opens: whether the window begins here.
-        crossfade_s: the crossfade that was chosen.
+        crossfade_s: how far from the border the crossfade reaches; outside the window, or `inside` it.
         level_step_db, track_level_step_db, source_level_step_db: RMS change over the border; the track's own
             elsewhere; the source's own at this very place (0 where the source ends there).
         spectral_distance, track_spectral_distance, source_spectral_distance: the same for the mean absolute change of
@@ -103,13 +103,19 @@ class Edge:
     source_level_step_db: float = 0.0
     source_spectral_distance: float = 0.0
     beat_offset_ms: float | None = None
+    inside: bool = False
+
+    @property
+    def excess(self) -> float:
+        """The change over the border as a multiple of the track's own, elsewhere or at this place (the larger)."""
+        level = max(self.track_level_step_db, abs(self.source_level_step_db), 0.1)
+        spectrum = max(self.track_spectral_distance, self.source_spectral_distance, 0.1)
+        return max(abs(self.level_step_db) / level, self.spectral_distance / spectrum)
 
     @property
     def smooth(self) -> bool:
         """Whether the border changes no more than the track does by itself, elsewhere or at this place."""
-        level = max(self.track_level_step_db, abs(self.source_level_step_db))
-        spectrum = max(self.track_spectral_distance, self.source_spectral_distance)
-        return abs(self.level_step_db) <= level and self.spectral_distance <= spectrum
+        return self.excess <= 1
 
 
 @dataclass(frozen=True)
@@ -146,9 +152,10 @@ def splice(
     """Put the windows of `generated` into `source`; everything beyond windows and crossfades stays as it is.
 
     At each border the length and place of an equal-power crossfade, within `crossfade_s` outside the window, are
-    chosen so that the change over the border is least. Where the two signals are alike the gains are lowered by their
-    correlation, so that the power stays level. A window that is louder than the loudest 0.4 s of the source, or beyond
-    full scale, is lowered to it first.
+    chosen so that the change over the border is least. Where that is still more than the track's own, the source fades
+    within the window instead, for as short as will do (0.1 to 0.4 s, at most a quarter of the window). Where the two
+    signals are alike the gains are lowered by their correlation, so that the power stays level. A window that is louder
+    than the loudest 0.4 s of the source, or beyond full scale, is lowered to it first.
 
     Args:
         source, generated: [2, N] float32; a shorter `generated` is continued by silence, a longer one cut.
@@ -170,14 +177,13 @@ def splice(
     for index, (start, end) in enumerate(spans):
         before = (start - spans[index - 1][1]) // 2 if index else start
         after = (spans[index + 1][0] - end) // 2 if index + 1 < len(spans) else length - end
-        widths = (
-            _join(audio, source, generated, start, -min(reach, before), own),
-            _join(audio, source, generated, end, min(reach, after), own),
-        )
-        changed.append((start - widths[0], end + widths[1]))
+        inner = (end - start) // 4
+        opening = _join(audio, source, generated, start, -min(reach, before), inner, own)
+        closing = _join(audio, source, generated, end, min(reach, after), inner, own)
+        changed.append((min(start, opening[0]), max(end, closing[1])))
         offset = None if bpm is None else beat_offset_ms(audio, (start, end), sample_rate, bpm)
-        edges += [own.edge(audio, start, True, widths[0], offset)] if start > 0 else []
-        edges += [own.edge(audio, end, False, widths[1], offset)] if end < length else []
+        edges += [own.edge(audio, start, True, opening, offset)] if start > 0 else []
+        edges += [own.edge(audio, end, False, closing, offset)] if end < length else []
     touched = torch.zeros(length, dtype=torch.bool)
     for start, end in changed:
         touched[start:end] = True
@@ -218,38 +224,64 @@ _CROSSFADE_SHARES = (1.0, 0.6, 0.35, 0.2)
 """Crossfade lengths that are tried, as shares of the room."""
 _PLACES = (0.0, 0.5, 1.0)
 """Places that are tried, as shares of the room left: 0 = against the window."""
+_INSIDE_S = (0.1, 0.2, 0.3, 0.4)
+"""Crossfade lengths inside a window, tried from the shortest on where none outside is smooth."""
+
+Span = tuple[int, int]
+"""First sample and the one after the last."""
 
 
 def _join(
-    audio: torch.Tensor, source: torch.Tensor, generated: torch.Tensor, border: int, room: int, own: _TrackChange
-) -> int:
-    """Write the least disturbing crossfade outside a border into `audio`; answer how many samples it changed.
+    audio: torch.Tensor,
+    source: torch.Tensor,
+    generated: torch.Tensor,
+    border: int,
+    room: int,
+    inner: int,
+    own: _TrackChange,
+) -> Span:
+    """Write the least disturbing crossfade at a border into `audio`; answer where it lies.
 
     Args:
         room: samples available outside the window; negative before the window, positive after it.
+        inner: samples available inside it.
     """
-    size = abs(room)
-    if size == 0:
-        return 0
-    best: tuple[float, int, torch.Tensor] | None = None
-    low, high = max(0, border - size - own.reach), min(audio.shape[-1], border + size + own.reach)
-    for share in _CROSSFADE_SHARES:
-        width = max(1, round(share * size))
-        for place in _PLACES if share < 1 else (0.0,):
-            gap = round(place * (size - width))
-            near, far = (border + gap, border + gap + width) if room > 0 else (border - gap - width, border - gap)
+    if room == 0:
+        return border, border
+    opens = room < 0
+
+    def spans(widths: Sequence[int], size: int, inside: bool) -> Iterator[Span]:
+        for width in widths:
+            for place in _PLACES if not inside and width < size else (0.0,):
+                gap = round(place * (size - width))
+                low = border - gap - width if opens != inside else border + gap
+                yield low, low + width
+
+    def tried(candidates: Iterator[Span]) -> Iterator[tuple[float, Span, int, torch.Tensor]]:
+        for span in candidates:
+            low = max(0, min(span[0], border) - own.reach)
+            high = min(audio.shape[-1], max(span[1], border) + own.reach)
             trial = audio[:, low:high].clone()
-            kept = slice(border - low, near - low) if room > 0 else slice(far - low, border - low)
-            trial[:, kept] = generated[:, kept.start + low : kept.stop + low]
-            mixed = crossfade(source[:, near:far], generated[:, near:far], rising=room < 0)
-            trial[:, near - low : far - low] = mixed
-            points = [border - low, near - low, (near + far) // 2 - low, far - low]
-            score = max(own.change(trial, point)[2] for point in points)
-            if best is None or score < best[0]:
-                best = (score, gap + width, trial)
-    assert best is not None
-    audio[:, low:high] = best[2]
-    return best[1]
+            between = slice(span[1], border) if opens else slice(border, span[0])  # empty for a fade inside
+            trial[:, between.start - low : between.stop - low] = generated[:, between]
+            fade = slice(*span)
+            trial[:, fade.start - low : fade.stop - low] = crossfade(source[:, fade], generated[:, fade], rising=opens)
+            yield own.edge(trial, border, opens, span, None, first=low).excess, span, low, trial
+
+    size = abs(room)
+    best = min(
+        tried(spans([max(1, round(share * size)) for share in _CROSSFADE_SHARES], size, False)),
+        key=lambda candidate: candidate[0],
+    )
+    if best[0] > 1 and not own.ends_at(border):
+        widths = sorted({min(inner, round(seconds * own.sample_rate)) for seconds in _INSIDE_S} - {0})
+        for candidate in tried(spans(widths, inner, True)):
+            best = min(best, candidate, key=lambda one: one[0])
+            if best[0] <= 1:
+                break
+    _, span, low, trial = best
+    audio[:, low : low + trial.shape[-1]] = trial
+    return span
 
 
 def crossfade(source: torch.Tensor, generated: torch.Tensor, *, rising: bool) -> torch.Tensor:
@@ -323,15 +355,19 @@ class _TrackChange:
         relative = max(abs(step) / max(self.level_step_db, 0.1), distance / max(self.spectral_distance, 0.1))
         return step, distance, relative
 
-    def edge(self, audio: torch.Tensor, border: int, opens: bool, width: int, beat: float | None) -> Edge:
-        """The border measured where it changes most: at either end of the crossfade or in its middle."""
-        low, high = (border - width, border) if opens else (border, border + width)
-        points = (low, (low + high) // 2, high)
-        step, distance = self._worst(audio, points)
-        source_step, source_distance = (0.0, 0.0) if self._ends_at(border) else self._worst(self._source, points)
+    def edge(
+        self, audio: torch.Tensor, border: int, opens: bool, span: Span, beat: float | None, *, first: int = 0
+    ) -> Edge:
+        """The border measured where it changes most over its crossfade `span`; `first` is where `audio` begins."""
+        count = max(2, -(-(span[1] - span[0]) // self.reach))
+        points = [span[0] + (span[1] - span[0]) * k // count for k in range(count + 1)]
+        step, distance = self._worst(audio, [point - first for point in points])
+        source_step, source_distance = (0.0, 0.0) if self.ends_at(border) else self._worst(self._source, points)
+        inside = span[1] > border if opens else span[0] < border
+        reach_s = max(abs(point - border) for point in span) / self.sample_rate
         return Edge(
-            border / self.sample_rate, opens, width / self.sample_rate, step, self.level_step_db, distance,
-            self.spectral_distance, source_step, source_distance, beat,
+            border / self.sample_rate, opens, reach_s, step, self.level_step_db, distance,
+            self.spectral_distance, source_step, source_distance, beat, inside,
         )  # fmt: skip
 
     def _worst(self, audio: torch.Tensor, points: Sequence[int]) -> tuple[float, float]:
@@ -340,7 +376,7 @@ class _TrackChange:
         step, distance, _ = max((self.change(near, point - start) for point in points), key=lambda item: item[2])
         return step, distance
 
-    def _ends_at(self, border: int) -> bool:
+    def ends_at(self, border: int) -> bool:
         """Whether the source is digital silence on one side of a border, as where room was added to it."""
         sides = self._source[:, max(0, border - self.reach) : border], self._source[:, border : border + self.reach]
         return any(float(side.abs().amax()) < 1e-6 for side in sides if side.numel())
