@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 
 from acestep_like.music import TIME_SIGNATURES, parse_keyscale, section_tags
 from acestep_like.training.corpus import (
@@ -14,9 +15,11 @@ from acestep_like.training.corpus import (
     metadata,
     query,
     random_caption,
+    vocabulary,
 )
 from acestep_like.training.corpus.genres import NAMES, SCENES
 from acestep_like.training.corpus.lexicon import TEMPO_WORDS, tempo_class
+from acestep_like.training.corpus.strangers import COMMON, Lookalikes, among_strangers
 
 
 def test_every_style_has_many_names() -> None:
@@ -101,3 +104,21 @@ def test_random_captions_carry_labels_of_what_they_say() -> None:
     assert seen["third"] == {-1, 0, 1} and seen["speed"] == {-1, 0, 1, 2}
     assert seen["meter"] == {-1, 0, 1, 2, 3} and seen["vocals"] == {-1, 0, 1}
     assert len(classes) == len(TRACK_CLASSES) and min(classes) > 50
+
+
+def test_strange_words_are_no_words_of_the_trade() -> None:
+    """What is inserted to be passed over must not be what other captions mean something by."""
+    known = {part for phrase in vocabulary() for part in re.findall(r"[a-z]+", phrase.lower())}
+    assert not known & set(COMMON)
+    lookalikes, rng = Lookalikes(vocabulary()), random.Random(0)
+    made_up = {lookalikes.draw(rng) for _ in range(500)}
+    assert len(made_up) > 400 and not made_up & known
+    assert all(3 <= len(word) <= 12 and word.isalpha() for word in made_up)
+
+
+def test_strange_words_leave_the_caption_whole() -> None:
+    lookalikes, rng = Lookalikes(vocabulary()), random.Random(1)
+    for _ in range(200):
+        text = among_strangers("slow sad jazz waltz", rng, lookalikes)
+        rest = iter(re.findall(r"\w+", text))
+        assert all(word in rest for word in "slow sad jazz waltz".split()) and len(text) > len("slow sad jazz waltz")

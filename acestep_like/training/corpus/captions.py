@@ -6,6 +6,7 @@ without a song carry exact labels for training a text encoder. Standard library 
 
 from __future__ import annotations
 
+import functools
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -22,7 +23,6 @@ from acestep_like.training.corpus.lexicon import (
     SLOW_BELOW_BPM,
     STYLE_PRODUCTION,
     TEMPO_WORDS,
-    UNKNOWN_WORDS,
     VOCAL_WORDS,
     choose_words,
     class_vocabulary,
@@ -31,6 +31,7 @@ from acestep_like.training.corpus.lexicon import (
     tempo_class,
 )
 from acestep_like.training.corpus.song import TRACK_CLASSES, Song
+from acestep_like.training.corpus.strangers import Lookalikes, among_strangers
 from acestep_like.training.corpus.styles import STYLES, TABLE
 
 SPEEDS = ("slow", "mid", "fast")
@@ -324,12 +325,15 @@ def _typo(text: str, rng: random.Random) -> str:
     return text[:place] + text[place + 1 :] if kind == 1 else text[:place] + text[place] + text[place:]
 
 
+@functools.cache
+def _lookalikes() -> Lookalikes:
+    return Lookalikes(vocabulary())
+
+
 def _surface(text: str, rng: random.Random) -> str:
     """Case, punctuation, unknown words and typos, as people leave them."""
-    if rng.random() < 0.1:
-        words = text.split(" ")
-        words.insert(rng.randrange(len(words) + 1), rng.choice(UNKNOWN_WORDS))
-        text = " ".join(words)
+    if rng.random() < 0.35:
+        text = among_strangers(text, rng, _lookalikes())
     if rng.random() < 0.07:
         text = _typo(text, rng)
     chance = rng.random()

@@ -227,18 +227,6 @@ _KIT_WORDS: dict[str, tuple[str, ...]] = {
         "military drums"), "folk": ("brushed drums",), "ambient": (), "piano": (),
 }  # fmt: skip
 
-UNKNOWN_WORDS = (
-    "zorble", "banana", "thursday", "for my sister", "v2", "final mix", "please", "asap", "project blue",
-        "lorem ipsum", "high quality",
-    "masterpiece", "best ever", "purple", "for youtube", "royalty free", "4k", "copyright free", "studio",
-        "award winning", "vibe check",
-    "no idea", "my dog max", "chapter three", "trending", "tiktok", "intro for my podcast", "demo", "untitled", "test",
-        "xyz", "hello",
-    "for a friend's wedding", "mars", "glimmerwood", "qwerty", "something", "whatever", "interesting", "unique",
-        "professional",
-)  # fmt: skip
-"""Words that say nothing about the sound; captions carry some so that unknown words do no harm."""
-
 
 def tempo_class(bpm: float, timesignature: str) -> str:
     """`slow`, `mid` or `fast`, as felt: a dotted quarter of 6/8 counts one and a half."""
