@@ -29,12 +29,12 @@ class Batch:
     has_reference: torch.Tensor
 
 
-SHARES = {"text2music": 0.54, "repaint": 0.12, "lego": 0.08, "extract": 0.18, "complete": 0.08}
-SPLICED_SHARE = 0.5
+SHARES = {"text2music": 0.52, "repaint": 0.14, "lego": 0.08, "extract": 0.18, "complete": 0.08}
+SPLICED_SHARE = 0.6
 """Share of the repaint items whose window shows another song: only there the words matter to what is in it."""
 TWIN_SHARE = 0.6
 """Share of the covers that hear the codes of a song of the same plan in another style, where there are some."""
-ABSENT_SHARE = 0.25
+ABSENT_SHARE = 0.35
 """Share of the extract items that are given another song's request; it counts where the song lacks that track."""
 SMALL_BATCH = 64
 """Below this a batch holds text2music and one other task, drawn anew for each."""

@@ -161,15 +161,18 @@ def describe(song: Any, seed: int) -> SongRow:
     from acestep_like.training import corpus
 
     rng = random.Random(seed ^ 0x5EED)
-    lyrics = corpus.lyrics(song)
+    lyrics, metadata = corpus.lyrics(song), corpus.metadata(song)
     return SongRow(
         seed=seed,
         style=song.style,
         start=0,
         frames=int(song.plan.duration_s * LATENT_RATE),
         bar_s=song.plan.seconds_per_bar(),
-        metadata=corpus.metadata(song),
-        captions=corpus.captions(song, rng, 10),
+        metadata=metadata,
+        captions=[
+            *corpus.captions(song, rng, 10),
+            str(metadata["caption"]),
+        ],  # the last is as our language model writes
         queries=[corpus.query(song, rng) for _ in range(3)],
         lyrics=lyrics,
         sections=_sections(song, lyrics),

@@ -28,6 +28,7 @@ from acestep_like.training.corpus.lexicon import (
     class_vocabulary,
     energy,
     instrument_word,
+    plain_instrument,
     tempo_class,
 )
 from acestep_like.training.corpus.song import TRACK_CLASSES, Song
@@ -375,13 +376,19 @@ def query(song: Song, rng: random.Random) -> str:
     return _surface(_command(writer) if rng.random() < 0.75 else _sentence(writer), rng)
 
 
+def line_up(song: Song) -> list[str]:
+    """One plain word for each track class that plays, in the order of the classes."""
+    first = {track.track_class: track for track in reversed(song.tracks)}
+    return [plain_instrument(first[name]) for name in TRACK_CLASSES if name in first]
+
+
 def plain_caption(song: Song) -> str:
-    """The one tidy caption of a song that its metadata carries: always the same."""
-    rng = random.Random(f"{song.seed}/caption")
-    writer = _Writer(facts_of(song), rng)
-    instruments = writer.instruments(3)
+    """The one tidy caption of a song that its metadata carries: always the same, with every instrument once and in one
+    order, so that a language model that writes it has nothing to guess but the song."""
+    writer = _Writer(facts_of(song), random.Random(f"{song.seed}/caption"))
     text = f"{_article(song.mood + ' ' + writer.tempo() + ' ' + writer.genre())} track"
-    text += " with " + _joined(instruments, random.Random(0)).replace(" & ", " and ") if instruments else ""
+    *before, last = line_up(song)
+    text += " with " + " and ".join(filter(None, (", ".join(before), last)))
     text += f", {writer.meter()}" if song.plan.timesignature != "4" else ""
     return text[:1].upper() + text[1:] + f", {song.production}."
 

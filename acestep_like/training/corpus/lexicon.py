@@ -266,6 +266,12 @@ def instrument_word(rng: random.Random, track: Track, style: str) -> str:
     return rng.choice(_SYNONYMS.get(track.name, (track.name,)))
 
 
+def plain_instrument(track: Track) -> str:
+    """The one plain word for a track."""
+    name = "synth bass" if track.role == "bass" and track.program >= 80 else track.name
+    return _SYNONYMS.get(name, (name,))[0]
+
+
 def class_vocabulary() -> dict[str, list[str]]:
     """Every instrument word by track class, for captions without a song."""
     from acestep_like.training.corpus.song import class_of
