@@ -189,7 +189,7 @@ def extract(
         results.append(run_whole(dit_handler, "extract", base, asked, config, shared))
     estimates = [result.audios[0].tensor for result in results]
     info = dit_handler.checkpoint
-    coarse = info is not None and info.codec == "SpectralAutoencoder"  # which makes up its phases
+    coarse = info is not None and info.rebuilds_phase
     parts = (
         mask_stems(base.tensor, estimates, coarse=coarse)
         if masked

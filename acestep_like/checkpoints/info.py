@@ -73,6 +73,11 @@ class CheckpointInfo:
         return not any(part in self.missing for part in REQUIRED_PARTS)
 
     @property
+    def rebuilds_phase(self) -> bool:
+        """Whether its codec makes phases up, so that what it decodes fits a source by its spectrum, not by its waves."""
+        return self.codec == "SpectralAutoencoder"
+
+    @property
     def has_audio_tokenizer(self) -> bool:
         """Whether cover and audio codes are possible."""
         return "audio_tokenizer" in self.parts and "audio_token_detokenizer" in self.parts
