@@ -74,7 +74,7 @@ class CheckpointInfo:
 
     @property
     def rebuilds_phase(self) -> bool:
-        """Whether its codec makes phases up, so that what it decodes fits a source by its spectrum, not by its waves."""
+        """Whether its codec makes phases up, so that what it decodes fits a source in spectrum only."""
         return self.codec == "SpectralAutoencoder"
 
     @property
