@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 from acestep_like.errors import AceStepError, InputError, NotLoadedError
 
 if TYPE_CHECKING:
+    import torch
+
     from acestep_like.checkpoints import CheckpointInfo
     from acestep_like.checkpoints.lora import LoraInfo, LoraStack
     from acestep_like.codec.base import Codec
@@ -215,6 +217,21 @@ class AceStepHandler:
         if self._loras is None:
             raise InputError("name", name, "one of the loaded adapters (none)")
         return self._loras
+
+    def heard_tracks(self, audio: torch.Tensor) -> dict[str, float] | None:
+        """The probability of each of `tasks.TRACK_NAMES` to sound in audio [2, N] at the codec's rate.
+
+        None where the checkpoint has no ear for tracks (only the mini has one), or where the audio is under 2 s long.
+
+        Raises:
+            NotLoadedError: nothing is loaded.
+        """
+        from acestep_like.codec.track_ear import TrackEar
+        from acestep_like.diffusion.run import source_latents
+
+        networks = self.networks
+        ear = TrackEar.find(networks.info.path)
+        return None if ear is None else ear.hear(source_latents(networks, audio)[0].cpu())
 
     def convert_src_audio_to_codes(self, source: Any) -> str:
         """The `<|audio_code_N|>` string of a file, array, tensor or earlier result, 5 codes a second.

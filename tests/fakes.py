@@ -45,7 +45,11 @@ class FakeDiT:
         self.checkpoint = fake_checkpoint() if checkpoint is None else checkpoint
         self.requests = []
         self.fail, self.silent, self.gain = fail, silent, gain
+        self.heard = None  # what `heard_tracks` answers
         self.steps_run = 0
+
+    def heard_tracks(self, audio):
+        return self.heard
 
     def generate(self, request, observer=None, cancel=None):
         self.requests.append(request)

@@ -172,6 +172,19 @@ def test_an_absent_stem_is_reported(dit) -> None:
     assert editing.extract(dit, mix(), "brass").extra_outputs["stems"][0]["present"]
 
 
+def test_a_stem_that_the_ear_does_not_hear_is_lowered_and_reported(dit) -> None:
+    dit.heard = {name: 0.02 if name == "brass" else 0.9 for name in TRACK_NAMES}
+    result = editing.extract(dit, mix(), ["brass", "drums"], seed=1)
+    brass, drums = result.extra_outputs["stems"]
+    assert (brass["heard"], brass["present"]) == (0.02, False) and brass["level_db"] < -50
+    assert (drums["heard"], drums["present"]) == (0.9, True) and drums["level_db"] > -20
+    assert float(result.audios[0].tensor.abs().max()) < 0.01 * float(result.audios[1].tensor.abs().max())
+    whole = sum(audio.tensor for audio in result.audios)
+    assert torch.equal(whole, result.extra_outputs["mix"])
+    deaf = editing.extract(dit, mix(), ["brass"], seed=1, listen=False).extra_outputs["stems"][0]
+    assert deaf["heard"] is None and deaf["present"]
+
+
 def test_lego_offers_the_track_alone_and_the_mix(dit) -> None:
     dit.gain = 0.3
     source = mix()[0] * 0.5

@@ -463,6 +463,13 @@ def _output(
     )
 
 
+def source_latents(networks: Networks, audio: torch.Tensor) -> torch.Tensor:
+    """Latents [1, T, C], float32, of audio [2, N] at the codec's rate."""
+    silence = networks.dit.silence.float().to(networks.device)
+    with torch.inference_mode(), networks.residency.use("codec"):
+        return _encode_source(networks, audio, silence)
+
+
 def source_codes(networks: Networks, audio: torch.Tensor) -> str:
     """The code string of audio [2, N] at the codec's rate.
 
@@ -472,10 +479,8 @@ def source_codes(networks: Networks, audio: torch.Tensor) -> str:
     tokenizer = networks.dit.audio_tokenizer
     if tokenizer is None:
         raise InputError("src_audio", "audio", f"a checkpoint with an audio tokenizer; {networks.info.name} has none")
-    silence = networks.dit.silence.float().to(networks.device)
-    with torch.inference_mode():
-        with networks.residency.use("codec"):
-            latents = _encode_source(networks, audio, silence)
-        with networks.residency.use("dit"):
-            _, indices = tokenize(tokenizer, latents.to(networks.device), silence.to(tokenizer.dtype))
+    silence = networks.dit.silence.to(networks.device, tokenizer.dtype)
+    latents = source_latents(networks, audio)
+    with torch.inference_mode(), networks.residency.use("dit"):
+        _, indices = tokenize(tokenizer, latents.to(networks.device), silence)
     return format_codes(indices[0].tolist())

@@ -215,6 +215,7 @@ def measure_extract(dit: Any, case: Case, evaluator: Evaluator) -> Row:
         ),
         "extract: absent track, level against the mix (dB) / ours": facts[absent]["level_db"],
         "extract: absent track reported so / ours": float(not facts[absent]["present"]),
+        "extract: sounding tracks reported so / ours": float(np.mean([facts[name]["present"] for name in present])),
     }
     for label, part in (("log-mel distance to the stem", matched_log_mel_distance), ("SI-SDR (dB)", si_sdr_db)):
         for column, audios in (("ours", [a.tensor for a in masked.audios]), ("source", [mix, mix])):

@@ -469,6 +469,20 @@ def stage_ear(settings: Settings) -> None:
     record(settings, "ear", **report)
 
 
+def stage_track_ear(settings: Settings) -> None:
+    """Train the ear for tracks that stands beside the codec."""
+    from acestep_like.codec.track_ear import FILE
+    from acestep_like.training.track_ear import train_track_ear
+
+    target = settings.work / "track_ear"
+    if (target / FILE).exists():
+        return
+    target.mkdir(exist_ok=True)
+    corpus = Corpus.load(settings.work / "corpus")
+    report = train_track_ear(corpus, target, steps=settings.steps(6) or 1500, log=log)
+    record(settings, "track_ear", **report)
+
+
 def stage_evaluator(settings: Settings) -> None:
     """Train the evaluator on rendered songs and on what the finished codec makes of some of them."""
     from acestep_like.training.corpus import STYLES

@@ -1,0 +1,79 @@
+"""An ear on latents: which of the twelve track classes sound in a mix.
+
+Two convolutions over time, pooled by mean, maximum and deviation, and one logit a class. Small enough to run beside
+every extraction: a diffusion model that is asked for a track finds something that fits, the ear says whether it is
+there. Made by `training/track_ear.py`, kept as `track_ear.safetensors` in a checkpoint's folder; checkpoints without
+one do without.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from acestep_like.tasks import TRACK_NAMES
+
+FILE = "track_ear.safetensors"
+_WINDOW, _SHORTEST = 250, 50
+"""Latents heard at once, and the fewest that tell anything: 10 s and 2 s at 25 Hz."""
+
+
+class TrackEar(nn.Module):
+    """Latents [B, T, C] to one logit for each of `tasks.TRACK_NAMES` [B, 12].
+
+    Args:
+        mean, scale: of the training latents [C].
+    """
+
+    def __init__(self, mean: Tensor, scale: Tensor, width: int = 128) -> None:
+        super().__init__()
+        self.register_buffer("mean", mean.float())
+        self.register_buffer("scale", scale.float())
+        self.near = nn.Conv1d(len(mean), width, 5, padding=2)
+        self.wide = nn.Conv1d(width, width, 5, padding=2)
+        self.out = nn.Linear(3 * width, len(TRACK_NAMES))
+
+    def forward(self, latents: Tensor, dropout: float = 0.0) -> Tensor:
+        x = F.gelu(self.near(((latents - self.mean) / self.scale).transpose(1, 2)))
+        x = x + F.gelu(self.wide(x))
+        pooled = torch.cat([x.mean(2), x.amax(2), x.std(2)], dim=1)
+        return self.out(F.dropout(pooled, dropout, self.training))
+
+    @torch.no_grad()
+    def hear(self, latents: Tensor) -> dict[str, float] | None:
+        """The probability that each track sounds somewhere in latents [T, C]: the highest of all stretches of 10 s.
+
+        None where there are less than 2 s, which tell nothing.
+        """
+        if len(latents) < _SHORTEST:
+            return None
+        last = max(0, len(latents) - _WINDOW)
+        parts = [latents[min(start, last) :][:_WINDOW].float() for start in range(0, len(latents), _WINDOW)]
+        logits = torch.cat([self(part[None]) for part in parts]).amax(0)
+        return dict(zip(TRACK_NAMES, logits.sigmoid().tolist(), strict=True))
+
+    def save(self, folder: Path) -> None:
+        """Write `track_ear.safetensors` in float16, atomically."""
+        from safetensors.torch import save_file
+
+        state = {name: tensor.detach().half().contiguous() for name, tensor in self.state_dict().items()}
+        save_file(state, folder / f"{FILE}.tmp")
+        os.replace(folder / f"{FILE}.tmp", folder / FILE)
+
+    @classmethod
+    def find(cls, folder: Path) -> TrackEar | None:
+        """The ear in a checkpoint's folder, on the CPU; None when there is none."""
+        path = folder / FILE
+        if not path.is_file():
+            return None
+        from safetensors.torch import load_file
+
+        state = {name: tensor.float() for name, tensor in load_file(path).items()}
+        with torch.device("meta"):  # no weights are drawn: loading leaves the caller's random state alone
+            ear = cls(state["mean"], state["scale"], len(state["near.bias"]))
+        ear.load_state_dict(state, assign=True)
+        return ear.eval()

@@ -1,0 +1,51 @@
+"""Promises of `codec/track_ear.py`: the ear beside the codec that says which tracks sound."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from acestep_like.codec.track_ear import TrackEar
+from acestep_like.tasks import TRACK_NAMES
+
+
+@pytest.fixture
+def ear() -> TrackEar:
+    torch.manual_seed(0)
+    return TrackEar(torch.zeros(64), torch.ones(64), width=16).eval()
+
+
+def test_an_ear_comes_back_from_its_folder_and_leaves_the_random_state_alone(ear: TrackEar, tmp_path: Path) -> None:
+    ear.save(tmp_path)
+    before = torch.get_rng_state()
+    again = TrackEar.find(tmp_path)
+    assert again is not None and torch.equal(before, torch.get_rng_state())
+    latents = torch.randn(2, 100, 64, generator=torch.Generator().manual_seed(1))
+    assert torch.allclose(again(latents), ear(latents), atol=2e-2)
+    assert TrackEar.find(tmp_path / "nowhere") is None
+    assert not list(tmp_path.glob("*.tmp"))
+
+
+def test_a_track_is_heard_where_it_sounds_however_short_that_is(ear: TrackEar) -> None:
+    """The highest of all stretches: silence around a passage does not take it away."""
+    passage = torch.randn(250, 64, generator=torch.Generator().manual_seed(2))
+    alone, around = ear.hear(passage), ear.hear(torch.cat([torch.zeros(500, 64), passage, torch.zeros(250, 64)]))
+    assert alone is not None and around is not None and list(alone) == list(TRACK_NAMES)
+    assert all(around[name] >= alone[name] - 1e-6 for name in TRACK_NAMES)
+
+
+@pytest.mark.parametrize("frames", [50, 249, 251, 260, 374, 376, 3000])
+def test_every_length_is_heard_to_its_end(ear: TrackEar, frames: int) -> None:
+    """What changes only the last two seconds changes the answer, unless another stretch says more."""
+    latents = torch.zeros(frames, 64)
+    found = ear.hear(latents)
+    assert found is not None
+    latents[-50:] = 5 * torch.randn(50, 64, generator=torch.Generator().manual_seed(3))
+    changed = ear.hear(latents)
+    assert changed is not None and changed != found
+
+
+def test_two_seconds_are_the_least_that_tells_anything(ear: TrackEar) -> None:
+    assert ear.hear(torch.zeros(49, 64)) is None
