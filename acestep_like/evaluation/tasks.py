@@ -146,7 +146,8 @@ def measure_repaint(dit: Any, case: Case, evaluator: Evaluator) -> Row:
         "repaint: smooth seams / ours": float(np.mean([edge["smooth"] for edge in seams["edges"]])),
     }
     unrelated = case.other.mix[..., : mix.shape[-1]] if case.other else None
-    for column, audio in (("ours", ours), ("source", mix), ("unrelated", unrelated)):
+    alone = text_alone(dit, case, style_caption(wanted))
+    for column, audio in (("ours", ours), ("words alone", alone), ("source", mix), ("unrelated", unrelated)):
         if audio is None:
             continue
         judged = evaluator.judge(audio[:, inside])
@@ -154,6 +155,16 @@ def measure_repaint(dit: Any, case: Case, evaluator: Evaluator) -> Row:
         row[f"repaint: inside, chord degree / {column}"] = degree_share(audio, prompt, (start - 0.1, end + 0.1))
         row[f"repaint: whole, tempo kept / {column}"] = _tempo_kept(audio, prompt)
     return row
+
+
+def text_alone(dit: Any, case: Case, caption: str) -> torch.Tensor:
+    """What text2music makes of the words, tempo, key and chords without a source: all that an edit can hope for."""
+    from acestep_like import GenerationConfig, GenerationParams, generate_music
+
+    seconds = max(10.0, case.mix.shape[-1] / SAMPLE_RATE)  # the shortest song there is
+    params = GenerationParams(caption=caption, duration=seconds, thinking=False, **case.fields)
+    result = generate_music(dit, None, params, GenerationConfig(batch_size=1, use_random_seed=False))
+    return _done(result).audios[0].tensor
 
 
 @torch.no_grad()
