@@ -113,9 +113,13 @@ def understanding(lm: LLMHandler, songs: Sequence[HeldOutSong], sampling: Sampli
              zip(answers, songs, others, strict=True)]  # fmt: skip
     named = [triple for triple in named if triple[0]]
     if named:
-        ours = _mean(len(said & song.instruments) / len(said) for said, song, _ in named)
-        chance = _mean(len(said & other.instruments) / len(said) for said, _, other in named)
-        figures.append(Figure("named instruments that sound", ours, chance, len(named)))
+        for name, share in (
+            ("named instruments that sound", lambda said, sounding: len(said & sounding) / len(said)),
+            ("sounding instruments that are named", lambda said, sounding: len(said & sounding) / len(sounding)),
+        ):
+            ours = _mean(share(said, song.instruments) for said, song, _ in named)
+            chance = _mean(share(said, other.instruments) for said, _, other in named)
+            figures.append(Figure(name, ours, chance, len(named)))
     return figures
 
 
