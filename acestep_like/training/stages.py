@@ -268,18 +268,23 @@ def load_codes(settings: Settings) -> list[np.ndarray]:
 
 
 def _caption_batches(tokenizer: Any, seed: int) -> Callable[[int], tuple]:
-    """Captions with labels of what they say, inside the prompts they will be met in: all tasks, some metadata."""
+    """Captions with labels of what they say, inside the prompts they will be met in: all tasks, some metadata, and
+    many with unknown words made of the tokenizer's own pieces."""
     from acestep_like.diffusion.prompts import text_prompt
     from acestep_like.tasks import TASKS, TRACK_NAMES, build_instruction
-    from acestep_like.training.corpus import random_caption
-    from acestep_like.training.text import TEXT_LENGTH, to_ids
+    from acestep_like.training.corpus import random_caption, vocabulary
+    from acestep_like.training.corpus.strangers import Lookalikes, among_strangers
+    from acestep_like.training.text import TEXT_LENGTH, pieces_of, to_ids
 
     rng = random.Random(seed)
+    lookalikes = Lookalikes(vocabulary(), pieces_of(tokenizer))
     pool: list[tuple[torch.Tensor, int, dict[str, Any]]] = []
     wanted = 40000
 
     def one() -> tuple[str, dict[str, Any]]:
         caption, labels = random_caption(rng)
+        if rng.random() < 0.4:
+            caption = among_strangers(caption, rng, lookalikes)
         task = "text2music" if rng.random() < 0.6 else rng.choice(list(TASKS))
         tracks = rng.sample(TRACK_NAMES, rng.randint(1, 4) if TASKS[task].tracks == "many" else 1)
         tracks = tracks if TASKS[task].tracks != "none" else []

@@ -48,6 +48,11 @@ def train_tokenizer(texts: Iterable[str], vocabulary: int = 2500) -> Any:
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token=PAD, eos_token=END, model_max_length=2048)
 
 
+def pieces_of(tokenizer: Any) -> list[str]:
+    """The pieces of words that the tokenizer knows, in small letters, without the mark of a word's beginning."""
+    return sorted({tokenizer.decode([index]).strip().lower() for index in range(len(tokenizer))})
+
+
 def _metas(row: SongRow, rng: random.Random, plain: bool = False) -> dict[str, Any]:
     known = row.metadata
     keep = {name: plain or rng.random() > _META_DROPOUT for name in ("bpm", "keyscale", "timesignature")}

@@ -10,7 +10,7 @@ from __future__ import annotations
 import random
 import re
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 PHRASES = (
     "zorble", "banana", "thursday", "for my sister", "v2", "final mix", "please", "asap", "project blue",
@@ -65,24 +65,39 @@ COMMON = tuple(
 
 
 class Lookalikes:
-    """Makes words up, each letter by the two before it, in the manner of given words (Shannon 1948)."""
+    """Makes words up that look like given ones: each letter by the two before it (Shannon 1948), or of pieces.
 
-    def __init__(self, words: Sequence[str]) -> None:
+    Args:
+        words: phrases whose words are known; none of them is ever made.
+        pieces: of words, as a tokenizer cuts them. A piece that only one word has ("tropical") gives that word away to
+            a model wherever it occurs ("typical"); what every unknown word is to the model is a row of such pieces.
+    """
+
+    def __init__(self, words: Sequence[str], pieces: Iterable[str] = ()) -> None:
         self._after: dict[str, list[str]] = defaultdict(list)
         self._known = {part for word in words for part in re.findall(r"[a-z]+", word.lower())}
         for word in sorted(self._known):
             for place in range(len(word) + 1):
                 self._after[f"  {word}"[place : place + 2]].append(f"{word} "[place])
+        fragments = {piece for piece in pieces if re.fullmatch("[a-z]{2,}", piece)}
+        self._pieces = sorted(fragments - self._known)
 
     def draw(self, rng: random.Random) -> str:
         """A word of 3 to 12 letters that is none of the given."""
         while True:
-            word = ""
-            while len(word) <= 12 and not word.endswith(" "):
-                word += rng.choice(self._after[f"  {word}"[-2:]])
-            word = word.strip()
+            in_pieces = self._pieces and rng.random() < 0.7
+            word = self._of_pieces(rng) if in_pieces else self._by_letters(rng)
             if 3 <= len(word) <= 12 and word not in self._known:
                 return word
+
+    def _of_pieces(self, rng: random.Random) -> str:
+        return self._by_letters(rng)[: rng.randint(0, 3)] + "".join(rng.choices(self._pieces, k=rng.choice((1, 1, 2))))
+
+    def _by_letters(self, rng: random.Random) -> str:
+        word = ""
+        while len(word) <= 12 and not word.endswith(" "):
+            word += rng.choice(self._after[f"  {word}"[-2:]])
+        return word.strip()
 
 
 def strange_words(rng: random.Random, lookalikes: Lookalikes) -> str:
