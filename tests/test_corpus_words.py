@@ -122,3 +122,11 @@ def test_strange_words_leave_the_caption_whole() -> None:
         text = among_strangers("slow sad jazz waltz", rng, lookalikes)
         rest = iter(re.findall(r"\w+", text))
         assert all(word in rest for word in "slow sad jazz waltz".split()) and len(text) > len("slow sad jazz waltz")
+
+
+def test_pieces_of_telling_words_turn_up_in_words_that_tell_nothing() -> None:
+    """As in "typical": its last piece must not mean "tropical" by itself."""
+    lookalikes, rng = Lookalikes(["tropical", "jazz"], ["pical", "tro", "jazz", "s1", "É"]), random.Random(3)
+    drawn = [lookalikes.draw(rng) for _ in range(400)]
+    assert sum("pical" in word for word in drawn) > 50 and "tropical" not in drawn
+    assert not any(word == "jazz" or "s1" in word for word in drawn)
