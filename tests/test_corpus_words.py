@@ -17,6 +17,7 @@ from acestep_like.training.corpus import (
     random_caption,
     vocabulary,
 )
+from acestep_like.training.corpus.captions import line_up
 from acestep_like.training.corpus.genres import NAMES, SCENES
 from acestep_like.training.corpus.lexicon import TEMPO_WORDS, tempo_class
 from acestep_like.training.corpus.strangers import COMMON, Lookalikes, among_strangers
@@ -130,3 +131,11 @@ def test_pieces_of_telling_words_turn_up_in_words_that_tell_nothing() -> None:
     drawn = [lookalikes.draw(rng) for _ in range(400)]
     assert sum("pical" in word for word in drawn) > 50 and "tropical" not in drawn
     assert not any(word == "jazz" or "s1" in word for word in drawn)
+
+
+def test_a_plain_caption_names_every_instrument_once() -> None:
+    for seed in range(120):
+        song = compose(seed)
+        words = line_up(song)
+        assert len(words) == len(set(words)) == len({track.track_class for track in song.tracks})
+        assert all(word in str(metadata(song)["caption"]) for word in words)

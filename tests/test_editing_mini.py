@@ -87,3 +87,32 @@ def test_a_chain_of_all_tasks_touches_no_disk(mini, song, tmp_path, monkeypatch:
         assert parent.key in child.params["parents"]
     assert longer.tensor.shape[1] == song.tensor.shape[1] + 2 * RATE == covered.tensor.shape[1]
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_ear_hears_the_tracks_of_the_song_and_extract_believes_it(mini, song) -> None:
+    heard = mini.heard_tracks(song.tensor)
+    assert heard is not None and min(heard["drums"], heard["bass"]) > 0.5 > max(heard["vocals"], heard["strings"])
+    result = editing.extract(mini, song, ["drums", "vocals"], seed=1, inference_steps=STEPS)
+    assert result.success, result.error
+    drums, vocals = result.extra_outputs["stems"]
+    assert drums["present"] and drums["heard"] == pytest.approx(heard["drums"], abs=1e-3)
+    if vocals["heard"] < 0.1:
+        assert not vocals["present"] and vocals["level_db"] < -50
+
+
+@pytest.mark.parametrize(
+    ("style", "caption"),
+    [
+        ("metal", "metal music, typical instruments"),
+        ("rock", "rock, weird lemon stuff"),
+        ("chiptune", "chiptune for my cousin oswin"),
+        ("house", "the quarterly house music, as discussed"),
+    ],
+)
+def test_words_that_mean_nothing_do_not_take_a_caption_over(mini, style: str, caption: str) -> None:
+    from acestep_like.evaluation.evaluator import default_evaluator
+
+    params = GenerationParams(caption=caption, duration=12, seed=4, thinking=False, instrumental=True)
+    result = generate_music(mini, None, params, GenerationConfig(batch_size=1))
+    assert result.success, result.error
+    assert default_evaluator().judge(result.audios[0].tensor).top_style == style

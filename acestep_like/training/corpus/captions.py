@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from acestep_like.music import ACE_MODE, FLAT_NAMES, MODES, PITCH_NAMES, TIME_SIGNATURES
 from acestep_like.training.corpus.genres import NAMES, SCENES
 from acestep_like.training.corpus.lexicon import (
+    CLASS_WORDS,
     ERAS,
     FAST_FROM_BPM,
     INSTRUMENTAL_WORDS,
@@ -379,7 +380,12 @@ def query(song: Song, rng: random.Random) -> str:
 def line_up(song: Song) -> list[str]:
     """One plain word for each track class that plays, in the order of the classes."""
     first = {track.track_class: track for track in reversed(song.tracks)}
-    return [plain_instrument(first[name]) for name in TRACK_CLASSES if name in first]
+    words: list[str] = []
+    for name in TRACK_CLASSES:
+        if name in first:
+            word = plain_instrument(first[name])
+            words.append(CLASS_WORDS[name][0] if word in words else word)  # a choir may sing behind a choir
+    return words
 
 
 def plain_caption(song: Song) -> str:
