@@ -33,11 +33,16 @@ def file_hash(path: Path) -> str:
 
 
 def hashes(info: CheckpointInfo) -> dict[str, str]:
-    """SHA-256 of the weight files of every part: "transformer/file.safetensors" -> hex. Shared files appear once."""
+    """SHA-256 of every weight file: "transformer/file.safetensors" -> hex; files that no part has by their name alone.
+
+    Shared files appear once.
+    """
     found: dict[Path, str] = {}
     for part, path in sorted(info.parts.items()):
         for file in _files(path):
             found.setdefault(file, f"{part}/{file.name}" if info.kind == "diffusers" else file.name)
+    for file in _files(info.path):
+        found.setdefault(file, file.name)
     return {name: file_hash(file) for file, name in sorted(found.items(), key=lambda item: item[1])}
 
 
@@ -46,7 +51,7 @@ def verify(info: CheckpointInfo) -> list[str]:
     from safetensors import SafetensorError, safe_open
 
     problems = [f"{part} is missing" for part in info.missing if part != "scheduler"]
-    for path in dict.fromkeys(info.parts.values()):
+    for path in dict.fromkeys([*info.parts.values(), info.path]):
         for file in _files(path):
             if file.suffix != ".safetensors":
                 continue
