@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from acestep_like.codec.track_ear import TrackEar
+from acestep_like.errors import CheckpointError
 from acestep_like.tasks import TRACK_NAMES
 
 
@@ -49,3 +50,9 @@ def test_every_length_is_heard_to_its_end(ear: TrackEar, frames: int) -> None:
 
 def test_two_seconds_are_the_least_that_tells_anything(ear: TrackEar) -> None:
     assert ear.hear(torch.zeros(49, 64)) is None
+
+
+def test_a_damaged_ear_is_told_with_its_file(ear: TrackEar, tmp_path: Path) -> None:
+    (tmp_path / "track_ear.safetensors").write_bytes(b"not weights at all")
+    with pytest.raises(CheckpointError, match="track_ear.safetensors is damaged"):
+        TrackEar.find(tmp_path)

@@ -8,13 +8,13 @@ one do without.
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from acestep_like.checkpoints.small import read_whole, write_half
 from acestep_like.tasks import TRACK_NAMES
 
 FILE = "track_ear.safetensors"
@@ -58,21 +58,19 @@ class TrackEar(nn.Module):
 
     def save(self, folder: Path) -> None:
         """Write `track_ear.safetensors` in float16, atomically."""
-        from safetensors.torch import save_file
-
-        state = {name: tensor.detach().half().contiguous() for name, tensor in self.state_dict().items()}
-        save_file(state, folder / f"{FILE}.tmp")
-        os.replace(folder / f"{FILE}.tmp", folder / FILE)
+        write_half(self, folder / FILE)
 
     @classmethod
     def find(cls, folder: Path) -> TrackEar | None:
-        """The ear in a checkpoint's folder, on the CPU; None when there is none."""
-        path = folder / FILE
-        if not path.is_file():
-            return None
-        from safetensors.torch import load_file
+        """The ear in a checkpoint's folder, on the CPU; None when there is none.
 
-        state = {name: tensor.float() for name, tensor in load_file(path).items()}
+        Raises:
+            CheckpointError: its file is damaged.
+        """
+        found = read_whole(folder / FILE)
+        if found is None:
+            return None
+        state, _ = found
         with torch.device("meta"):  # no weights are drawn: loading leaves the caller's random state alone
             ear = cls(state["mean"], state["scale"], len(state["near.bias"]))
         ear.load_state_dict(state, assign=True)

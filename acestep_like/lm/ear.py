@@ -10,7 +10,6 @@ order: the tempo has an ear of its own (`lm/tempo.py`), and at its beats the met
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from acestep_like.checkpoints.small import read_whole, write_half
 from acestep_like.errors import CheckpointError
 from acestep_like.lm.tempo import TempoEar
 from acestep_like.music import PITCH_NAMES, TIME_SIGNATURES
@@ -103,23 +103,20 @@ class CodeEar(nn.Module):
 
     def save(self, folder: Path) -> None:
         """Write `ear.safetensors` in float16, atomically."""
-        from safetensors.torch import save_file
-
-        state = {name: tensor.detach().half().contiguous() for name, tensor in self.state_dict().items()}
-        save_file(state, folder / f"{FILE}.tmp", {"genres": json.dumps(self.genres)})
-        os.replace(folder / f"{FILE}.tmp", folder / FILE)
+        write_half(self, folder / FILE, {"genres": json.dumps(self.genres)})
 
     @classmethod
     def find(cls, folder: Path) -> CodeEar | None:
-        """The ear that lies beside a model, on the CPU; None when there is none."""
-        path = folder / FILE
-        if not path.is_file():
-            return None
-        from safetensors import safe_open
+        """The ear that lies beside a model, on the CPU; None when there is none.
 
-        with safe_open(path, "pt") as file:
-            genres = json.loads((file.metadata() or {}).get("genres", "[]"))
-            state = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118 - not a mapping
+        Raises:
+            CheckpointError: its file is damaged.
+        """
+        found = read_whole(folder / FILE)
+        if found is None:
+            return None
+        state, facts = found
+        genres = json.loads(facts.get("genres", "[]"))
         with torch.device("meta"):  # no weights are drawn: loading leaves the caller's random state alone
             widths = len(state["hidden.bias"]), len(state["beats.bias"])
             ear = cls(state["mean"], genres, state["beat_mean"], state["beat_scale"], *widths)

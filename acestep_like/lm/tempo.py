@@ -9,13 +9,14 @@ network to a distribution over tempi. Made by `training/tempo.py`, kept as `temp
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 from torch import nn
 from torch.nn import functional as F
+
+from acestep_like.checkpoints.small import read_whole, write_half
 
 FILE = "tempo.safetensors"
 FRAMES_A_CODE = 5
@@ -103,20 +104,19 @@ class TempoEar(nn.Module):
 
     def save(self, folder: Path) -> None:
         """Write `tempo.safetensors` in float16, atomically."""
-        from safetensors.torch import save_file
-
-        state = {name: tensor.detach().half().contiguous() for name, tensor in self.state_dict().items()}
-        save_file(state, folder / f"{FILE}.tmp")
-        os.replace(folder / f"{FILE}.tmp", folder / FILE)
+        write_half(self, folder / FILE)
 
     @classmethod
     def find(cls, folder: Path) -> TempoEar | None:
-        """The ear that lies beside a model, on the CPU; None when there is none."""
-        if not (folder / FILE).is_file():
-            return None
-        from safetensors.torch import load_file
+        """The ear that lies beside a model, on the CPU; None when there is none.
 
-        state = {name: tensor.float() for name, tensor in load_file(folder / FILE).items()}
+        Raises:
+            CheckpointError: its file is damaged.
+        """
+        found = read_whole(folder / FILE)
+        if found is None:
+            return None
+        state, _ = found
         with torch.device("meta"):  # no weights are drawn: loading leaves the caller's random state alone
             ear = cls(state["table"], len(state["mix.bias"]), len(state["hidden.bias"]))
         ear.load_state_dict(state, assign=True)
