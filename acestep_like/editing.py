@@ -47,8 +47,8 @@ __all__ = ["agreement", "complete", "cover", "extend", "extract", "lego", "repai
 ABSENT_BELOW_DB = -30.0
 """A stem this far below its mix (RMS) is reported as not in the mix."""
 _UNHEARD_BELOW = 0.1
-"""A track that the checkpoint's ear gives less is not in the mix. Of the tracks of songs that were held out from its
-training about 2 % that sound are given less, and more than 70 % of those that do not (`checkpoints/MODEL_CARD.md`)."""
+"""A track that the checkpoint's ear gives less is not in the mix. In songs that were held out from its training 3 % of
+the tracks that sound are given less, and 80 % of those that do not (`checkpoints/MODEL_CARD.md`)."""
 _SILENCED = 1e-3
 MAX_EXTENSION_S = 600.0
 
