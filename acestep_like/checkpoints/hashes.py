@@ -32,18 +32,23 @@ def file_hash(path: Path) -> str:
     return _digest(str(path), stat.st_size, stat.st_mtime_ns)
 
 
-def hashes(info: CheckpointInfo) -> dict[str, str]:
-    """SHA-256 of every weight file: "transformer/file.safetensors" -> hex; files that no part has by their name alone.
-
-    Shared files appear once.
-    """
+def _named(info: CheckpointInfo) -> dict[Path, str]:
+    """Every file of a checkpoint once, with its name: those of the parts, then what lies beside them."""
     found: dict[Path, str] = {}
     for part, path in sorted(info.parts.items()):
         for file in _files(path):
             found.setdefault(file, f"{part}/{file.name}" if info.kind == "diffusers" else file.name)
     for file in _files(info.path):
         found.setdefault(file, file.name)
-    return {name: file_hash(file) for file, name in sorted(found.items(), key=lambda item: item[1])}
+    return found
+
+
+def hashes(info: CheckpointInfo) -> dict[str, str]:
+    """SHA-256 of every weight file: "transformer/file.safetensors" -> hex; files that no part has by their name alone.
+
+    Shared files appear once.
+    """
+    return {name: file_hash(file) for file, name in sorted(_named(info).items(), key=lambda item: item[1])}
 
 
 def verify(info: CheckpointInfo) -> list[str]:
@@ -51,13 +56,12 @@ def verify(info: CheckpointInfo) -> list[str]:
     from safetensors import SafetensorError, safe_open
 
     problems = [f"{part} is missing" for part in info.missing if part != "scheduler"]
-    for path in dict.fromkeys([*info.parts.values(), info.path]):
-        for file in _files(path):
-            if file.suffix != ".safetensors":
-                continue
-            try:
-                with safe_open(file, framework="np") as handle:
-                    list(handle.keys())
-            except (SafetensorError, OSError) as error:
-                problems.append(f"{file} is damaged: {error}")
+    for file in _named(info):
+        if file.suffix != ".safetensors":
+            continue
+        try:
+            with safe_open(file, framework="np") as handle:
+                list(handle.keys())
+        except (SafetensorError, OSError) as error:
+            problems.append(f"{file} is damaged: {error}")
     return problems

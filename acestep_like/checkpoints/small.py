@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import TypeVar
 
+import torch
 from torch import Tensor, nn
 
 from acestep_like.errors import CheckpointError
+
+Module = TypeVar("Module", bound=nn.Module)
+Make = Callable[[dict[str, Tensor], dict[str, str]], Module]
+"""From the state and the facts of a file to a module of the right sizes."""
 
 
 def write_half(module: nn.Module, path: Path, facts: Mapping[str, str] | None = None) -> None:
@@ -21,8 +27,8 @@ def write_half(module: nn.Module, path: Path, facts: Mapping[str, str] | None = 
     os.replace(building, path)
 
 
-def read_whole(path: Path) -> tuple[dict[str, Tensor], dict[str, str]] | None:
-    """The state in float32 on the CPU, and the facts in the header; None where there is no such file.
+def read_whole(path: Path, make: Make[Module]) -> Module | None:
+    """The module that `make` makes, with the state of a file in float32 on the CPU; None where there is no such file.
 
     Raises:
         CheckpointError: the file is damaged.
@@ -34,6 +40,10 @@ def read_whole(path: Path) -> tuple[dict[str, Tensor], dict[str, str]] | None:
     try:
         with safe_open(path, "pt") as file:
             state = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118 - not a mapping
-            return state, dict(file.metadata() or {})
+            facts = dict(file.metadata() or {})
     except (SafetensorError, OSError) as error:
         raise CheckpointError(f"{path} is damaged: {error}. Fetch the checkpoint again.") from error
+    with torch.device("meta"):  # no weights are drawn: loading leaves the caller's random state alone
+        module = make(state, facts)
+    module.load_state_dict(state, assign=True)
+    return module.eval()

@@ -67,11 +67,4 @@ class TrackEar(nn.Module):
         Raises:
             CheckpointError: its file is damaged.
         """
-        found = read_whole(folder / FILE)
-        if found is None:
-            return None
-        state, _ = found
-        with torch.device("meta"):  # no weights are drawn: loading leaves the caller's random state alone
-            ear = cls(state["mean"], state["scale"], len(state["near.bias"]))
-        ear.load_state_dict(state, assign=True)
-        return ear.eval()
+        return read_whole(folder / FILE, lambda state, _: cls(state["mean"], state["scale"], len(state["near.bias"])))

@@ -112,16 +112,13 @@ class CodeEar(nn.Module):
         Raises:
             CheckpointError: its file is damaged.
         """
-        found = read_whole(folder / FILE)
-        if found is None:
-            return None
-        state, facts = found
-        genres = json.loads(facts.get("genres", "[]"))
-        with torch.device("meta"):  # no weights are drawn: loading leaves the caller's random state alone
+
+        def make(state: dict[str, torch.Tensor], facts: dict[str, str]) -> CodeEar:
             widths = len(state["hidden.bias"]), len(state["beats.bias"])
-            ear = cls(state["mean"], genres, state["beat_mean"], state["beat_scale"], *widths)
-        ear.load_state_dict(state, assign=True)
-        return ear.eval()
+            genres = json.loads(facts.get("genres", "[]"))
+            return cls(state["mean"], genres, state["beat_mean"], state["beat_scale"], *widths)
+
+        return read_whole(folder / FILE, make)
 
 
 @dataclass(frozen=True)

@@ -113,11 +113,6 @@ class TempoEar(nn.Module):
         Raises:
             CheckpointError: its file is damaged.
         """
-        found = read_whole(folder / FILE)
-        if found is None:
-            return None
-        state, _ = found
-        with torch.device("meta"):  # no weights are drawn: loading leaves the caller's random state alone
-            ear = cls(state["table"], len(state["mix.bias"]), len(state["hidden.bias"]))
-        ear.load_state_dict(state, assign=True)
-        return ear.eval()
+        return read_whole(
+            folder / FILE, lambda state, _: cls(state["table"], len(state["mix.bias"]), len(state["hidden.bias"]))
+        )

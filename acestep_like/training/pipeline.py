@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 
-from acestep_like.training import stages
+from acestep_like.training import ear_stages, stages
 from acestep_like.training.package import stage_package
 from acestep_like.training.settings import Settings
 
@@ -23,9 +23,9 @@ STAGES: dict[str, Callable[[Settings], None]] = {
     "tokenizer": stages.stage_tokenizer,
     "dit": stages.stage_dit,
     "lm": stages.stage_lm,
-    "tempo": stages.stage_tempo,
-    "ear": stages.stage_ear,
-    "track_ear": stages.stage_track_ear,
+    "tempo": ear_stages.stage_tempo,
+    "ear": ear_stages.stage_ear,
+    "track_ear": ear_stages.stage_track_ear,
     "package": stage_package,
 }
 

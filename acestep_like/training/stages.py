@@ -442,52 +442,6 @@ def stage_lm(settings: Settings) -> None:
     record(settings, "lm", songs=len(rows), songs_in_words=len(silent), **{k: report[k] for k in kept if k in report})
 
 
-def stage_tempo(settings: Settings) -> None:
-    """Train the ear for tempo that stands beside the language model."""
-    from acestep_like.lm.tempo import FILE
-    from acestep_like.training.tempo import train_tempo
-
-    target = settings.work / "tempo"
-    if (target / FILE).exists():
-        return
-    target.mkdir(exist_ok=True)
-    corpus = Corpus.load(settings.work / "corpus")
-    report = train_tempo(corpus, load_codes(settings), target, steps=settings.steps(6) or 1500, log=log)
-    record(settings, "tempo", **report)
-
-
-def stage_ear(settings: Settings) -> None:
-    """Train the ear for style, key, meter and tracks that stands beside the language model."""
-    from acestep_like.lm.ear import FILE
-    from acestep_like.lm.tempo import TempoEar
-    from acestep_like.training.ear import train_ear
-
-    target = settings.work / "ear"
-    if (target / FILE).exists():
-        return
-    target.mkdir(exist_ok=True)
-    corpus = Corpus.load(settings.work / "corpus")
-    tempo = TempoEar.find(settings.work / "tempo")
-    if tempo is None:
-        raise RuntimeError("the stage ear needs the ear for tempo: run the stage tempo first")
-    report = train_ear(corpus, load_codes(settings), tempo, target, steps=settings.steps(6) or 600, log=log)
-    record(settings, "ear", **report)
-
-
-def stage_track_ear(settings: Settings) -> None:
-    """Train the ear for tracks that stands beside the codec."""
-    from acestep_like.codec.track_ear import FILE
-    from acestep_like.training.track_ear import train_track_ear
-
-    target = settings.work / "track_ear"
-    if (target / FILE).exists():
-        return
-    target.mkdir(exist_ok=True)
-    corpus = Corpus.load(settings.work / "corpus")
-    report = train_track_ear(corpus, target, steps=settings.steps(6) or 1500, log=log)
-    record(settings, "track_ear", **report)
-
-
 def stage_evaluator(settings: Settings) -> None:
     """Train the evaluator on rendered songs and on what the finished codec makes of some of them."""
     from acestep_like.training.corpus import STYLES
