@@ -209,9 +209,9 @@ def extract(
         else [fitted(part, base.tensor) for part in estimates]
     )
     mix, stems, residual = exact_residual(base.tensor, parts)
-    facts = []
+    mix_db, facts = rms_dbfs(mix), []
     for name, estimate, absent in zip(names, estimates, unheard, strict=True):
-        level_db = rms_dbfs(estimate) - rms_dbfs(mix)
+        level_db = rms_dbfs(estimate) - mix_db
         present = level_db > ABSENT_BELOW_DB and not absent
         facts.append({"track": name, "level_db": round(level_db, 1), "heard": heard.get(name), "present": present})
     audios = [

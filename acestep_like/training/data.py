@@ -112,7 +112,7 @@ def split(count: int, every: int) -> tuple[list[int], list[int]]:
     """Indices to learn from and every n-th, to be held out; of too few songs neither list is empty."""
     songs = list(range(count))
     held = songs[every - 1 :: every] or songs[:1]
-    return [index for index in songs if index not in set(held)] or songs, held
+    return sorted(set(songs) - set(held)) or songs, held
 
 
 def frame_labels(song: Any, frames: int) -> np.ndarray:
@@ -169,10 +169,8 @@ def describe(song: Any, seed: int) -> SongRow:
         frames=int(song.plan.duration_s * LATENT_RATE),
         bar_s=song.plan.seconds_per_bar(),
         metadata=metadata,
-        captions=[
-            *corpus.captions(song, rng, 10),
-            str(metadata["caption"]),
-        ],  # the last is as our language model writes
+        # The last is as our language model writes.
+        captions=[*corpus.captions(song, rng, 10), str(metadata["caption"])],
         queries=[corpus.query(song, rng) for _ in range(3)],
         lyrics=lyrics,
         sections=_sections(song, lyrics),
