@@ -11,13 +11,13 @@ from acestep_like.errors import AceStepError, InputError
 from acestep_like.fields import FieldSpec
 from acestep_like.music import parse_keyscale, parse_timesignature
 from acestep_like.params import MAX_SEED, all_specs
-from acestep_like.results import CreateSampleResult, SampleDescription, UnderstandResult
+from acestep_like.results import CreateSampleResult, FormatSampleResult, UnderstandResult
 
 if TYPE_CHECKING:
     from acestep_like.llm_inference import LLMHandler
     from acestep_like.lm.requests import Description
 
-Result = TypeVar("Result", bound=UnderstandResult | CreateSampleResult)
+Result = TypeVar("Result", bound=UnderstandResult | CreateSampleResult | FormatSampleResult)
 
 NO_LM = ("5Hz LM not initialized. Please initialize it first.", "LLM not initialized")
 """Status and error when no language model is loaded."""
@@ -122,9 +122,9 @@ def describe(
     if not answer.fields:
         result.status_message, result.error = failure, _NOTHING_READ
         return result
-    for entry in fields(SampleDescription):
-        value = getattr(answer, entry.name)
-        if hasattr(result, entry.name):
+    for entry in fields(result):
+        if hasattr(answer, entry.name):
+            value = getattr(answer, entry.name)
             setattr(result, entry.name, "" if value == "N/A" else value)
     notes = list(answer.notes)
     longest = all_specs()["caption"].max_length

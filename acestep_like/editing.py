@@ -195,7 +195,7 @@ def extract(
         shared = {**options, "progress": progress_share(options.get("progress"), place, len(names))}
         asked = {**fields, "instruction": build_instruction("extract", [name])}
         results.append(run_whole(dit_handler, "extract", base, asked, config, shared))
-    heard = (dit_handler.heard_tracks(base.tensor) if listen else None) or {}
+    heard = (dit_handler.heard_tracks((base.tensor, SAMPLE_RATE)) if listen else None) or {}
     unheard = [heard.get(name, 1.0) < _UNHEARD_BELOW for name in names]
     estimates = [
         result.audios[0].tensor * (_SILENCED if absent else 1.0)

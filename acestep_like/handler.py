@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 from acestep_like.errors import AceStepError, InputError, NotLoadedError
 
 if TYPE_CHECKING:
-    import torch
 
     from acestep_like.checkpoints import CheckpointInfo
     from acestep_like.checkpoints.lora import LoraInfo, LoraStack
@@ -218,20 +217,25 @@ class AceStepHandler:
             raise InputError("name", name, "one of the loaded adapters (none)")
         return self._loras
 
-    def heard_tracks(self, audio: torch.Tensor) -> dict[str, float] | None:
-        """The probability of each of `tasks.TRACK_NAMES` to sound in audio [2, N] at the codec's rate.
+    def heard_tracks(self, source: Any) -> dict[str, float] | None:
+        """The probability of each of `tasks.TRACK_NAMES` to sound in a file, `(array, rate)` pair or earlier audio.
 
         None where the checkpoint has no ear for tracks (only the mini has one), or where the audio is under 2 s long.
 
         Raises:
             NotLoadedError: nothing is loaded.
+            InputError: the audio cannot be read.
         """
+        from acestep_like.audio.io import load_audio
         from acestep_like.codec.track_ear import TrackEar
         from acestep_like.diffusion.run import source_latents
 
         networks = self.networks
         ear = TrackEar.find(networks.info.path)
-        return None if ear is None else ear.hear(source_latents(networks, audio)[0].cpu())
+        if ear is None:
+            return None
+        audio = load_audio(source, field="src_audio", sample_rate=networks.codec.sample_rate, allow_silent=True)
+        return ear.hear(source_latents(networks, audio.samples)[0].cpu())
 
     def convert_src_audio_to_codes(self, source: Any) -> str:
         """The `<|audio_code_N|>` string of a file, array, tensor or earlier result, 5 codes a second.

@@ -354,7 +354,7 @@ def understand_music(
     *,
     seed: int = -1,
 ) -> UnderstandResult:
-    """Read caption, lyrics and metadata from audio codes (`<|audio_code_N|>` repeated, 5 a second).
+    """Read caption, lyrics, metadata and tracks from audio codes (`<|audio_code_N|>` repeated, 5 a second).
 
     `top_k` and `top_p` None are off; `seed` -1 draws one.
     """
@@ -375,15 +375,23 @@ def understand_music(
 def understand_audio(
     dit_handler: AceStepHandler | None, llm_handler: LLMHandler | None, audio: Any, **options: Any
 ) -> UnderstandResult:
-    """Read caption, lyrics and metadata from a recording: `understand_music` on the codes of a file, an
-    `(array, sample_rate)` pair or an earlier audio. `options` are those of `understand_music`."""
+    """Read caption, lyrics, metadata and tracks from a recording: `understand_music` on the codes of a file, an
+    `(array, sample_rate)` pair or an earlier audio. `options` are those of `understand_music`.
+
+    Where the checkpoint has an ear for tracks, `tracks` is what that hears: latents tell more than codes.
+    """
     if dit_handler is None or dit_handler.checkpoint is None:
         return UnderstandResult(success=False, status_message=_NO_DIT[0], error=_NO_DIT[1])
     try:
         codes = dit_handler.convert_src_audio_to_codes(audio)
+        chances = dit_handler.heard_tracks(audio)
     except AceStepError as error:
         return UnderstandResult(success=False, status_message=f"Error: {error}", error=str(error))
-    return understand_music(llm_handler, codes, **options)
+    result = understand_music(llm_handler, codes, **options)
+    if result.success and chances is not None:
+        sounding = [name for name, chance in chances.items() if chance > 0.5]
+        result.tracks = tuple(sorted(sounding, key=chances.__getitem__, reverse=True))
+    return result
 
 
 def create_sample(

@@ -115,7 +115,8 @@ class GenerationResult:
 
 @dataclass
 class SongDescription:
-    """Words and metadata of a song, as the language model writes them; unknown values are None or empty."""
+    """Words and metadata of a song, as the language model writes them; unknown values are None or empty. `genres` is
+    in words ("bossa nova")."""
 
     caption: str = ""
     lyrics: str = ""
@@ -124,6 +125,7 @@ class SongDescription:
     keyscale: str = ""
     language: str = ""
     timesignature: str = ""
+    genres: str = ""
 
 
 @dataclass
@@ -146,7 +148,12 @@ class _Outcome:
 
 @dataclass
 class UnderstandResult(_Outcome, SongDescription):
-    """What the language model reads in audio codes."""
+    """What the language model reads in audio codes.
+
+    `tracks` are those of `tasks.TRACK_NAMES` that are heard, the surest first, where the model has an ear for them.
+    """
+
+    tracks: tuple[str, ...] = ()
 
 
 @dataclass
@@ -155,7 +162,7 @@ class CreateSampleResult(_Outcome, SampleDescription):
 
 
 @dataclass
-class FormatSampleResult(UnderstandResult):
+class FormatSampleResult(_Outcome, SongDescription):
     """A caption and lyrics that the language model put in order, with metadata."""
 
 

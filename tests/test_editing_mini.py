@@ -90,7 +90,7 @@ def test_a_chain_of_all_tasks_touches_no_disk(mini, song, tmp_path, monkeypatch:
 
 
 def test_the_ear_hears_the_tracks_of_the_song_and_extract_believes_it(mini, song) -> None:
-    heard = mini.heard_tracks(song.tensor)
+    heard = mini.heard_tracks(song)
     assert heard is not None and min(heard["drums"], heard["bass"]) > 0.5 > max(heard["vocals"], heard["strings"])
     result = editing.extract(mini, song, ["drums", "vocals"], seed=1, inference_steps=STEPS)
     assert result.success, result.error

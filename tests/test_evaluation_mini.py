@@ -250,6 +250,14 @@ def test_summary_means_leave_out_what_was_not_measured():
 def test_the_other_style_is_another_one(prompts):
     for prompt in prompts:
         assert tasks.other_style(prompt) != prompt.style
+        assert tasks.other_style(prompt) in tasks.asked_for(prompt).styles
+
+
+def test_people_ask_for_every_style():
+    from acestep_like.evaluation.prompts import FREE_PROMPTS
+    from acestep_like.training.corpus import STYLES
+
+    assert {free.styles[0] for free in FREE_PROMPTS} == set(STYLES)
 
 
 def test_sheet_draws_a_picture(tmp_path):

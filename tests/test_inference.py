@@ -482,6 +482,8 @@ def test_a_recording_is_understood_in_one_call():
     assert understand_audio(dit, lm, "song.flac", temperature=0.5).caption == "piano"
     assert dit.requests == ["song.flac"] and lm.requests[0]["sampling"].temperature == 0.5
     assert understand_audio(None, lm, "song.flac").error == "Model not fully initialized"
+    dit.heard = {"bass": 0.7, "fx": 0.4, "drums": 0.9}
+    assert understand_audio(dit, lm, "song.flac").tracks == ("drums", "bass"), "an ear on latents names the tracks"
     refusal = InputError("path", "song.flac", "an audio file")
     assert understand_audio(FakeDiT(fail=refusal), lm, "song.flac").error == str(refusal)
 

@@ -48,8 +48,9 @@ def test_documented_fields_and_defaults():
         "audios": [], "status_message": "", "extra_outputs": {}, "success": True, "error": None
     }  # fmt: skip
     plain = {"caption": "", "lyrics": "", "bpm": None, "duration": None, "keyscale": "", "language": "",
-             "timesignature": "", "status_message": "", "success": True, "error": None}  # fmt: skip
-    assert UnderstandResult().to_dict() == FormatSampleResult().to_dict() == plain
+             "timesignature": "", "genres": "", "status_message": "", "success": True, "error": None}  # fmt: skip
+    assert FormatSampleResult().to_dict() == plain
+    assert UnderstandResult().to_dict() == {**plain, "tracks": ()}
     assert CreateSampleResult().to_dict() == {**plain, "instrumental": False}
 
 

@@ -23,7 +23,7 @@ from acestep_like.errors import AceStepError
 from acestep_like.evaluation import adherence, features
 from acestep_like.evaluation.clips import tempo_agrees
 from acestep_like.evaluation.evaluator import Evaluator, default_evaluator
-from acestep_like.evaluation.prompts import HeldOutPrompt, held_out_prompts, song_of
+from acestep_like.evaluation.prompts import FREE_PROMPTS, FreePrompt, HeldOutPrompt, held_out_prompts, song_of
 from acestep_like.evaluation.reference import Renderer
 from acestep_like.evaluation.studio import weights_digests
 
@@ -115,10 +115,11 @@ def other_style(prompt: HeldOutPrompt) -> str:
     return corpus.STYLES[(corpus.STYLES.index(prompt.style) + 7) % len(corpus.STYLES)]
 
 
-def style_caption(style: str) -> str:
-    """A caption for a style, in the words of its name."""
-    names = {"dnb": "drum and bass", "lofi": "lo-fi hip hop", "bossa": "bossa nova", "piano": "solo piano"}
-    return f"{names.get(style, style)} music, typical instruments"
+def asked_for(prompt: HeldOutPrompt) -> FreePrompt:
+    """What a person would ask for who wants a song in another style: one of the free prompts for `other_style`."""
+    wanted = other_style(prompt)
+    fitting = [free for free in FREE_PROMPTS if free.styles[0] == wanted]
+    return fitting[prompt.seed % len(fitting)]
 
 
 # The tasks
@@ -133,8 +134,8 @@ def measure_repaint(dit: Any, case: Case, evaluator: Evaluator) -> Row:
     total_s = mix.shape[-1] / SAMPLE_RATE
     start = round(0.3 * total_s / bar_s) * bar_s
     end = min(start + max(2, round(0.4 * total_s / bar_s)) * bar_s, total_s)
-    wanted = other_style(prompt)
-    result = _done(repaint(dit, (mix.numpy(), SAMPLE_RATE), style_caption(wanted), (start, end), **case.fields))
+    asked = asked_for(prompt)
+    result = _done(repaint(dit, (mix.numpy(), SAMPLE_RATE), asked.text, (start, end), **case.fields))
     ours = result.audios[0].tensor
     seams = result.extra_outputs["seams"][0]
     changed = torch.zeros(mix.shape[-1], dtype=torch.bool)
@@ -146,12 +147,12 @@ def measure_repaint(dit: Any, case: Case, evaluator: Evaluator) -> Row:
         "repaint: smooth seams / ours": float(np.mean([edge["smooth"] for edge in seams["edges"]])),
     }
     unrelated = case.other.mix[..., : mix.shape[-1]] if case.other else None
-    alone = text_alone(dit, case, style_caption(wanted))
+    alone = text_alone(dit, case, asked.text)
     for column, audio in (("ours", ours), ("words alone", alone), ("source", mix), ("unrelated", unrelated)):
         if audio is None:
             continue
         judged = evaluator.judge(audio[:, inside])
-        row[f"repaint: inside, asked style most likely / {column}"] = float(judged.top_style == wanted)
+        row[f"repaint: inside, asked style most likely / {column}"] = float(judged.top_style in asked.styles)
         row[f"repaint: inside, chord degree / {column}"] = degree_share(audio, prompt, (start - 0.1, end + 0.1))
         row[f"repaint: whole, tempo kept / {column}"] = _tempo_kept(audio, prompt)
     return row
@@ -184,13 +185,13 @@ def measure_cover(dit: Any, case: Case, evaluator: Evaluator) -> Row:
     from acestep_like.editing import agreement, cover
 
     mix, prompt = case.mix, case.prompt
-    wanted = other_style(prompt)
+    asked = asked_for(prompt)
     row: Row = {}
     source = (mix.numpy(), SAMPLE_RATE)
     seed = prompt.seed + 1  # with the song's own, a cover that hears nothing would plan the song's own key again
     heard = {
         f"strength {strength:g}": _done(
-            cover(dit, source, style_caption(wanted), strength=strength, seed=seed)
+            cover(dit, source, asked.text, strength=strength, seed=seed)
         ).audios[0].tensor
         for strength in STRENGTHS
     }  # fmt: skip
@@ -203,7 +204,7 @@ def measure_cover(dit: Any, case: Case, evaluator: Evaluator) -> Row:
         values = agreement(source, (audio.numpy(), SAMPLE_RATE))
         row[f"cover: chroma agreement / {column}"] = values["chroma"]
         row[f"cover: onset agreement / {column}"] = values["onsets"]
-        row[f"cover: asked style most likely / {column}"] = float(evaluator.judge(audio).top_style == wanted)
+        row[f"cover: asked style most likely / {column}"] = float(evaluator.judge(audio).top_style in asked.styles)
     return row
 
 

@@ -24,8 +24,8 @@ ANSWER_TOKENS = 2048
 
 
 def understand(lm: LoadedLM, audio_codes: str, options: DescribeOptions) -> Description:
-    """Describe audio codes. The duration is known (five codes a second) and not guessed; tempo, key, meter and genre
-    are what the model's ears hear, where it has some.
+    """Describe audio codes. The duration is known (five codes a second) and not guessed; tempo, key, meter, genre and
+    tracks are what the model's ears hear, where it has some.
 
     Raises:
         InputError: no codes, codes that the model does not know, or more than its context holds.
@@ -40,9 +40,8 @@ def understand(lm: LoadedLM, audio_codes: str, options: DescribeOptions) -> Desc
     if heard is not None:
         given |= {"keyscale": heard.keyscale, "timesignature": heard.timesignature, "genres": heard.genre}
     description = _describe(lm, prompts.UNDERSTAND, prompts.understand_user(format_codes(codes)), given, options)
-    if heard is not None and heard.tracks:
-        sounding = f"Tracks that likely sound: {', '.join(heard.tracks)}."
-        description = replace(description, notes=(*description.notes, sounding))
+    if heard is not None:
+        description = replace(description, tracks=heard.tracks)
     return _with_status(description, "✅ Understanding completed successfully", ", ".join(description.fields))
 
 

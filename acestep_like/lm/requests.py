@@ -116,10 +116,10 @@ class Description(SampleDescription):
     """What the model wrote (understand, inspire, format).
 
     `metadata` holds its legal values and the user's; `fields` are the keys the model answered, in order. `notes` says
-    in sentences what could not be read.
+    in sentences what could not be read. `tracks` are what the model's ear hears in codes, the surest first.
     """
 
-    genres: str = ""
+    tracks: tuple[str, ...] = ()
     seed: int = 0
     metadata: Metadata = field(default_factory=dict)
     fields: tuple[str, ...] = ()

@@ -33,7 +33,8 @@ SHARES = {"text2music": 0.52, "repaint": 0.14, "lego": 0.08, "extract": 0.18, "c
 SPLICED_SHARE = 0.6
 """Share of the repaint items whose window shows another song: only there the words matter to what is in it."""
 TWIN_SHARE = 0.6
-"""Share of the covers that hear the codes of a song of the same plan in another style, where there are some."""
+"""Share of the covers, and of the windows that show another song, that pair two songs of one plan, where there are
+some: what is asked there is another style at the tempo and in the harmony that are there."""
 ABSENT_SHARE = 0.35
 """Share of the extract items that are given another song's request; it counts where the song lacks that track."""
 SMALL_BATCH = 64
@@ -205,7 +206,7 @@ class Sampler:
         texture and never fight tempo and chords."""
         songs, kind = self._choice(self.songs, count), self._uniform(count)
         cover = kind < 0.5
-        pairs = self.twins[(self._uniform(count) * len(self.twins)).long()] if len(self.twins) else None
+        pairs = self._choice(self.twins, count) if len(self.twins) else None
         twin = cover & (kind < 0.5 * TWIN_SHARE) if pairs is not None else torch.zeros_like(cover)
         if pairs is not None:
             songs = torch.where(twin, pairs[:, 0], songs)
@@ -225,7 +226,11 @@ class Sampler:
         return part
 
     def _repaint(self, count: int, frames: int) -> dict:
-        songs = self._choice(self.songs, count)
+        songs, around, kind = self._choice(self.songs, count), self._choice(self.songs, count), self._uniform(count)
+        twin = kind < SPLICED_SHARE * TWIN_SHARE * (len(self.twins) > 0)
+        if len(self.twins):
+            pairs = self._choice(self.twins, count)
+            songs, around = (torch.where(twin, pair, own) for pair, own in zip(pairs.T, (songs, around), strict=True))
         first = self._crop(songs, frames)
         part = self._base(songs, first, frames)
         target = self._gather("latents", self.start[songs] + first, frames)
@@ -234,9 +239,8 @@ class Sampler:
         time = torch.arange(frames, device=self.device)[None]
         window = (time >= begin[:, None]) & (time < (begin + length)[:, None])
         mask = window[..., None].float()
-        around = self._choice(self.songs, count)
-        kept = torch.where((self._uniform(count) < SPLICED_SHARE), around, songs)
-        offset = torch.where(kept == songs, first, self._crop(kept, frames))
+        kept = torch.where(kind < SPLICED_SHARE, around, songs)
+        offset = torch.where((kept == songs) | twin, first, self._crop(kept, frames))
         outside = self._base(kept, offset, frames)
         source = self._gather("latents", self.start[kept] + offset, frames)
         part["guide"] = torch.where(window[..., None], part["guide"], outside["guide"])

@@ -198,9 +198,8 @@ def _noun(w: _Writer) -> str:
     words = (
         w.maybe(0.2, w.tempo) + w.maybe(0.6, w.mood) + w.maybe(0.15, w.production) + w.maybe(0.18, w.era) + [w.genre()]
     )
-    ending = w.rng.choice(
-        ("", "", "", " track", " song", " tune", " piece", " instrumental" if not w.facts.has_vocals else " song")
-    )
+    endings = ("", "", "", " music", " music", " track", " song", " tune", " piece")
+    ending = w.rng.choice((*endings, " song" if w.facts.has_vocals else " instrumental"))
     return " ".join(words) + ending
 
 
@@ -238,8 +237,9 @@ def _command(w: _Writer) -> str:
 
 
 def _short(w: _Writer) -> str:
-    return w.rng.choice((lambda: w.genre(), lambda: f"{w.mood()} {w.genre()}", lambda: f"{w.tempo()} {w.genre()}",
-                         lambda: f"{w.era()} {w.genre()}", lambda: w.scene()))()  # fmt: skip
+    return w.rng.choice((lambda: w.genre(), lambda: f"{w.genre()} music", lambda: f"{w.mood()} {w.genre()}",
+                         lambda: f"{w.tempo()} {w.genre()}", lambda: f"{w.era()} {w.genre()}",
+                         lambda: w.scene()))()  # fmt: skip
 
 
 def _scene(w: _Writer) -> str:
