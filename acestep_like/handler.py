@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 from acestep_like.errors import AceStepError, InputError, NotLoadedError
 
 if TYPE_CHECKING:
-
     from acestep_like.checkpoints import CheckpointInfo
     from acestep_like.checkpoints.lora import LoraInfo, LoraStack
     from acestep_like.codec.base import Codec

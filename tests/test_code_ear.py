@@ -9,6 +9,7 @@ import pytest
 import torch
 from lm_models import write_random_lm
 
+from acestep_like.checkpoints.small import write_half
 from acestep_like.codestring import format_codes
 from acestep_like.errors import CheckpointError
 from acestep_like.lm.describe import understand
@@ -16,6 +17,7 @@ from acestep_like.lm.ear import CodeEar, Ears
 from acestep_like.lm.model import load_lm
 from acestep_like.lm.requests import DescribeOptions
 from acestep_like.lm.tempo import TempoEar
+from acestep_like.tasks import TRACK_NAMES
 from acestep_like.training.corpus.genres import NAMES
 from acestep_like.training.corpus.styles import STYLES
 from acestep_like.training.data import Corpus, SongRow
@@ -34,7 +36,8 @@ def _two_kinds(songs: int) -> tuple[Corpus, list[np.ndarray]]:
         rows.append(SongRow(index, style, 0, 500, 2.0, facts, [], [], "", tracks=tracks))
         drawn = rng.integers(0, 20, (5, 100)) + 20 * (index % 2)
         codes.append(np.where(rng.random((5, 100)) < 0.1, rng.integers(0, 40, (5, 100)), drawn))
-    return Corpus(rows, {}), codes
+    latents = torch.randn(500, 64, generator=torch.Generator().manual_seed(1))
+    return Corpus(rows, {"latents": latents}), codes
 
 
 def _tempo(count: int = 64) -> TempoEar:
@@ -44,7 +47,8 @@ def _tempo(count: int = 64) -> TempoEar:
 def _ear(count: int = 64) -> CodeEar:
     with torch.random.fork_rng():
         torch.manual_seed(3)
-        return CodeEar(torch.zeros(count), ["rock", "jazz"], torch.zeros(72), torch.ones(72)).eval()
+        sounds = torch.rand(count, 6)
+        return CodeEar(torch.zeros(count), sounds, ["rock", "jazz"], torch.zeros(72), torch.ones(72)).eval()
 
 
 def test_a_trained_ear_names_what_songs_it_never_heard_are(tmp_path: Path) -> None:
@@ -86,8 +90,24 @@ def test_what_repeats_at_the_beats_decides_the_meter() -> None:
     assert three[5] > 0.8 > 0.2 > three[7] and four[7] > 0.8 > 0.2 > four[5]
     ear = _ear(8)
     with torch.no_grad():
-        plain = ear(torch.rand(1, 8), None)[2]
-        assert not torch.equal(ear(torch.rand(1, 8), torch.rand(1, 72))[2], plain)
+        codes = torch.randint(8, (1, 40))
+        assert not torch.equal(ear(codes, torch.rand(1, 72))[2], ear(codes, None)[2])
+
+
+def test_a_long_song_is_heard_in_windows_of_twenty_seconds() -> None:
+    ear, codes = _ear(), torch.arange(170) % 64
+    with torch.no_grad():
+        halves = [ear(part[None], None)[3][0] for part in (codes[:100], codes[-100:])]
+    heard = ear.hear(codes.tolist())
+    assert heard is not None
+    sure = (halves[0] + halves[1]) / 2
+    assert set(heard.tracks) == {name for name, logit in zip(TRACK_NAMES, sure, strict=True) if logit > 0}
+
+
+def test_an_ear_of_an_older_version_is_told_with_its_file(tmp_path: Path) -> None:
+    write_half(torch.nn.Linear(2, 2), tmp_path / "ear.safetensors")
+    with pytest.raises(CheckpointError, match=r"ear\.safetensors is of another version.*Fetch the checkpoint again"):
+        CodeEar.find(tmp_path)
 
 
 def test_too_few_codes_tell_nothing_and_a_folder_may_have_no_ear(tmp_path: Path) -> None:

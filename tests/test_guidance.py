@@ -29,6 +29,20 @@ def test_plain_guidance_extrapolates():
     assert torch.allclose(guided, uncond + 3 * (cond - uncond), atol=1e-5)
 
 
+def test_slow_guidance_leaves_the_beats_to_the_conditional_velocity():
+    time = torch.arange(200)[None, :, None].float()
+    uncond = torch.zeros(1, 200, 1)
+    for period, left in ((12.5, 0.0), (200.0, 2.0)):  # half a second and eight seconds of latents
+        cond = torch.sin(2 * torch.pi * time / period)
+        added = make_guidance("slow", 3.0)(cond, uncond, cond, 0.5, corrector=False) - cond
+        assert torch.allclose(added[:, 20:-20], left * cond[:, 20:-20], atol=0.1)
+
+
+def test_slow_guidance_moves_what_is_constant_as_far_as_plain_guidance():
+    cond, uncond = torch.ones(2, 30, 4), torch.zeros(2, 30, 4)
+    assert torch.allclose(make_guidance("slow", 3.0)(cond, uncond, cond, 0.5, corrector=False), 3 * cond)
+
+
 def test_apg_adds_nothing_along_the_conditional_velocity():
     cond, uncond, x = tensors()
     added = make_guidance("apg", 7.0)(cond, uncond, x, 0.5, corrector=False) - cond

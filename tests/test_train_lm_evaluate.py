@@ -33,7 +33,8 @@ def songs(count: int, seed: int = 0) -> list[HeldOutSong]:
         style, tonic = k % 3, int(rng.integers(12))
         codes = style * 300 + rng.integers(0, 25, 100) * 12 + tonic
         key = f"{('C', 'C#', 'D', 'D#', 'E', 'F', 'F#', 'G', 'G#', 'A', 'A#', 'B')[tonic]} minor"
-        out.append(HeldOutSong(tuple(codes), STYLES[style], 60.0 + 7 * k % 90, key, "4", frozenset({"drums", "bass"})))
+        sounding = frozenset({"drums", "bass"} if rng.random() < 0.5 else {"bass", "woodwinds"})
+        out.append(HeldOutSong(tuple(codes), STYLES[style], 60.0 + 7 * k % 90, key, "4", sounding, sounding))
     return out
 
 
@@ -45,9 +46,10 @@ class Describer:
 
     def understand(self, codes: str, *, sampling: object, seed: int) -> Description:
         song = self.truth[0 if self.blind else seed]
-        caption = f"a {song.style} track with drum kit plus bass guitar"
+        named = {"drums": "drum kit", "bass": "bass guitar", "woodwinds": "saxophone"}
+        caption = f"a {song.style} track with {' plus '.join(named[name] for name in song.instruments)}"
         return Description(caption=caption, bpm=round(song.bpm), keyscale=song.keyscale, timesignature="4",
-                           genres=song.style)  # fmt: skip
+                           genres=song.style, tracks=tuple(song.instruments))  # fmt: skip
 
 
 def test_perfect_and_blind_describers() -> None:
@@ -57,6 +59,11 @@ def test_perfect_and_blind_describers() -> None:
     assert all(figure.ours == 1 for figure in perfect.values())
     assert blind["style, by genres"].ours < 0.5 and blind["key"].ours < 0.4
     assert perfect["key"].chance < 0.4
+    assert {name.split(", ")[-1] for name in perfect if "sound" in name} == {
+        "by the caption", "by the tracks", "by the tracks of understand_audio"
+    }  # fmt: skip
+    balanced = "instruments, balanced accuracy, by the tracks"
+    assert blind[balanced].ours == 0.5 and 0.2 < perfect[balanced].chance < 0.8
     assert "| key | 100% |" in table(list(perfect.values()))
 
 

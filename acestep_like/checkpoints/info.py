@@ -42,7 +42,7 @@ class CheckpointInfo:
         tasks: names of `tasks.TASKS` it can do.
         is_turbo: distilled; no guidance, at most eight steps, snapped times.
         is_xl: its timbre encoder reads a class token that the 2B models do not.
-        guidance_mode: "apg" or "cfg".
+        guidance_mode: "apg", "cfg" or "slow".
         guide_version: layout of the extra guide channels of its context; None for published checkpoints.
         max_duration_s: longest song it makes.
         codec: class of its `vae`: "AutoencoderOobleck" or "SpectralAutoencoder".

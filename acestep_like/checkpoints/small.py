@@ -31,7 +31,7 @@ def read_whole(path: Path, make: Make[Module]) -> Module | None:
     """The module that `make` makes, with the state of a file in float32 on the CPU; None where there is no such file.
 
     Raises:
-        CheckpointError: the file is damaged.
+        CheckpointError: the file is damaged, or lacks what `make` expects.
     """
     from safetensors import SafetensorError, safe_open
 
@@ -43,7 +43,10 @@ def read_whole(path: Path, make: Make[Module]) -> Module | None:
             facts = dict(file.metadata() or {})
     except (SafetensorError, OSError) as error:
         raise CheckpointError(f"{path} is damaged: {error}. Fetch the checkpoint again.") from error
-    with torch.device("meta"):  # no weights are drawn: loading leaves the caller's random state alone
-        module = make(state, facts)
-    module.load_state_dict(state, assign=True)
+    try:
+        with torch.device("meta"):  # no weights are drawn: loading leaves the caller's random state alone
+            module = make(state, facts)
+        module.load_state_dict(state, assign=True)
+    except (KeyError, RuntimeError) as error:
+        raise CheckpointError(f"{path} is of another version: {error}. Fetch the checkpoint again.") from error
     return module.eval()

@@ -60,7 +60,7 @@ class DiffusionRequest:
         latent_shift, latent_rescale: latents * rescale + shift before decoding.
         retake_seed, retake_variance: mixes a second noise in; variance 0 is off.
         repaint_mode: "conservative", "balanced" or "aggressive"; repaint_strength: of "balanced", 0 keeps most.
-        guidance_mode: "apg", "cfg" or "adg"; None takes the checkpoint's.
+        guidance_mode: "apg", "cfg", "adg" or "slow"; None takes the checkpoint's.
     """
 
     task: str

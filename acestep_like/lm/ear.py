@@ -1,15 +1,17 @@
 """Ears beside a small language model: what a row of 5 Hz codes says of style, key, meter and tracks.
 
-A language model of a few million weights learns from a few hundred songs what they are called, not what it hears.
-Which codes occur, and how often, is enough: the square roots of their shares (Hellinger's distance between bags of
-codes) go through one hidden layer to the style, the key, the meter and each track class. Tempo and meter are in their
-order: the tempo has an ear of its own (`lm/tempo.py`), and at its beats the meter is read from what repeats. Made by
-`training/ear.py`, kept as `ear.safetensors` beside the model.
+A language model of a few million weights learns from a few hundred songs what they are called, not what it hears. Two
+listeners hear it, whose logits add up. One hears which codes occur, and how often: the square roots of their shares
+(Hellinger's distance between bags of codes) through one hidden layer. The other hears what they sound like: each code
+stands for the mean latents of its five frames in the training songs, over which two convolutions run, pooled over time.
+Tempo and meter are in the order of the codes: the tempo has an ear of its own (`lm/tempo.py`), and at its beats the
+meter is read from what repeats. Made by `training/ear.py`, kept as `ear.safetensors` beside the model.
 """
 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,8 +28,8 @@ from acestep_like.tasks import TRACK_NAMES
 
 FILE = "ear.safetensors"
 _KEYS = tuple(f"{tonic} {mode}" for tonic in PITCH_NAMES for mode in ("major", "minor"))
-_FEWEST_CODES = 20
-"""Four seconds; in less nothing can be told."""
+_FEWEST_CODES, _WINDOW = 20, 100
+"""Four seconds, in less nothing can be told; and twenty, what is heard at once."""
 _SCALE = 10.0
 
 
@@ -42,16 +44,25 @@ class Heard:
     tracks: tuple[str, ...]
 
 
-def bag_of(codes: torch.Tensor, count: int) -> torch.Tensor:
-    """Codes [n] below `count` as the square roots of their shares [count]."""
-    return (torch.bincount(codes, minlength=count) / len(codes)).sqrt()
+def _windows(codes: torch.Tensor) -> torch.Tensor:
+    """Codes [n] as evenly spaced windows [k, at most _WINDOW] that cover them."""
+    count, length = math.ceil(len(codes) / _WINDOW), min(len(codes), _WINDOW)
+    starts = torch.linspace(0, len(codes) - length, count).round().long()
+    return codes[starts[:, None] + torch.arange(length)]
+
+
+def bags_of(codes: torch.Tensor, count: int) -> torch.Tensor:
+    """Codes [B, n] below `count` as the square roots of their shares [B, count]."""
+    ones = torch.ones(codes.shape)
+    return (torch.zeros(len(codes), count).scatter_add_(1, codes, ones) / codes.shape[1]).sqrt()
 
 
 class CodeEar(nn.Module):
-    """From a bag of codes, and from what repeats at the beats, to style, key, meter and tracks.
+    """From codes, and from what repeats at the beats, to style, key, meter and tracks.
 
     Args:
         mean: of the bags of the training songs [codes].
+        sounds: what each code sounds like [codes, D].
         genres: the name of every style.
         beat_mean, beat_scale: mean and deviation of `TempoEar.at_beats` over the training songs [F].
     """
@@ -59,31 +70,45 @@ class CodeEar(nn.Module):
     def __init__(
         self,
         mean: torch.Tensor,
+        sounds: torch.Tensor,
         genres: Sequence[str],
         beat_mean: torch.Tensor,
         beat_scale: torch.Tensor,
         width: int = 256,
+        sound_width: int = 128,
         beat_width: int = 64,
     ) -> None:
         super().__init__()
-        self.register_buffer("mean", mean.float())
-        self.register_buffer("beat_mean", beat_mean.float())
-        self.register_buffer("beat_scale", beat_scale.float())
+        for name, known in (("mean", mean), ("sounds", sounds), ("beat_mean", beat_mean), ("beat_scale", beat_scale)):
+            self.register_buffer(name, known.float())
         self.genres = tuple(genres)
         self.sizes = (len(self.genres), len(_KEYS), len(TIME_SIGNATURES), len(TRACK_NAMES))
         self.hidden = nn.Linear(len(mean), width)
         self.out = nn.Linear(width, sum(self.sizes))
+        self.near = nn.Conv1d(sounds.shape[1], sound_width, 3, padding=1)
+        self.wide = nn.Conv1d(sound_width, sound_width, 5, padding=2)
+        self.pooled = nn.Linear(3 * sound_width, sum(self.sizes))
         self.beats = nn.Linear(len(beat_mean), beat_width)
         self.meter = nn.Linear(beat_width, len(TIME_SIGNATURES))
 
-    def forward(self, bags: torch.Tensor, beats: torch.Tensor | None, dropout: float = 0.0) -> tuple[torch.Tensor, ...]:
-        """Bags [B, codes] and, where a tempo is known, what repeats at its beats [B, F], to logits over genres, keys,
-        meters (each [B, n]) and of every track [B, 12]."""
-        hidden = F.gelu(self.hidden((bags - self.mean) * _SCALE))
-        genres, keys, meters, tracks = self.out(F.dropout(hidden, dropout, self.training)).split(self.sizes, dim=1)
+    def forward(
+        self, codes: torch.Tensor, beats: torch.Tensor | None, dropout: float = 0.0
+    ) -> tuple[torch.Tensor, ...]:
+        """Codes [B, n] and, where a tempo is known, what repeats at its beats [B, F], to logits over genres, keys,
+        meters (each [B, k]) and of every track [B, 12]. `dropout` is the bag's; the others need less."""
+
+        def dropped(x: torch.Tensor, share: float = 1.0) -> torch.Tensor:
+            return F.dropout(x, share * dropout, self.training)
+
+        hidden = F.gelu(self.hidden((bags_of(codes, len(self.mean)) - self.mean) * _SCALE))
+        sound = F.gelu(self.near(dropped(self.sounds[codes], 0.3).transpose(1, 2)))
+        sound = sound + F.gelu(self.wide(dropped(sound, 0.3)))
+        pooled = torch.cat([sound.mean(2), sound.amax(2), sound.std(2)], dim=1)
+        logits = self.out(dropped(hidden)) + self.pooled(dropped(pooled, 0.6))
+        genres, keys, meters, tracks = logits.split(self.sizes, dim=1)
         if beats is not None:
-            scaled = F.dropout((beats - self.beat_mean) / self.beat_scale, 0.6 * dropout, self.training)
-            meters = meters + self.meter(F.dropout(F.gelu(self.beats(scaled)), 0.6 * dropout, self.training))
+            scaled = dropped((beats - self.beat_mean) / self.beat_scale, 0.6)
+            meters = meters + self.meter(dropped(F.gelu(self.beats(scaled)), 0.6))
         return genres, keys, meters, tracks
 
     @torch.no_grad()
@@ -91,8 +116,8 @@ class CodeEar(nn.Module):
         """The most probable of everything, or None where there are too few codes to tell; `beats` [F]."""
         if len(codes) < _FEWEST_CODES:
             return None
-        found = self(bag_of(torch.tensor(codes), len(self.mean))[None], None if beats is None else beats[None])
-        genre, key, meter, tracks = (part[0] for part in found)
+        found = self(_windows(torch.tensor(codes)), None if beats is None else beats[None])
+        genre, key, meter, tracks = (part.mean(0) for part in found)
         order = tracks.argsort(descending=True).tolist()
         return Heard(
             self.genres[int(genre.argmax())],
@@ -114,9 +139,9 @@ class CodeEar(nn.Module):
         """
 
         def make(state: dict[str, torch.Tensor], facts: dict[str, str]) -> CodeEar:
-            widths = len(state["hidden.bias"]), len(state["beats.bias"])
+            widths = (len(state[f"{layer}.bias"]) for layer in ("hidden", "near", "beats"))
             genres = json.loads(facts.get("genres", "[]"))
-            return cls(state["mean"], genres, state["beat_mean"], state["beat_scale"], *widths)
+            return cls(state["mean"], state["sounds"], genres, state["beat_mean"], state["beat_scale"], *widths)
 
         return read_whole(folder / FILE, make)
 

@@ -40,7 +40,7 @@ def stage_ear(settings: Settings) -> None:
         tempo = TempoEar.find(settings.work / "tempo")
         if tempo is None:
             raise RuntimeError("the stage ear needs the ear for tempo: run the stage tempo first")
-        return train_ear(corpus, load_codes(settings), tempo, target, steps=settings.steps(6) or 600, log=log)
+        return train_ear(corpus, load_codes(settings), tempo, target, steps=settings.steps(6) or 3000, log=log)
 
     _train(settings, "ear", FILE, train)
 

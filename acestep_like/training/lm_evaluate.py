@@ -20,6 +20,7 @@ from acestep_like.llm_inference import LLMHandler
 from acestep_like.lm.ear import CodeEar
 from acestep_like.lm.requests import Description, Sampling, ThinkRequest
 from acestep_like.music import parse_keyscale
+from acestep_like.tasks import TRACK_NAMES
 
 COLD = Sampling(temperature=0.0, top_p=1.0)
 
@@ -34,6 +35,8 @@ class HeldOutSong:
     keyscale: str
     timesignature: str
     instruments: frozenset[str]
+    heard_in_audio: frozenset[str] | None = None
+    """What the checkpoint's ear for tracks hears in the sound itself, which is what `understand_audio` answers."""
 
 
 @dataclass(frozen=True)
@@ -109,18 +112,44 @@ def understanding(lm: LLMHandler, songs: Sequence[HeldOutSong], sampling: Sampli
         )
         for name, check in CHECKS.items()
     ]
-    named = [(instruments_of(answer.caption), song, other) for answer, song, other in
-             zip(answers, songs, others, strict=True)]  # fmt: skip
-    named = [triple for triple in named if triple[0]]
-    if named:
-        for name, share in (
-            ("named instruments that sound", lambda said, sounding: len(said & sounding) / len(said)),
-            ("sounding instruments that are named", lambda said, sounding: len(said & sounding) / len(sounding)),
-        ):
-            ours = _mean(share(said, song.instruments) for said, song, _ in named)
-            chance = _mean(share(said, other.instruments) for said, _, other in named)
-            figures.append(Figure(name, ours, chance, len(named)))
+    figures += instruments_figures("by the caption", [instruments_of(answer.caption) for answer in answers], songs)
+    figures += instruments_figures("by the tracks", [frozenset(answer.tracks) for answer in answers], songs)
+    heard = [song.heard_in_audio for song in songs if song.heard_in_audio is not None]
+    if len(heard) == len(songs):
+        figures += instruments_figures("by the tracks of understand_audio", heard, songs)
     return figures
+
+
+def instruments_figures(source: str, answers: Sequence[frozenset[str]], songs: Sequence[HeldOutSong]) -> list[Figure]:
+    """How answers of track classes fit what sounds: precision and recall by song, and the mean over the classes of
+    the mean share of songs with and without it that are answered right (balanced accuracy; half by chance)."""
+    sounding, others = ([song.instruments for song in group] for group in (songs, others_of(songs)))
+
+    def precision(truth: Sequence[frozenset[str]]) -> float:
+        return _mean(len(said & true) / len(said) for said, true in zip(answers, truth, strict=True) if said)
+
+    def recall(truth: Sequence[frozenset[str]]) -> float:
+        return _mean(len(said & true) / len(true) for said, true in zip(answers, truth, strict=True) if true)
+
+    def balanced(truth: Sequence[frozenset[str]]) -> float:
+        shares = []
+        for name in TRACK_NAMES:
+            hits = [(name in true, (name in said) == (name in true)) for said, true in zip(answers, truth, strict=True)]
+            sides = [[hit for sounds, hit in hits if sounds == side] for side in (True, False)]
+            if all(sides):
+                shares.append(_mean(_share(side) for side in sides))
+        return _mean(shares)
+
+    named = {
+        "named instruments that sound": precision,
+        "sounding instruments that are named": recall,
+        "instruments, balanced accuracy": balanced,
+    }
+    return [
+        Figure(f"{name}, {source}", measure(sounding), measure(others), len(songs))
+        for name, measure in named.items()
+        if any(answers)
+    ]
 
 
 def others_of(songs: Sequence[HeldOutSong]) -> list[HeldOutSong]:
@@ -256,10 +285,12 @@ def held_out_songs(handler: Any, seeds: Sequence[int], soundfont: str | None, se
         mix = corpus.mix(dry, song).mix
         codes = parse_codes(handler.convert_src_audio_to_codes((mix[:, : int(seconds * 48000)], 48000)))
         metadata = corpus.metadata(song)
+        chances = handler.heard_tracks((mix[:, : int(seconds * 48000)], 48000))
         songs.append(
             HeldOutSong(
                 tuple(codes), song.style, float(song.plan.bpm or 0), str(metadata["keyscale"]),
                 str(metadata["timesignature"]), frozenset(song.track_classes),
+                None if chances is None else frozenset(name for name, chance in chances.items() if chance > 0.5),
             )
         )  # fmt: skip
         captions.append(str(metadata["caption"]))

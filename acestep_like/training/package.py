@@ -23,7 +23,7 @@ def sidecar(settings: Settings) -> dict[str, Any]:
     return {
         "codec": "SpectralAutoencoder",
         "guide_version": GUIDE_VERSION,
-        "guidance_mode": "cfg",
+        "guidance_mode": "slow",
         "max_duration_s": 240.0,
         "tasks": ["text2music", "cover", "repaint", "lego", "extract", "complete"],
         "defaults": {"inference_steps": 24, "shift": 1.5, "guidance_scale": 3.0},

@@ -13,36 +13,29 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from acestep_like.lm.tempo import FRAMES_A_CODE, RANGE_BPM, TempoEar, at_lags, autocorrelation, tempi_bpm
-from acestep_like.training.data import Corpus, split
+from acestep_like.lm.tempo import RANGE_BPM, TempoEar, at_lags, autocorrelation, tempi_bpm
+from acestep_like.training.code_table import code_table
+from acestep_like.training.data import Corpus, SongRow, split
 from acestep_like.training.loop import learning_rate
 
 _LEVELS = 8
 """The first latent channels, which hold most of the energy, serve as curves of level and of its rise."""
-_PRIOR = 20.0
 _SHORTEST, _LONGEST = 60, 160
 """Codes of a stretch of song: 12 to 32 s."""
 _SPREAD_OCTAVES = 0.02
 
 
-def code_table(corpus: Corpus, codes: list[np.ndarray], songs: list[int], count: int) -> torch.Tensor:
-    """Mean curves of each code [count, 5, C]: onsets of kick, snare and others, then rises and levels of channels."""
-    labels, latents = corpus.arrays["labels"][:, 24:27].float(), corpus.arrays["latents"][:, :_LEVELS].float()
-    sums = torch.zeros(count, FRAMES_A_CODE, 3 + 2 * _LEVELS)
-    seen = torch.zeros(count, 1, 1)
-    for index in songs:
-        row = corpus.rows[index]
-        level = latents[row.start : row.start + row.frames]
+def _curves_of(corpus: Corpus) -> Callable[[SongRow], torch.Tensor]:
+    """Curves of a song [frames, C]: onsets of kick, snare and others, then rises and levels of channels."""
+    labels, latents = corpus.arrays["labels"][:, 24:27], corpus.arrays["latents"][:, :_LEVELS]
+
+    def curves_of(row: SongRow) -> torch.Tensor:
+        span = slice(row.start, row.start + row.frames)
+        level = latents[span].float()
         rise = F.relu(level - torch.cat([level[:1], level[:-1]]))
-        curves = torch.cat([labels[row.start : row.start + row.frames], rise, level], dim=1)
-        for offset, shifted in enumerate(codes[index]):
-            n = min(len(shifted), (row.frames - offset) // FRAMES_A_CODE)
-            ids = torch.from_numpy(shifted[:n].astype(np.int64))
-            cut = curves[offset : offset + n * FRAMES_A_CODE].view(n, FRAMES_A_CODE, -1)
-            sums.index_add_(0, ids, cut)
-            seen.index_add_(0, ids, torch.ones(n, 1, 1))
-    mean = sums.sum(dim=0, keepdim=True) / seen.sum()
-    return (sums + _PRIOR * mean) / (seen + _PRIOR)
+        return torch.cat([labels[span].float(), rise, level], dim=1)
+
+    return curves_of
 
 
 def _stretches(
@@ -79,7 +72,7 @@ def train_tempo(
     known, held = split(len(corpus.rows), held_out_every)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(9)
-        ear = TempoEar(code_table(corpus, codes, known, code_count))
+        ear = TempoEar(code_table(_curves_of(corpus), corpus.rows, codes, known, code_count))
         correlation, bpm = _stretches(ear, corpus, codes, known, 5, seed=1)
         optimizer = torch.optim.AdamW(ear.parameters(), lr=1e-3, weight_decay=0.05)
         ear.train()
