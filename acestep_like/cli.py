@@ -425,7 +425,8 @@ def _show_checkpoint(arguments: argparse.Namespace) -> int:
     print(f"  tasks: {', '.join(info.tasks)}")
     print(
         f"  defaults: {defaults.inference_steps} steps, shift {defaults.shift:g}, "
-        f"guidance {defaults.guidance_scale:g} ({info.guidance_mode})"
+        f"guidance {defaults.guidance_scale:g} ({info.guidance_mode}; "
+        f"edits {info.edit_guidance_mode or info.guidance_mode})"
     )
     print(f"  longest: {info.max_duration_s:g} s, codec {info.codec}, turbo {info.is_turbo}, XL {info.is_xl}")
     print(f"  guide: {info.guide_version or 'none'}, language model: {info.lm_name or 'none named'}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 
 import pytest
 import tiny
@@ -66,7 +67,10 @@ def test_a_checkpoint_says_what_it_is_before_loading(root, name, turbo, xl, step
 def test_the_sidecar_declares_the_guide_and_plain_guidance(root):
     info = resolve("guided", root)
     assert (info.guide_version, info.guidance_mode, info.max_duration_s) == (2, "cfg", 60.0)
-    assert resolve("plain", root).guidance_mode == "apg"
+    plain = resolve("plain", root)
+    assert plain.guidance_mode == plain.guidance_mode_of("cover") == "apg"
+    edited = replace(plain, edit_guidance_mode="cfg")
+    assert (edited.guidance_mode_of("text2music"), edited.guidance_mode_of("repaint")) == ("apg", "cfg")
 
 
 def test_a_guide_of_an_unknown_layout_is_refused(tmp_path):

@@ -180,7 +180,7 @@ def test_checkpoints_are_listed_shown_and_verified(tmp_path, capsys):
     save_diffusers(tmp_path / "acestep-mini", guide=True)
     for action, shown in (
         ("list", "acestep-mini (diffusers"),
-        ("show", "guidance 3 (cfg)"),
+        ("show", "guidance 3 (slow; edits cfg)"),
         ("verify", "transformer/"),
     ):
         assert cli.main(["checkpoints", action, "mini", "--checkpoints", str(tmp_path)]) == 0

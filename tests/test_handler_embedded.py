@@ -31,7 +31,7 @@ def item(seed, bpm=100, lyrics="[Instrumental]"):
 
 def test_the_sidecar_and_the_network_agree(mini):
     info, transformer = mini.checkpoint, mini.networks.dit.transformer
-    assert info.guide_version == GUIDE_VERSION and info.guidance_mode == "slow" and info.complete
+    assert info.guide_version == GUIDE_VERSION and info.guidance_mode_of("text2music") == "slow" and info.complete
     assert transformer.config.in_channels == 3 * mini.codec.channels + GUIDE_CHANNELS
     assert mini.networks.dit.silence.shape == (1, 15000, mini.codec.channels)
     assert float(mini.networks.dit.silence.abs().max()) > 0, "encoded silence is not zero"

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from acestep_like.tasks import TASKS
+
 ALL_TASKS = ("text2music", "cover", "repaint", "lego", "extract", "complete")
 TURBO_TASKS = ("text2music", "cover", "repaint")
 """What the published turbo and sft checkpoints were trained for."""
@@ -43,6 +45,7 @@ class CheckpointInfo:
         is_turbo: distilled; no guidance, at most eight steps, snapped times.
         is_xl: its timbre encoder reads a class token that the 2B models do not.
         guidance_mode: "apg", "cfg" or "slow".
+        edit_guidance_mode: the same for tasks with a source; None where it is no other.
         guide_version: layout of the extra guide channels of its context; None for published checkpoints.
         max_duration_s: longest song it makes.
         codec: class of its `vae`: "AutoencoderOobleck" or "SpectralAutoencoder".
@@ -60,6 +63,7 @@ class CheckpointInfo:
     is_turbo: bool
     is_xl: bool
     guidance_mode: str = "apg"
+    edit_guidance_mode: str | None = None
     guide_version: int | None = None
     max_duration_s: float = 600.0
     codec: str = "AutoencoderOobleck"
@@ -71,6 +75,11 @@ class CheckpointInfo:
     def complete(self) -> bool:
         """Whether everything that text2music needs is there."""
         return not any(part in self.missing for part in REQUIRED_PARTS)
+
+    def guidance_mode_of(self, task: str) -> str:
+        """How it is guided in a task."""
+        edits = TASKS[task].needs_source and self.edit_guidance_mode is not None
+        return str(self.edit_guidance_mode) if edits else self.guidance_mode
 
     @property
     def rebuilds_phase(self) -> bool:

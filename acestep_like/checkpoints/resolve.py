@@ -237,6 +237,7 @@ def _describe_diffusers(folder: Path) -> CheckpointInfo:
         is_turbo=is_turbo,
         is_xl=bool(sidecar.get("is_xl", encoder_width not in (None, config.get("hidden_size")))),
         guidance_mode=str(sidecar.get("guidance_mode", "apg")),
+        edit_guidance_mode=sidecar.get("edit_guidance_mode"),
         guide_version=sidecar.get("guide_version"),
         max_duration_s=float(sidecar.get("max_duration_s", 600.0)),
         codec=str(sidecar.get("codec") or _codec_class(parts.get("vae"))),

@@ -108,7 +108,7 @@ def settle(request: DiffusionRequest, info: CheckpointInfo, *, has_source: bool)
             velocity_norm_threshold=request.velocity_norm_threshold,
             velocity_ema_factor=request.velocity_ema_factor,
         ),
-        guidance_mode="adg" if request.use_adg else request.guidance_mode or info.guidance_mode,
+        guidance_mode="adg" if request.use_adg else request.guidance_mode or info.guidance_mode_of(request.task),
         guidance_scale=scale,
         t_low=t_low,
         t_high=t_high,

@@ -24,6 +24,7 @@ def sidecar(settings: Settings) -> dict[str, Any]:
         "codec": "SpectralAutoencoder",
         "guide_version": GUIDE_VERSION,
         "guidance_mode": "slow",
+        "edit_guidance_mode": "cfg",
         "max_duration_s": 240.0,
         "tasks": ["text2music", "cover", "repaint", "lego", "extract", "complete"],
         "defaults": {"inference_steps": 24, "shift": 1.5, "guidance_scale": 3.0},
