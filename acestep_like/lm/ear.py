@@ -1,9 +1,10 @@
 """Ears beside a small language model: what a row of 5 Hz codes says of style, key, meter and tracks.
 
-A language model of a few million weights learns from a few hundred songs what they are called, not what it hears. Two
-listeners hear it, whose logits add up. One hears which codes occur, and how often: the square roots of their shares
-(Hellinger's distance between bags of codes) through one hidden layer. The other hears what they sound like: each code
-stands for the mean latents of its five frames in the training songs, over which two convolutions run, pooled over time.
+A language model of a few million weights learns from a few hundred songs what they are called, not what it hears. Here
+two listeners do that, and their logits add up. One hears which codes occur, and how often: the square roots of their
+shares (Hellinger's distance between bags of codes) through one hidden layer. The other hears what they sound like: each
+code stands for the mean latents of its five frames in the training songs, over which two convolutions run, pooled over
+time.
 Tempo and meter are in the order of the codes: the tempo has an ear of its own (`lm/tempo.py`), and at its beats the
 meter is read from what repeats. Made by `training/ear.py`, kept as `ear.safetensors` beside the model.
 """

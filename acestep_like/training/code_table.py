@@ -29,14 +29,15 @@ def code_table(
         songs: which of them to learn from.
         count: the size of the codebook.
     """
-    sums, seen = torch.zeros(()), torch.zeros(count, 1, 1)
+    channels = curves_of(rows[songs[0]]).shape[1]
+    sums, seen = torch.zeros(count, FRAMES_A_CODE, channels), torch.zeros(count, 1, 1)
     for index in songs:
         curves = curves_of(rows[index])
         for offset, shifted in enumerate(codes[index]):
             n = min(len(shifted), (len(curves) - offset) // FRAMES_A_CODE)
             ids = torch.from_numpy(shifted[:n].astype(np.int64))
-            cut = curves[offset : offset + n * FRAMES_A_CODE].reshape(n, FRAMES_A_CODE, -1)
-            sums = sums.expand(count, *cut.shape[1:]).index_add(0, ids, cut)
+            cut = curves[offset : offset + n * FRAMES_A_CODE].reshape(n, FRAMES_A_CODE, channels)
+            sums.index_add_(0, ids, cut)
             seen.index_add_(0, ids, torch.ones(n, 1, 1))
     mean = sums.sum(dim=0, keepdim=True) / seen.sum()
     return (sums + _PRIOR * mean) / (seen + _PRIOR)
