@@ -23,4 +23,6 @@ if heard.success:
     print(f"tempo:    {heard.bpm} bpm")
     print(f"key:      {heard.keyscale}")
     print(f"length:   {heard.duration} s")
+    print(f"genre:    {heard.genres}")
+    print(f"tracks:   {', '.join(heard.tracks)}")
     print(f"language: {heard.language}")
