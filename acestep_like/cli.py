@@ -303,8 +303,9 @@ def _understand(arguments: argparse.Namespace) -> int:
     result = understand_audio(dit, lm, arguments.file, seed=arguments.seed)
     if not result.success:
         return _complain(result.error, FAILED)
-    for name in ("caption", "bpm", "keyscale", "timesignature", "duration", "language", "lyrics"):
+    for name in ("caption", "bpm", "keyscale", "timesignature", "duration", "genres", "language"):
         print(f"{name}: {getattr(result, name)}")
+    print(f"tracks: {', '.join(result.tracks)}\nlyrics: {result.lyrics}")
     return DONE
 
 

@@ -174,13 +174,20 @@ def test_tasks_with_a_source_ask_for_no_language_model(fake, tmp_path):
     assert not fake[1].requests
 
 
+def test_understand_prints_what_is_heard(fake, capsys):
+    fake[0].heard = {"drums": 0.9, "fx": 0.1, "bass": 0.6}
+    assert cli.main(["understand", "song.flac"]) == 0
+    printed = capsys.readouterr().out
+    assert "keyscale: C major" in printed and "tracks: drums, bass\n" in printed
+
+
 def test_checkpoints_are_listed_shown_and_verified(tmp_path, capsys):
     from tiny import save_diffusers
 
     save_diffusers(tmp_path / "acestep-mini", guide=True)
     for action, shown in (
         ("list", "acestep-mini (diffusers"),
-        ("show", "guidance 3 (slow; edits cfg)"),
+        ("show", "guidance 3 (cfg; edits cfg)"),
         ("verify", "transformer/"),
     ):
         assert cli.main(["checkpoints", action, "mini", "--checkpoints", str(tmp_path)]) == 0
