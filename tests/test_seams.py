@@ -7,14 +7,8 @@ import math
 import pytest
 import torch
 
-from acestep_like.diffusion.seams import (
-    _TrackChange,
-    beat_offset_ms,
-    crossfade,
-    pad_for_windows,
-    repaint_settings,
-    splice,
-)
+from acestep_like.diffusion.seam_change import TrackChange, beat_offset_ms
+from acestep_like.diffusion.seams import crossfade, pad_for_windows, repaint_settings, splice
 from acestep_like.errors import InputError
 
 RATE = 48000
@@ -96,7 +90,7 @@ def test_a_rough_border_is_smoothed_within_the_window_and_nowhere_else() -> None
     middle = slice(start + round(0.4 * RATE), end - round(0.4 * RATE))
     assert torch.allclose(audio[:, middle], other[:, middle] * 10 ** (report.gain_db[0] / 20), atol=1e-6)
     cut = torch.cat([source[:, :start], other[:, start:end] * 10 ** (report.gain_db[0] / 20), source[:, end:]], 1)
-    own = _TrackChange(source, [(start, end)], RATE)
+    own = TrackChange(source, [(start, end)], RATE)
     for edge, place in zip(report.edges, (start, end), strict=True):
         hard = own.edge(cut, place, edge.opens, (place, place), None)
         assert hard.excess > 1.5 * edge.excess

@@ -1,8 +1,8 @@
-"""Splicing a repainted window into its source waveform, and measuring the seams.
+"""Splicing a repainted window into its source waveform.
 
 Upstream ACE-Step 1.5 crossfades linearly over a fixed length (`acestep/core/generation/handler/generate_music.py`,
 `_resolve_repaint_config`). Here the crossfade is equal-power, of the length and at the place that disturb the track
-least, and every sample beyond it is bit-identical to the source.
+least (`seam_change.py` measures that), and every sample beyond it is bit-identical to the source.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import torch
 
 from acestep_like.audio.level import loudest_rms
 from acestep_like.diffusion.hold import hold_strength
+from acestep_like.diffusion.seam_change import Edge, Span, TrackChange, beat_offset_ms
 from acestep_like.errors import InputError
 
 Window = tuple[float, float]
@@ -80,45 +81,6 @@ def pad_for_windows(
 
 
 @dataclass(frozen=True)
-class Edge:
-    """One border of a window after splicing, beside the 99th percentile of the track's own frame-to-frame change.
-
-    Attributes:
-        time_s: where the border lies. opens: whether the window begins here.
-        crossfade_s: how far from the border the crossfade reaches; outside the window, or `inside` it.
-        level_step_db, track_level_step_db, source_level_step_db: RMS change over the border; the track's own
-            elsewhere; the source's own at this very place (0 where the source ends there).
-        spectral_distance, track_spectral_distance, source_spectral_distance: the same for the mean absolute change of
-            the log-band spectrum, in dB.
-        beat_offset_ms: how far the beat inside lies from the beat outside (positive = late); None without a clear beat.
-    """
-
-    time_s: float
-    opens: bool
-    crossfade_s: float
-    level_step_db: float
-    track_level_step_db: float
-    spectral_distance: float
-    track_spectral_distance: float
-    source_level_step_db: float = 0.0
-    source_spectral_distance: float = 0.0
-    beat_offset_ms: float | None = None
-    inside: bool = False
-
-    @property
-    def excess(self) -> float:
-        """The change over the border as a multiple of the track's own, elsewhere or at this place (the larger)."""
-        level = max(self.track_level_step_db, abs(self.source_level_step_db), 0.1)
-        spectrum = max(self.track_spectral_distance, self.source_spectral_distance, 0.1)
-        return max(abs(self.level_step_db) / level, self.spectral_distance / spectrum)
-
-    @property
-    def smooth(self) -> bool:
-        """Whether the border changes no more than the track does by itself, elsewhere or at this place."""
-        return self.excess <= 1
-
-
-@dataclass(frozen=True)
 class SeamReport:
     """What a splice changed and how its borders measure.
 
@@ -130,7 +92,7 @@ class SeamReport:
     """
 
     edges: tuple[Edge, ...]
-    changed: tuple[tuple[int, int], ...]
+    changed: tuple[Span, ...]
     gain_db: tuple[float, ...]
     untouched_exact: bool
     untouched_samples: int
@@ -165,7 +127,7 @@ def splice(
     length = source.shape[-1]
     generated = torch.nn.functional.pad(generated, (0, max(0, length - generated.shape[-1])))[..., :length]
     spans = _spans(windows, length, sample_rate)
-    own = _TrackChange(source, spans, sample_rate)
+    own = TrackChange(source, spans, sample_rate)
     reach = round(max(crossfade_s, MIN_CROSSFADE_S) * sample_rate)
     audio, gains = source.clone(), []
     generated = generated.clone()
@@ -192,9 +154,7 @@ def splice(
     return audio, SeamReport(tuple(edges), tuple(changed), gains_db, exact, int((~touched).sum()))
 
 
-def _fitting_gain(
-    source: torch.Tensor, window: torch.Tensor, spans: Sequence[tuple[int, int]], sample_rate: int
-) -> float:
+def _fitting_gain(source: torch.Tensor, window: torch.Tensor, spans: Sequence[Span], sample_rate: int) -> float:
     """The gain, at most 1, that keeps a window within full scale and no louder than the source's loudest passage."""
     outside = torch.ones(source.shape[-1], dtype=torch.bool)
     for start, end in spans:
@@ -205,9 +165,9 @@ def _fitting_gain(
     return min(gain, loudest / loud) if 0 < loudest < loud else gain
 
 
-def _spans(windows: Sequence[Window], length: int, sample_rate: int) -> list[tuple[int, int]]:
+def _spans(windows: Sequence[Window], length: int, sample_rate: int) -> list[Span]:
     """Windows as sorted, disjoint sample ranges within the track."""
-    spans: list[tuple[int, int]] = []
+    spans: list[Span] = []
     for start_s, end_s in sorted((s, math.inf if e < 0 else e) for s, e in windows):
         start = min(max(round(start_s * sample_rate), 0), length)
         end = length if end_s * sample_rate >= length else round(end_s * sample_rate)
@@ -227,9 +187,6 @@ _PLACES = (0.0, 0.5, 1.0)
 _INSIDE_S = (0.1, 0.2, 0.3, 0.4)
 """Crossfade lengths inside a window, tried from the shortest on where none outside is smooth."""
 
-Span = tuple[int, int]
-"""First sample and the one after the last."""
-
 
 def _join(
     audio: torch.Tensor,
@@ -238,7 +195,7 @@ def _join(
     border: int,
     room: int,
     inner: int,
-    own: _TrackChange,
+    own: TrackChange,
 ) -> Span:
     """Write the least disturbing crossfade at a border into `audio`; answer where it lies.
 
@@ -254,6 +211,7 @@ def _join(
         for width in widths:
             for place in _PLACES if not inside and width < size else (0.0,):
                 gap = round(place * (size - width))
+                # Before an opening border and after a closing one; inside the window it is the other way round.
                 low = border - gap - width if opens != inside else border + gap
                 yield low, low + width
 
@@ -297,112 +255,3 @@ def crossfade(source: torch.Tensor, generated: torch.Tensor, *, rising: bool) ->
     alike = min(max(float((source.double() * generated.double()).sum()) / power, 0.0), 1.0) if power > 0 else 0.0
     scale = (1 + 2 * alike * angle.sin() * angle.cos()).rsqrt()
     return (angle.sin() * generated + angle.cos() * source) * scale
-
-
-_STEPS_PER_FRAME = 5
-
-
-class _TrackChange:
-    """How much a track changes from one 50 ms frame to the next, by level and by the spectrum in 24 log bands.
-
-    The track's own change is taken at every 10 ms, so that some frames begin at an onset, as a border on a beat does.
-    """
-
-    _BANDS = 24
-    _FLOOR_DB = 60.0
-
-    def __init__(self, source: torch.Tensor, spans: Sequence[tuple[int, int]], sample_rate: int) -> None:
-        self.sample_rate, self._source = sample_rate, source
-        self.reach = max(2, round(0.05 * sample_rate))
-        bins = torch.fft.rfftfreq(self.reach, 1 / sample_rate)
-        edges = torch.logspace(math.log10(60), math.log10(min(16000, sample_rate / 2)), self._BANDS + 1)
-        band = torch.bucketize(bins, edges) - 1
-        self._bands = torch.stack([(band == k).float() for k in range(self._BANDS) if bool((band == k).any())])
-        self._window = torch.hann_window(self.reach)
-        self._floor = -math.inf
-        step = self.reach // _STEPS_PER_FRAME
-        frames = source.unfold(1, self.reach, step) if source.shape[-1] >= 2 * self.reach else source[:, :0, None]
-        if frames.shape[1] == 0:
-            self.level_step_db = self.spectral_distance = 0.0
-            return
-        measured = [self._measure(part) for part in frames.split(512, dim=1)]
-        levels, spectra = (torch.cat(parts) for parts in zip(*measured, strict=True))
-        self._floor = float(spectra.max()) - self._FLOOR_DB
-        levels, spectra = levels.clamp(min=self._floor), spectra.clamp(min=self._floor)
-        apart = _STEPS_PER_FRAME
-        steps = (levels[apart:] - levels[:-apart]).abs()
-        distances = (spectra[apart:] - spectra[:-apart]).abs().mean(dim=1)
-        keep = torch.ones(len(steps), dtype=torch.bool)
-        for start, end in spans:
-            keep[max(0, start // step - 2 * apart) : end // step + 1] = False
-        keep = keep if keep.any() else torch.ones_like(keep)
-        self.level_step_db = float(steps[keep].quantile(0.99))
-        self.spectral_distance = float(distances[keep].quantile(0.99))
-
-    def _measure(self, frames: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Frames [2, F, n] as level [F] and bands [F, K], both in dB above the floor."""
-        level = 10 * torch.log10(frames.square().mean(dim=(0, 2)) + 1e-12)
-        power = torch.fft.rfft(frames * self._window, dim=-1).abs().square().mean(dim=0) / self._window.sum() ** 2
-        return level.clamp(min=self._floor), 10 * torch.log10(power @ self._bands.T + 1e-12).clamp(min=self._floor / 10)
-
-    def change(self, audio: torch.Tensor, point: int) -> tuple[float, float, float]:
-        """Level step in dB, spectral distance in dB, and the worse of both relative to the track's own, at a sample."""
-        point = min(max(point, 1), audio.shape[-1] - 1)
-        pad = torch.nn.functional.pad(audio, (self.reach, self.reach))
-        around = pad[:, point : point + 2 * self.reach].unflatten(1, (2, self.reach))
-        level, spectrum = self._measure(around)
-        step, distance = float(level[1] - level[0]), float((spectrum[1] - spectrum[0]).abs().mean())
-        relative = max(abs(step) / max(self.level_step_db, 0.1), distance / max(self.spectral_distance, 0.1))
-        return step, distance, relative
-
-    def edge(
-        self, audio: torch.Tensor, border: int, opens: bool, span: Span, beat: float | None, *, first: int = 0
-    ) -> Edge:
-        """The border measured where it changes most over its crossfade `span`; `first` is where `audio` begins."""
-        count = max(2, -(-(span[1] - span[0]) // self.reach))
-        points = [span[0] + (span[1] - span[0]) * k // count for k in range(count + 1)]
-        step, distance = self._worst(audio, [point - first for point in points])
-        source_step, source_distance = (0.0, 0.0) if self.ends_at(border) else self._worst(self._source, points)
-        inside = span[1] > border if opens else span[0] < border
-        reach_s = max(abs(point - border) for point in span) / self.sample_rate
-        return Edge(
-            border / self.sample_rate, opens, reach_s, step, self.level_step_db, distance,
-            self.spectral_distance, source_step, source_distance, beat, inside,
-        )  # fmt: skip
-
-    def _worst(self, audio: torch.Tensor, points: Sequence[int]) -> tuple[float, float]:
-        start = max(0, min(points) - self.reach)
-        near = audio[:, start : max(points) + self.reach]
-        step, distance, _ = max((self.change(near, point - start) for point in points), key=lambda item: item[2])
-        return step, distance
-
-    def ends_at(self, border: int) -> bool:
-        """Whether the source is digital silence on one side of a border, as where room was added to it."""
-        sides = self._source[:, max(0, border - self.reach) : border], self._source[:, border : border + self.reach]
-        return any(float(side.abs().amax()) < 1e-6 for side in sides if side.numel())
-
-
-def beat_offset_ms(audio: torch.Tensor, span: tuple[int, int], sample_rate: int, bpm: float) -> float | None:
-    """How far the beat inside a span of samples lies from the beat outside, in ms within half a beat.
-
-    The onset strength (rise of the band spectrum) is correlated with a complex wave of the beat's period; the answer
-    is the difference of the two phases, or None where either part has no beat at that tempo.
-    """
-    hop = sample_rate // 100
-    spectrum = torch.stft(
-        audio.mean(0), 4 * hop, hop, window=torch.hann_window(4 * hop), center=True, return_complex=True
-    ).abs()
-    onset = torch.log1p(100 * spectrum).diff(dim=1, prepend=spectrum[:, :1]).clamp(min=0).sum(0)
-    onset[:4] = onset[-4:] = 0  # frames that reach over the ends of the track
-    time = torch.arange(len(onset), dtype=torch.float64) * hop / sample_rate
-    wave = torch.polar(onset.double(), -2 * math.pi * time * bpm / 60)
-    inside = (time >= span[0] / sample_rate) & (time < span[1] / sample_rate)
-    sums = []
-    for part in (inside, ~inside):
-        total = float(onset[part].sum())
-        # Fewer than four beats, or onsets spread evenly over the beat, say nothing about its phase.
-        if int(part.sum()) * hop / sample_rate < 240 / bpm or total <= 0 or abs(wave[part].sum()) / total < 0.1:
-            return None
-        sums.append(wave[part].sum())
-    phase = float(torch.angle(sums[0] * sums[1].conj()))
-    return -phase / (2 * math.pi) * 60000 / bpm
