@@ -115,7 +115,7 @@ def splice(
 
     At each border the length and place of an equal-power crossfade, within `crossfade_s` outside the window, are
     chosen so that the change over the border is least. Where that is still more than the track's own, the source fades
-    within the window instead, for as short as will do (0.1 to 0.4 s, at most a quarter of the window). Where the two
+    within the window instead, for as short as will do (0.1 to 0.8 s, at most a quarter of the window). Where the two
     signals are alike the gains are lowered by their correlation, so that the power stays level. A window that is louder
     than the loudest 0.4 s of the source, or beyond full scale, is lowered to it first.
 
@@ -184,7 +184,7 @@ _CROSSFADE_SHARES = (1.0, 0.6, 0.35, 0.2)
 """Crossfade lengths that are tried, as shares of the room."""
 _PLACES = (0.0, 0.5, 1.0)
 """Places that are tried, as shares of the room left: 0 = against the window."""
-_INSIDE_S = (0.1, 0.2, 0.3, 0.4)
+_INSIDE_S = (0.1, 0.2, 0.3, 0.4, 0.6, 0.8)
 """Crossfade lengths inside a window, tried from the shortest on where none outside is smooth."""
 
 
