@@ -184,8 +184,9 @@ _CROSSFADE_SHARES = (1.0, 0.6, 0.35, 0.2)
 """Crossfade lengths that are tried, as shares of the room."""
 _PLACES = (0.0, 0.5, 1.0)
 """Places that are tried, as shares of the room left: 0 = against the window."""
-_INSIDE_S = (0.1, 0.2, 0.3, 0.4, 0.6, 0.8)
-"""Crossfade lengths inside a window, tried from the shortest on where none outside is smooth."""
+_INSIDE_S, _LONG_INSIDE_S = (0.1, 0.2, 0.3, 0.4), (0.6, 0.8)
+"""Crossfade lengths inside a window, tried from the shortest on where none outside is smooth; a long one is taken only
+where it is smooth, since it takes more of the window."""
 
 
 def _join(
@@ -232,9 +233,11 @@ def _join(
         key=lambda candidate: candidate[0],
     )
     if best[0] > 1 and not own.ends_at(border):
-        widths = sorted({min(inner, round(seconds * own.sample_rate)) for seconds in _INSIDE_S} - {0})
+        widths = sorted({min(inner, round(s * own.sample_rate)) for s in (*_INSIDE_S, *_LONG_INSIDE_S)} - {0})
         for candidate in tried(spans(widths, inner, True)):
-            best = min(best, candidate, key=lambda one: one[0])
+            low, high = candidate[1]
+            if candidate[0] <= 1 or high - low <= _INSIDE_S[-1] * own.sample_rate:
+                best = min(best, candidate, key=lambda one: one[0])
             if best[0] <= 1:
                 break
     _, span, low, trial = best
