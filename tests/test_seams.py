@@ -96,6 +96,16 @@ def test_a_rough_border_is_smoothed_within_the_window_and_nowhere_else() -> None
         assert hard.excess > 1.5 * edge.excess
 
 
+def test_a_long_fade_is_taken_only_where_it_is_smooth() -> None:
+    time = torch.arange(12 * RATE) / RATE
+    hiss, other = (0.1 * torch.randn(2, 12 * RATE, generator=torch.Generator().manual_seed(s)) for s in (1, 2))
+    source = hiss * (1 + 0.5 * torch.sin(2 * math.pi * 3 * time))
+    _, near = splice(source, 0.3 * other, [(3.1, 7.1)], 0.05)
+    _, far = splice(source, 0.02 * other, [(3.1, 7.1)], 0.05)
+    assert any(edge.crossfade_s > 0.41 and edge.smooth for edge in near.edges)
+    assert all(edge.crossfade_s < 0.41 and not edge.smooth for edge in far.edges)
+
+
 def test_a_window_keeps_three_quarters_of_itself_from_a_crossfade_inside() -> None:
     source = track(0)
     audio, report = splice(source, track(1) * 0.02, [(3.1, 3.3)], 0.05)
