@@ -21,8 +21,9 @@ def install(text: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A package `vllm` of one file."""
     (folder / "vllm").mkdir()
     (folder / "vllm" / "__init__.py").write_text(text)
-    for name in [name for name in sys.modules if name.split(".")[0] == "vllm"]:
-        monkeypatch.delitem(sys.modules, name)
+    for name in {"vllm", *(name for name in sys.modules if name.partition(".")[0] == "vllm")}:
+        monkeypatch.setitem(sys.modules, name, sys)  # remembered, so that the stand-in does not outlive the test
+        del sys.modules[name]
     monkeypatch.syspath_prepend(str(folder))
 
 
@@ -88,3 +89,8 @@ def test_loading_leaves_the_random_numbers_of_the_caller_alone(mini_lm) -> None:
     before = torch.get_rng_state()
     LLMHandler.from_pretrained("mini", backend="pt", device="cpu")
     assert torch.equal(before, torch.get_rng_state())
+
+
+def test_the_stand_ins_are_gone() -> None:
+    """What `install` puts in vLLM's place must not reach the tests that come after, which may have the real one."""
+    assert not hasattr(sys.modules.get("vllm"), "__file__") or "site-packages" in str(sys.modules["vllm"].__file__)
