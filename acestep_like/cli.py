@@ -427,7 +427,7 @@ def _show_checkpoint(arguments: argparse.Namespace) -> int:
     print(
         f"  defaults: {defaults.inference_steps} steps, shift {defaults.shift:g}, "
         f"guidance {defaults.guidance_scale:g} ({info.guidance_mode}; "
-        f"edits {info.edit_guidance_mode or info.guidance_mode})"
+        f"edits {info.guidance_mode_of('repaint')})"
     )
     print(f"  longest: {info.max_duration_s:g} s, codec {info.codec}, turbo {info.is_turbo}, XL {info.is_xl}")
     print(f"  guide: {info.guide_version or 'none'}, language model: {info.lm_name or 'none named'}")

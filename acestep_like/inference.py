@@ -383,14 +383,14 @@ def understand_audio(
     if dit_handler is None or dit_handler.checkpoint is None:
         return UnderstandResult(success=False, status_message=_NO_DIT[0], error=_NO_DIT[1])
     try:
-        codes = dit_handler.convert_src_audio_to_codes(audio)
-        chances = dit_handler.heard_tracks(audio)
+        result = understand_music(llm_handler, dit_handler.convert_src_audio_to_codes(audio), **options)
+        chances = dit_handler.heard_tracks(audio) if result.success else None
     except AceStepError as error:
         return UnderstandResult(success=False, status_message=f"Error: {error}", error=str(error))
-    result = understand_music(llm_handler, codes, **options)
-    if result.success and chances is not None:
-        sounding = [name for name, chance in chances.items() if chance > 0.5]
-        result.tracks = tuple(sorted(sounding, key=chances.__getitem__, reverse=True))
+    if chances is not None:
+        from acestep_like.codec.track_ear import sounding
+
+        result.tracks = sounding(chances)
     return result
 
 

@@ -78,8 +78,9 @@ class CheckpointInfo:
 
     def guidance_mode_of(self, task: str) -> str:
         """How it is guided in a task."""
-        edits = TASKS[task].needs_source and self.edit_guidance_mode is not None
-        return str(self.edit_guidance_mode) if edits else self.guidance_mode
+        if self.edit_guidance_mode is not None and TASKS[task].needs_source:
+            return self.edit_guidance_mode
+        return self.guidance_mode
 
     @property
     def rebuilds_phase(self) -> bool:

@@ -8,6 +8,7 @@ one do without.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import torch
@@ -20,6 +21,20 @@ from acestep_like.tasks import TRACK_NAMES
 FILE = "track_ear.safetensors"
 _WINDOW, _SHORTEST = 250, 50
 """Latents heard at once, and the fewest that tell anything: 10 s and 2 s at 25 Hz."""
+
+
+def sounding(chances: Mapping[str, float]) -> tuple[str, ...]:
+    """The tracks that more likely sound than not, the likeliest first."""
+    return tuple(sorted((name for name in chances if chances[name] > 0.5), key=chances.__getitem__, reverse=True))
+
+
+def over_time(
+    frames: Tensor, near: nn.Conv1d, wide: nn.Conv1d, dropped: Callable[[Tensor], Tensor] = lambda x: x
+) -> Tensor:
+    """Frames [B, C, T] through two convolutions, pooled by mean, maximum and deviation: [B, 3 W]."""
+    x = F.gelu(near(frames))
+    x = x + F.gelu(wide(dropped(x)))
+    return torch.cat([x.mean(2), x.amax(2), x.std(2)], dim=1)
 
 
 class TrackEar(nn.Module):
@@ -38,9 +53,7 @@ class TrackEar(nn.Module):
         self.out = nn.Linear(3 * width, len(TRACK_NAMES))
 
     def forward(self, latents: Tensor, dropout: float = 0.0) -> Tensor:
-        x = F.gelu(self.near(((latents - self.mean) / self.scale).transpose(1, 2)))
-        x = x + F.gelu(self.wide(x))
-        pooled = torch.cat([x.mean(2), x.amax(2), x.std(2)], dim=1)
+        pooled = over_time(((latents - self.mean) / self.scale).transpose(1, 2), self.near, self.wide)
         return self.out(F.dropout(pooled, dropout, self.training))
 
     @torch.no_grad()

@@ -22,6 +22,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from acestep_like.checkpoints.small import read_whole, write_half
+from acestep_like.codec.track_ear import over_time
 from acestep_like.errors import CheckpointError
 from acestep_like.lm.tempo import TempoEar
 from acestep_like.music import PITCH_NAMES, TIME_SIGNATURES
@@ -102,9 +103,8 @@ class CodeEar(nn.Module):
             return F.dropout(x, share * dropout, self.training)
 
         hidden = F.gelu(self.hidden((bags_of(codes, len(self.mean)) - self.mean) * _SCALE))
-        sound = F.gelu(self.near(dropped(self.sounds[codes], 0.3).transpose(1, 2)))
-        sound = sound + F.gelu(self.wide(dropped(sound, 0.3)))
-        pooled = torch.cat([sound.mean(2), sound.amax(2), sound.std(2)], dim=1)
+        sound = dropped(self.sounds[codes], 0.3).transpose(1, 2)
+        pooled = over_time(sound, self.near, self.wide, lambda x: dropped(x, 0.3))
         logits = self.out(dropped(hidden)) + self.pooled(dropped(pooled, 0.6))
         genres, keys, meters, tracks = logits.split(self.sizes, dim=1)
         if beats is not None:

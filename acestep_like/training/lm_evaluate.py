@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from acestep_like.codec.track_ear import sounding
 from acestep_like.codestring import format_codes, parse_codes
 from acestep_like.errors import InputError
 from acestep_like.llm_inference import LLMHandler
@@ -123,7 +124,9 @@ def understanding(lm: LLMHandler, songs: Sequence[HeldOutSong], sampling: Sampli
 def instruments_figures(source: str, answers: Sequence[frozenset[str]], songs: Sequence[HeldOutSong]) -> list[Figure]:
     """How answers of track classes fit what sounds: precision and recall by song, and the mean over the classes of
     the mean share of songs with and without it that are answered right (balanced accuracy; half by chance)."""
-    sounding, others = ([song.instruments for song in group] for group in (songs, others_of(songs)))
+    if not any(answers):
+        return []
+    own, others = ([song.instruments for song in group] for group in (songs, others_of(songs)))
 
     def precision(truth: Sequence[frozenset[str]]) -> float:
         return _mean(len(said & true) / len(said) for said, true in zip(answers, truth, strict=True) if said)
@@ -145,11 +148,7 @@ def instruments_figures(source: str, answers: Sequence[frozenset[str]], songs: S
         "sounding instruments that are named": recall,
         "instruments, balanced accuracy": balanced,
     }
-    return [
-        Figure(f"{name}, {source}", measure(sounding), measure(others), len(songs))
-        for name, measure in named.items()
-        if any(answers)
-    ]
+    return [Figure(f"{name}, {source}", measure(own), measure(others), len(songs)) for name, measure in named.items()]
 
 
 def others_of(songs: Sequence[HeldOutSong]) -> list[HeldOutSong]:
@@ -282,15 +281,15 @@ def held_out_songs(handler: Any, seeds: Sequence[int], soundfont: str | None, se
     for seed in seeds:
         song = corpus.compose(seed)
         dry = {name: torch.from_numpy(audio) for name, audio in synth.render(song).items()}
-        mix = corpus.mix(dry, song).mix
-        codes = parse_codes(handler.convert_src_audio_to_codes((mix[:, : int(seconds * 48000)], 48000)))
+        recording = corpus.mix(dry, song).mix[:, : int(seconds * 48000)], 48000
+        codes = parse_codes(handler.convert_src_audio_to_codes(recording))
         metadata = corpus.metadata(song)
-        chances = handler.heard_tracks((mix[:, : int(seconds * 48000)], 48000))
+        chances = handler.heard_tracks(recording)
         songs.append(
             HeldOutSong(
                 tuple(codes), song.style, float(song.plan.bpm or 0), str(metadata["keyscale"]),
                 str(metadata["timesignature"]), frozenset(song.track_classes),
-                None if chances is None else frozenset(name for name, chance in chances.items() if chance > 0.5),
+                None if chances is None else frozenset(sounding(chances)),
             )
         )  # fmt: skip
         captions.append(str(metadata["caption"]))
