@@ -46,9 +46,6 @@ __all__ = ["agreement", "complete", "cover", "extend", "extract", "lego", "repai
 
 ABSENT_BELOW_DB = -30.0
 """A stem this far below its mix (RMS) is reported as not in the mix."""
-_UNHEARD_BELOW = 0.1
-"""A track that the checkpoint's ear gives less is not in the mix. In songs that were held out from its training 3 % of
-the tracks that sound are given less, and 80 % of those that do not (`checkpoints/MODEL_CARD.md`)."""
 _SILENCED = 1e-3
 MAX_EXTENSION_S = 600.0
 
@@ -68,6 +65,10 @@ def cover(
     **options: Any,
 ) -> GenerationResult:
     """Another style over the structure of the source.
+
+    Besides the codes, a checkpoint with an ear for plans (`AceStepHandler.heard_plan`) is told the tempo, bars, key and
+    chords that it hears in the source, for as many steps as hear the source; `bpm`, `timesignature`, `keyscale` or
+    `chords` that say otherwise win.
 
     Args:
         strength: `audio_cover_strength`, the share of steps that hear the source: 1 keeps most, 0 nothing.
@@ -184,6 +185,7 @@ def extract(
     """
     from acestep_like.audio.level import rms_dbfs
     from acestep_like.audio.separation import exact_residual, mask_stems
+    from acestep_like.codec.track_ear import UNHEARD_BELOW
 
     names = read_tracks(tracks)
     base = loaded_source(source)
@@ -196,7 +198,7 @@ def extract(
         asked = {**fields, "instruction": build_instruction("extract", [name])}
         results.append(run_whole(dit_handler, "extract", base, asked, config, shared))
     heard = (dit_handler.heard_tracks((base.tensor, SAMPLE_RATE)) if listen else None) or {}
-    unheard = [heard.get(name, 1.0) < _UNHEARD_BELOW for name in names]
+    unheard = [heard.get(name, 1.0) < UNHEARD_BELOW for name in names]
     estimates = [
         result.audios[0].tensor * (_SILENCED if absent else 1.0)
         for result, absent in zip(results, unheard, strict=True)

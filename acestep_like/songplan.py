@@ -31,8 +31,9 @@ class Section:
 
 @dataclass(frozen=True)
 class SongPlan:
-    """What is known of a song's structure. Bar 0 beat 0 is at 0 s; the tempo is constant.
+    """What is known of a song's structure. The tempo is constant.
 
+    Bar 0 begins at `first_bar_s`: at 0 s, or before it where a recording begins within a bar.
     `tracks` are the track classes (`tasks.TRACK_NAMES`) that a task asks for.
     """
 
@@ -43,6 +44,7 @@ class SongPlan:
     chords: tuple[ChordSpan, ...] = field(default=())
     sections: tuple[Section, ...] = field(default=())
     tracks: tuple[str, ...] = field(default=())
+    first_bar_s: float = 0.0
 
     @property
     def beats_per_bar(self) -> int:

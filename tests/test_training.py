@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -212,6 +213,23 @@ def test_weights_of_a_narrower_guide_are_taken_over_and_play_the_same(tmp_path) 
         before = old.transformer(context_latents=context, **shared)[0]
         asked = torch.nn.functional.pad(context, (0, len(TRACK_NAMES)), value=1.0)
         torch.testing.assert_close(grown.transformer(context_latents=asked, **shared)[0], before)
+
+
+def test_a_track_plays_where_its_notes_are_and_rests_of_a_second_count() -> None:
+    from acestep_like.training import corpus
+    from acestep_like.training.data import playing
+
+    song = next(song for song in map(corpus.compose, range(100, 200)) if "backing_vocals" in song.track_classes)
+    spans = playing(song)
+    frames_per_beat = 1500 / song.plan.bpm
+    for track in song.tracks:
+        for note in track.notes:
+            middle = max(0, int(note.start_beat * frames_per_beat))
+            assert any(first <= middle < last for first, last in spans[track.track_class])
+    rests = [b[0] - a[1] for part in spans.values() for a, b in pairwise(part)]
+    assert all(rest >= 25 for rest in rests)
+    total = song.plan.duration_s * 25
+    assert sum(last - first for first, last in spans["backing_vocals"]) < 0.9 * total, "backing vocals rest somewhere"
 
 
 def test_the_learning_rate_warms_up_stays_and_falls() -> None:

@@ -88,7 +88,7 @@ def build_guide(plan: SongPlan, frames: int, latent_rate: float, start_s: float 
     if plan.bpm is None:
         return guide
 
-    beat = time_s * plan.bpm / 60
+    beat = (time_s - plan.first_bar_s) * plan.bpm / 60
     bar = beat / plan.beats_per_bar
     subdivision = beat * SUBDIVISIONS[plan.timesignature or "4"]
     phases = np.stack([subdivision, beat, *(bar / period for period in _BAR_PERIODS)], axis=1)

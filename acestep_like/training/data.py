@@ -55,6 +55,8 @@ class SongRow:
     """Start frame in `partial` and the track classes that are missing there."""
     twin: int | None = None
     """Seed of another song that plays the same plan in another style."""
+    playing: dict[str, list[tuple[int, int]]] = field(default_factory=dict)
+    """Frames of the song in which each track class plays, as spans from its start."""
 
 
 @dataclass
@@ -156,6 +158,24 @@ def _sections(song: Any, lyrics: str) -> list[tuple[float, str]]:
     return [(section.start_bar * bar_s, block) for section, block in zip(song.plan.sections, blocks, strict=True)]
 
 
+def playing(song: Any) -> dict[str, list[tuple[int, int]]]:
+    """The spans of latent frames in which each track class of a song plays; shorter rests than a second count."""
+    frames_per_beat = 60.0 / song.plan.bpm * LATENT_RATE
+    found: dict[str, list[tuple[int, int]]] = {}
+    for name in sorted({track.track_class for track in song.tracks}):
+        notes = [note for track in song.tracks if track.track_class == name for note in track.notes]
+        spans: list[tuple[int, int]] = []
+        for note in sorted(notes):
+            first = max(0, int(note.start_beat * frames_per_beat))
+            last = max(first + 1, int((note.start_beat + note.beats) * frames_per_beat))
+            if spans and first - spans[-1][1] < LATENT_RATE:
+                spans[-1] = (spans[-1][0], max(last, spans[-1][1]))
+            else:
+                spans.append((first, last))
+        found[name] = spans
+    return found
+
+
 def describe(song: Any, seed: int) -> SongRow:
     """The words and facts of a song; its places in the flat arrays are filled in later."""
     from acestep_like.training import corpus
@@ -175,6 +195,7 @@ def describe(song: Any, seed: int) -> SongRow:
         lyrics=lyrics,
         sections=_sections(song, lyrics),
         tracks=sorted({track.track_class for track in song.tracks}),
+        playing=playing(song),
     )
 
 

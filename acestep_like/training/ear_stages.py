@@ -1,4 +1,4 @@
-"""The stages of the recipe that train the ears: for tempo, for style, key and meter, and for tracks."""
+"""The stages of the recipe that train the ears: for tempo, for style, key and meter, for tracks, and for plans."""
 
 from __future__ import annotations
 
@@ -51,6 +51,17 @@ def stage_track_ear(settings: Settings) -> None:
     from acestep_like.training.track_ear import train_track_ear
 
     def train(corpus: Corpus, target: Path) -> dict[str, float]:
-        return train_track_ear(corpus, target, steps=settings.steps(6) or 1500, log=log)
+        return train_track_ear(corpus, target, steps=settings.steps(6) or 3000, log=log)
 
     _train(settings, "track_ear", FILE, train)
+
+
+def stage_plan_ear(settings: Settings) -> None:
+    """Train the ear for plans that stands beside the codec."""
+    from acestep_like.codec.plan_ear import FILE
+    from acestep_like.training.plan_ear import train_plan_ear
+
+    def train(corpus: Corpus, target: Path) -> dict[str, float]:
+        return train_plan_ear(corpus, target, steps=settings.steps(4) or 1600, log=log)
+
+    _train(settings, "plan_ear", FILE, train)

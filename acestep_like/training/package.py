@@ -9,6 +9,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from acestep_like.codec.plan_ear import FILE as PLAN_EAR
 from acestep_like.codec.track_ear import FILE as TRACK_EAR
 from acestep_like.lm.ear import FILE as EAR
 from acestep_like.lm.tempo import FILE as TEMPO
@@ -64,8 +65,9 @@ def stage_package(settings: Settings) -> None:
     FlowMatchEulerDiscreteScheduler(num_train_timesteps=1, shift=1.0).save_pretrained(building / "scheduler")
     (building / "model_index.json").write_text(json.dumps(_INDEX, indent=2) + "\n")
     (building / "acestep_like.json").write_text(json.dumps(sidecar(settings), indent=2) + "\n")
-    if (work / "track_ear" / TRACK_EAR).exists():
-        shutil.copy(work / "track_ear" / TRACK_EAR, building / TRACK_EAR)
+    for stage, file in (("track_ear", TRACK_EAR), ("plan_ear", PLAN_EAR)):
+        if (work / stage / file).exists():
+            shutil.copy(work / stage / file, building / file)
     _replace(building, settings.out / MINI)
     if (work / "evaluator" / "config.json").exists():
         shutil.copytree(work / "evaluator", settings.out / EVALUATOR, dirs_exist_ok=True)

@@ -26,6 +26,7 @@ STAGES: dict[str, Callable[[Settings], None]] = {
     "tempo": ear_stages.stage_tempo,
     "ear": ear_stages.stage_ear,
     "track_ear": ear_stages.stage_track_ear,
+    "plan_ear": ear_stages.stage_plan_ear,
     "package": stage_package,
 }
 
@@ -42,7 +43,7 @@ def run(settings: Settings, arguments: list[str]) -> None:
     beside = [_spawn("codec,evaluator", arguments)]
     stages.stage_corpus(settings)
     stages.stage_tokenizer(settings)
-    beside.append(_spawn("tempo,ear,track_ear,lm", arguments))
+    beside.append(_spawn("tempo,ear,track_ear,plan_ear,lm", arguments))
     if settings.total_minutes is not None:
         # What is left after the text encoder's warm-up and a minute for saving and packaging.
         left = settings.total_minutes - (time.monotonic() - started) / 60 - settings.warm_up_minutes - 1.3
