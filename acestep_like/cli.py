@@ -305,7 +305,7 @@ def _understand(arguments: argparse.Namespace) -> int:
         return _complain(result.error, FAILED)
     for name in ("caption", "bpm", "keyscale", "timesignature", "duration", "genres", "language"):
         print(f"{name}: {getattr(result, name)}")
-    print(f"tracks: {', '.join(result.tracks)}\nlyrics: {result.lyrics}")
+    print(f"tracks: {', '.join(result.tracks)}\nchords: {result.chords}\nlyrics: {result.lyrics}")
     return DONE
 
 

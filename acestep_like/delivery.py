@@ -93,6 +93,7 @@ def _plan_facts(item: Item) -> dict[str, Any]:
             "keyscale": plan.keyscale.name if plan.keyscale else "",
             "timesignature": plan.timesignature or "",
             "chords": chart_text(plan),
+            **({"first_bar_s": round(plan.first_bar_s, 3)} if plan.first_bar_s else {}),
             "sections": [[section.name, section.start_bar, section.bars] for section in plan.sections],
         }
     }

@@ -12,9 +12,10 @@ if TYPE_CHECKING:
     from acestep_like.checkpoints import CheckpointInfo
     from acestep_like.checkpoints.lora import LoraInfo, LoraStack
     from acestep_like.codec.base import Codec
-    from acestep_like.diffusion.request import DiffusionOutput, DiffusionRequest
+    from acestep_like.diffusion.request import DiffusionOutput, DiffusionRequest, EncodedAudio
     from acestep_like.diffusion.run import Networks
     from acestep_like.progress import CancelToken, Observer
+    from acestep_like.songplan import SongPlan
 
 NOT_LOADED = "Model not fully initialized. Please initialize all components first."
 _LATER_ARGUMENTS = ("use_mlx_dit", "vae_checkpoint")
@@ -216,36 +217,58 @@ class AceStepHandler:
             raise InputError("name", name, "one of the loaded adapters (none)")
         return self._loras
 
-    def heard_tracks(self, source: Any) -> dict[str, float] | None:
-        """The probability of each of `tasks.TRACK_NAMES` to sound in a file, `(array, rate)` pair or earlier audio.
-
-        None where the checkpoint has no ear for tracks (only the mini has one), or where the audio is under 2 s long.
+    def encode_audio(self, source: Any, *, allow_silent: bool = False) -> EncodedAudio:
+        """A file, `(array, rate)` pair or earlier audio, encoded once for all that listens to it below.
 
         Raises:
             NotLoadedError: nothing is loaded.
-            InputError: the audio cannot be read.
+            InputError: the audio cannot be read, or is silent where that is not allowed.
         """
         from acestep_like.audio.io import load_audio
-        from acestep_like.codec.track_ear import TrackEar
+        from acestep_like.diffusion.request import EncodedAudio
         from acestep_like.diffusion.run import source_latents
 
+        if isinstance(source, EncodedAudio):
+            return source
         networks = self.networks
-        ear = TrackEar.find(networks.info.path)
+        rate = networks.codec.sample_rate
+        audio = load_audio(source, field="src_audio", sample_rate=rate, allow_silent=allow_silent)
+        return EncodedAudio(source_latents(networks, audio.samples))
+
+    def heard_tracks(self, source: Any) -> dict[str, float] | None:
+        """The probability of each of `tasks.TRACK_NAMES` to sound in audio (as `encode_audio` takes it, or its answer).
+
+        None where the checkpoint has no ear for tracks (only the mini has one), or where the audio is under 2 s long.
+        Raises what `encode_audio` does.
+        """
+        from acestep_like.codec.track_ear import TrackEar
+
+        ear = TrackEar.find(self.networks.info.path)
+        return None if ear is None else ear.hear(self.encode_audio(source, allow_silent=True).latents[0].cpu())
+
+    def heard_plan(self, source: Any) -> SongPlan | None:
+        """Tempo, bar lines, meter, key and chords of audio (as `encode_audio` takes it, or its answer).
+
+        None where the checkpoint has no ear for plans (only the mini has one), or where no even pulse is heard.
+        Raises what `encode_audio` does.
+        """
+        from acestep_like.codec.heard_plan import heard_plan
+        from acestep_like.codec.plan_ear import PlanEar
+
+        ear = PlanEar.find(self.networks.info.path)
         if ear is None:
             return None
-        audio = load_audio(source, field="src_audio", sample_rate=networks.codec.sample_rate, allow_silent=True)
-        return ear.hear(source_latents(networks, audio.samples)[0].cpu())
+        latents = self.encode_audio(source, allow_silent=True).latents[0].cpu()
+        return heard_plan(ear.hear(latents), self.networks.codec.latent_rate)
 
     def convert_src_audio_to_codes(self, source: Any) -> str:
-        """The `<|audio_code_N|>` string of a file, array, tensor or earlier result, 5 codes a second.
+        """The `<|audio_code_N|>` string of audio (as `encode_audio` takes it, or its answer), 5 codes a second.
 
         Raises:
             NotLoadedError: nothing is loaded.
             InputError: the audio cannot be read, or the checkpoint has no audio tokenizer.
         """
-        from acestep_like.audio.io import load_audio
-        from acestep_like.diffusion.run import source_codes
+        from acestep_like.diffusion.run import required_tokenizer, source_codes
 
-        networks = self.networks
-        audio = load_audio(source, field="src_audio", sample_rate=networks.codec.sample_rate)
-        return source_codes(networks, audio.samples)
+        required_tokenizer(self.networks)  # before anything is encoded
+        return source_codes(self.networks, self.encode_audio(source).latents)

@@ -110,6 +110,9 @@ def _generate(
 
     thoughts = _think(job, llm_handler, report, cancel)
     clock.lap("lm_total_time")
+    own = preparation.own_samples(job)
+    if own is not None:
+        job = preparation.heed_source(job, dit_handler.heard_plan((own, delivery.SAMPLE_RATE)))
     items = preparation.settle_items(job, thoughts or [None] * len(job.seeds))
     requests = preparation.diffusion_requests(job, items)
     report(_PREPARING, "Preparing inputs...")
@@ -375,22 +378,32 @@ def understand_music(
 def understand_audio(
     dit_handler: AceStepHandler | None, llm_handler: LLMHandler | None, audio: Any, **options: Any
 ) -> UnderstandResult:
-    """Read caption, lyrics, metadata and tracks from a recording: `understand_music` on the codes of a file, an
+    """Read caption, lyrics, metadata, tracks and chords from a recording: `understand_music` on the codes of a file, an
     `(array, sample_rate)` pair or an earlier audio. `options` are those of `understand_music`.
 
-    Where the checkpoint has an ear for tracks, `tracks` is what that hears: latents tell more than codes.
+    Where the checkpoint has ears, tracks, tempo, key, meter and chords are what those hear: latents tell more than
+    codes.
     """
     if dit_handler is None or dit_handler.checkpoint is None:
         return UnderstandResult(success=False, status_message=_NO_DIT[0], error=_NO_DIT[1])
     try:
-        result = understand_music(llm_handler, dit_handler.convert_src_audio_to_codes(audio), **options)
-        chances = dit_handler.heard_tracks(audio) if result.success else None
+        encoded = dit_handler.encode_audio(audio)
+        result = understand_music(llm_handler, dit_handler.convert_src_audio_to_codes(encoded), **options)
+        if not result.success:
+            return result
+        chances, plan = dit_handler.heard_tracks(encoded), dit_handler.heard_plan(encoded)
     except AceStepError as error:
         return UnderstandResult(success=False, status_message=f"Error: {error}", error=str(error))
     if chances is not None:
         from acestep_like.codec.track_ear import sounding
 
         result.tracks = sounding(chances)
+    if plan is not None:
+        from acestep_like.harmony import chart_text
+
+        assert plan.bpm is not None and plan.keyscale is not None
+        result.bpm, result.timesignature = round(plan.bpm), plan.timesignature or ""
+        result.keyscale, result.chords = plan.keyscale.ace_name, chart_text(plan)
     return result
 
 

@@ -26,7 +26,9 @@ class Origin:
         """
         plan = self.params.get("plan")
         if guided and isinstance(plan, Mapping):
-            known = {name: plan.get(name) for name in ("bpm", "keyscale", "timesignature", "chords")}
+            # Bars that were heard to begin elsewhere than at 0 s are for the ear to find again: fields cannot say so.
+            laid = () if plan.get("first_bar_s") else ("bpm", "timesignature", "chords")
+            known = {name: plan.get(name) for name in ("keyscale", *laid)}
         else:
             names = ("bpm", "keyscale", "timesignature")
             known = {name: self.params.get(name) or self.params.get(f"cot_{name}") for name in names}

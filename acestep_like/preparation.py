@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from acestep_like.codestring import format_codes, parse_codes
 from acestep_like.errors import InputError, UnsupportedTaskError
-from acestep_like.music import is_tag, parse_keyscale, parse_timesignature
+from acestep_like.music import KeyScale, is_tag, parse_keyscale, parse_timesignature
 from acestep_like.params import INSTRUMENTAL, GenerationConfig, GenerationParams, read_codes, windows
 from acestep_like.seeds import item_seeds
 from acestep_like.tasks import (
@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 SAMPLE_RATE = 48000
 DEFAULT_DURATION_S = 30.0
 """Length of music without words when neither the caller nor the language model says one."""
+_SAME_TEMPO = 0.03
+"""A tempo that was asked for is the one that was heard when it is this near, as a share."""
 _LINE_S, _AROUND_S, _LONGEST_DEFAULT_S = 4.0, 12.0, 240.0
 _CODE_RATE_HZ = 5
 
@@ -72,6 +74,7 @@ class Job:
         inherited: tempo, key, meter and chords of a source that this package made and that the new music must fit
             (not of a cover's); what was given wins.
         words_first, told: see `heed_words`; what the caption itself says of tempo, key and meter.
+        heard: see `heed_source`; the plan of a source that nobody told anything of.
         notes: sentences for the status message.
     """
 
@@ -91,6 +94,7 @@ class Job:
     inherited: dict[str, Any] = field(default_factory=dict)
     words_first: bool = False
     told: dict[str, Any] = field(default_factory=dict)
+    heard: SongPlan | None = None
     notes: tuple[str, ...] = ()
 
 
@@ -228,6 +232,43 @@ def heed_words(job: Job) -> Job:
     return replace(job, words_first=True, told=told_by(job.params.caption))
 
 
+def own_samples(job: Job) -> torch.Tensor | None:
+    """The source [2, N] as it was given, where its tempo and harmony are for an ear to tell: the checkpoint draws a
+    guide, the task plays along with the source, and neither caller nor recipe lays its bars."""
+    source = job.source
+    if source is None or not job.task.plays_along or job.checkpoint.guide_version is None or _unheard(job):
+        return None
+    if job.params.chords.strip() or "bpm" in job.inherited:
+        return None
+    first = round(source.left_padding_s * SAMPLE_RATE)
+    return source.samples[:, first : first + round(source.duration_s * SAMPLE_RATE)]
+
+
+def heed_source(job: Job, heard: SongPlan | None) -> Job:
+    """The same job with the plan that was heard in its source; what was told otherwise wins over the whole of it."""
+    if heard is None:
+        return job
+    params = job.params
+    asked = []
+    if params.bpm is not None and abs(params.bpm / (heard.bpm or 1) - 1) > _SAME_TEMPO:
+        asked.append(f"bpm {params.bpm}")
+    if params.timesignature and parse_timesignature(params.timesignature) != heard.timesignature:
+        asked.append(f"timesignature {params.timesignature}")
+    if params.keyscale.strip() and not _same_notes(parse_keyscale(params.keyscale), heard.keyscale):
+        asked.append(f"keyscale {params.keyscale}")
+    key = heard.keyscale.name if heard.keyscale else "no key"
+    if asked:
+        note = (f"The source was heard at {heard.bpm:.0f} bpm, meter {heard.timesignature}, {key}; as "
+                f"{', '.join(asked)} was asked, its bars and chords were left open.")  # fmt: skip
+        return replace(job, notes=(*job.notes, note))
+    note = f"The source was heard at {heard.bpm:.0f} bpm, meter {heard.timesignature}, {key}."
+    return replace(job, heard=heard, notes=(*job.notes, note))
+
+
+def _same_notes(one: KeyScale, other: KeyScale | None) -> bool:
+    return other is not None and set(one.pitch_classes) == set(other.pitch_classes)
+
+
 def think_request(job: Job, lm_ready: bool) -> ThinkRequest | None:
     """What the language model is asked, or None when it does not run."""
     from acestep_like.lm.decide import decide
@@ -304,23 +345,26 @@ def settle_items(job: Job, thoughts: Sequence[Thought | None]) -> list[Item]:
 
 
 def _settle(job: Job, seed: int, thought: Thought | None) -> Item:
-    params, known, told = job.params, job.inherited, job.told
+    params, known, words = job.params, job.inherited, job.told
     decided = {name: thought.metadata[name] for name in thought.decided if name in thought.metadata} if thought else {}
     cot = _cot_fields(decided)
     codes = params.audio_codes.strip() or (thought.codes if thought else "")
     duration_s, codes, notes = _settle_duration(job, cot.get("cot_duration"), codes)
     music = Music(
-        bpm=params.bpm if params.bpm is not None else told.get("bpm", cot.get("cot_bpm", known.get("bpm"))),
-        keyscale=params.keyscale.strip() or told.get("keyscale", cot.get("cot_keyscale", known.get("keyscale", ""))),
+        bpm=params.bpm if params.bpm is not None else words.get("bpm", cot.get("cot_bpm", known.get("bpm"))),
+        keyscale=params.keyscale.strip() or words.get("keyscale", cot.get("cot_keyscale", known.get("keyscale", ""))),
         timesignature=_ace_meter(params.timesignature)
-        or told.get("timesignature", cot.get("cot_timesignature", known.get("timesignature", ""))),
+        or words.get("timesignature", cot.get("cot_timesignature", known.get("timesignature", ""))),
         chords=params.chords.strip() or known.get("chords", ""),
     )
-    plan = _plan(job, duration_s, music, seed)
+    told = _plan(job, duration_s, music, seed)
+    plan = told if job.heard is None or told is None else _heard_plan(job, told)
     language = params.vocal_language if params.vocal_language != "unknown" else cot.get("cot_vocal_language", "unknown")
     rewritten = "" if job.words_first and params.caption.strip() else cot.get("cot_caption", "")
     caption = _lego_caption(job) or rewritten or params.caption
     request = _item_request(job, seed, caption, language, codes, music, plan)
+    if plan is not told:
+        request = replace(request, plan_alone=told)
     return Item(request, duration_s, cot, notes + (thought.notes if thought else ()))
 
 
@@ -433,6 +477,24 @@ def _plan(job: Job, duration_s: float | None, music: Music, seed: int) -> SongPl
         choose=source is None or _unheard(job),
     )
     return replace(plan, tracks=asked_tracks(job.task.name, job.instruction))
+
+
+def _heard_plan(job: Job, told: SongPlan) -> SongPlan:
+    """What was heard in the source, with what was told. Beyond the source's ends its chords are nobody's."""
+    assert job.heard is not None and job.heard.bpm is not None and job.source is not None
+    heard, padded = job.heard, told.duration_s > job.heard.duration_s + 0.1
+    bar_s = heard.seconds_per_bar()
+    first_s = heard.first_bar_s + job.source.left_padding_s
+    first_s -= max(0, math.ceil(first_s / bar_s - 1e-9)) * bar_s
+    return replace(
+        told,
+        bpm=heard.bpm,
+        timesignature=heard.timesignature,
+        keyscale=told.keyscale or heard.keyscale,
+        chords=() if padded else heard.chords,
+        sections=(),
+        first_bar_s=first_s,
+    )
 
 
 def _unheard(job: Job) -> bool:

@@ -37,6 +37,8 @@ class TaskSpec:
         uses_window: `repainting_start` and `repainting_end` choose a part of the source.
         base_only: the published turbo and sft checkpoints were not trained for it.
         keeps_level: the output is not normalised, so that it still fits the source.
+        plays_along: makes music to the tempo and harmony of the source. (What extract takes out is there already: told
+            tempo and chords it comes out worse.)
     """
 
     name: str
@@ -48,20 +50,21 @@ class TaskSpec:
     uses_window: bool = False
     base_only: bool = False
     keeps_level: bool = False
+    plays_along: bool = False
 
 
 _ROWS = (
     TaskSpec(
         "text2music", "music from a description and lyrics", DEFAULT_INSTRUCTION, needs_source=False
     ),
-    TaskSpec("cover", "another style, the same structure", CODES_INSTRUCTION, needs_caption=True),
+    TaskSpec("cover", "another style, the same structure", CODES_INSTRUCTION, needs_caption=True, plays_along=True),
     TaskSpec(
         "repaint", "a new passage in a window of the source", "Repaint the mask area based on the given conditions:",
-        needs_caption=True, uses_window=True, keeps_level=True,
+        needs_caption=True, uses_window=True, keeps_level=True, plays_along=True,
     ),
     TaskSpec(
         "lego", "a new track that fits the source", "Generate the {tracks} track based on the audio context:",
-        needs_caption=True, tracks="one", uses_window=True, base_only=True, keeps_level=True,
+        needs_caption=True, tracks="one", uses_window=True, base_only=True, keeps_level=True, plays_along=True,
     ),
     TaskSpec(
         "extract", "one track taken out of the source", "Extract the {tracks} track from the audio:",
@@ -69,7 +72,7 @@ _ROWS = (
     ),
     TaskSpec(
         "complete", "the named tracks added to the source", "Complete the input track with {tracks}:",
-        needs_caption=True, tracks="many", base_only=True,
+        needs_caption=True, tracks="many", base_only=True, plays_along=True,
     ),
 )  # fmt: skip
 

@@ -16,7 +16,8 @@ params = GenerationParams(caption="slow blues with electric guitar", duration=12
 song = generate_music(dit, None, params, GenerationConfig(batch_size=1))
 codes = dit.convert_src_audio_to_codes(song.audios[0])  # a path works as well
 
-# understand_audio(dit, llm, song.audios[0]) does both steps at once.
+# understand_audio(dit, llm, song.audios[0]) does both steps at once, and hears tempo, key, meter, tracks and a chord
+# chart in the sound itself.
 heard = understand_music(llm_handler=llm, audio_codes=codes, temperature=0.85)
 if heard.success:
     print(f"caption:  {heard.caption}")

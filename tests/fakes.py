@@ -46,10 +46,14 @@ class FakeDiT:
         self.requests = []
         self.fail, self.silent, self.gain = fail, silent, gain
         self.heard = None  # what `heard_tracks` answers
+        self.plan = None  # what `heard_plan` answers
         self.steps_run = 0
 
     def heard_tracks(self, audio):
         return self.heard
+
+    def heard_plan(self, audio):
+        return self.plan
 
     def generate(self, request, observer=None, cancel=None):
         self.requests.append(request)
@@ -86,10 +90,13 @@ class FakeDiT:
             },
         )
 
-    def convert_src_audio_to_codes(self, audio):
+    def encode_audio(self, audio):
         self.requests.append(audio)
         if self.fail is not None:
             raise self.fail
+        return audio
+
+    def convert_src_audio_to_codes(self, audio):
         return "<|audio_code_7|><|audio_code_8|>"
 
     @staticmethod

@@ -6,6 +6,7 @@ import pytest
 from fakes import FakeDiT, FakeLM
 
 from acestep_like.errors import InputError
+from acestep_like.harmony import plan_song
 from acestep_like.inference import create_sample, format_sample, understand_audio, understand_music
 
 
@@ -31,6 +32,10 @@ def test_a_recording_is_understood_in_one_call():
     assert understand_audio(None, lm, "song.flac").error == "Model not fully initialized"
     dit.heard = {"bass": 0.7, "fx": 0.4, "drums": 0.9}
     assert understand_audio(dit, lm, "song.flac").tracks == ("drums", "bass"), "an ear on latents names the tracks"
+    dit.plan = plan_song(duration_s=8, bpm=97.6, timesignature="3", keyscale="D dorian", chords_text="Dm | G")
+    read = understand_audio(dit, lm, "song.flac")
+    assert (read.bpm, read.timesignature, read.keyscale) == (98, "3", "D minor"), "and the one for plans the rest"
+    assert read.chords.startswith("Dm | G | Dm")
     refusal = InputError("path", "song.flac", "an audio file")
     assert understand_audio(FakeDiT(fail=refusal), lm, "song.flac").error == str(refusal)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -10,7 +11,8 @@ from acestep_like.codestring import format_codes
 from acestep_like.llm_inference import Description
 from acestep_like.lm.ear import Heard
 from acestep_like.lm.requests import ThinkRequest
-from acestep_like.music import PITCH_NAMES
+from acestep_like.music import PITCH_NAMES, parse_keyscale
+from acestep_like.songplan import SongPlan
 from acestep_like.training.lm_evaluate import (
     WISHES,
     HeldOutSong,
@@ -65,6 +67,16 @@ def test_perfect_and_blind_describers() -> None:
     balanced = "instruments, balanced accuracy, by the tracks"
     assert blind[balanced].ours == 0.5 and 0.2 < perfect[balanced].chance < 0.8
     assert "| key | 100% |" in table(list(perfect.values()))
+
+
+def test_what_is_heard_in_the_audio_stands_beside_what_the_codes_told() -> None:
+    truth = [
+        replace(song, plan_in_audio=SongPlan(20.0, song.bpm, "4", parse_keyscale(song.keyscale))) for song in songs(30)
+    ]
+    blind = {f.name: f for f in understanding(Describer(truth, blind=True), truth)}  # type: ignore[arg-type]
+    assert blind["key"].ours < 0.4 and blind["key, by understand_audio"].ours == 1
+    assert blind["bpm within 4 %, by understand_audio"].ours == 1
+    assert not any("understand_audio" in name and "style" in name for name in blind)
 
 
 def test_an_octave_is_an_error_unless_tolerated() -> None:

@@ -22,6 +22,7 @@ class ItemRequest:
         seed: of initial noise, stochastic steps, posterior and reference positions of this item.
         audio_codes: `<|audio_code_N|>` string of 5 Hz codes, or "".
         plan: drawn as guide when the checkpoint has one; None leaves the guide unknown.
+        plan_alone: the same for the steps of a cover that no longer hear the source, where it differs.
     """
 
     caption: str
@@ -33,6 +34,7 @@ class ItemRequest:
     seed: int
     audio_codes: str = ""
     plan: SongPlan | None = None
+    plan_alone: SongPlan | None = None
 
 
 @dataclass(frozen=True)
@@ -90,6 +92,13 @@ class DiffusionRequest:
     repaint_mode: str = "balanced"
     repaint_strength: float = 0.5
     guidance_mode: str | None = None
+
+
+@dataclass(frozen=True)
+class EncodedAudio:
+    """A recording as the codec's latents [1, T, C]: what the ears and the audio tokenizer hear."""
+
+    latents: torch.Tensor
 
 
 @dataclass(frozen=True)

@@ -45,6 +45,8 @@ from acestep_like.songplan import SongPlan
 from acestep_like.tasks import DEFAULT_INSTRUCTION
 
 if TYPE_CHECKING:
+    from diffusers.pipelines.ace_step.modeling_ace_step import AceStepAudioTokenizer
+
     from acestep_like.codec.base import Codec
     from acestep_like.progress import CancelToken, Observer
 
@@ -308,13 +310,15 @@ def _context(networks: Networks, song: _Song, rows: list[int], task: str) -> Con
     return build_context(task, Material(song.silence, song.frames, batch, source, stacked, window))
 
 
-def _guide(networks: Networks, song: _Song, rows: list[int]) -> torch.Tensor | None:
+def _guide(networks: Networks, song: _Song, rows: list[int], *, alone: bool = False) -> torch.Tensor | None:
+    """The guides of some items; `alone` for the steps that do not hear the source."""
     if networks.info.guide_version is None:
         return None
     width = guide_width(networks.info.guide_version)
     rate = networks.codec.latent_rate
     unknown = SongPlan(duration_s=song.frames / rate)
-    plans = [song.request.items[row].plan or unknown for row in rows]
+    items = [song.request.items[row] for row in rows]
+    plans = [(item.plan_alone if alone and item.plan_alone else item.plan) or unknown for item in items]
     drawn = [torch.from_numpy(build_guide(plan, song.frames, rate)[:, :width]) for plan in plans]
     return torch.stack(drawn).to(networks.device)
 
@@ -387,7 +391,8 @@ def _sample(networks: Networks, song: _Song, rows: list[int], clock: Stopwatch, 
     if song.plain_tokens:
         plain_states, _ = _condition(networks, song, song.plain_tokens, rows, clock)
         silent = build_context("text2music", Material(song.silence, song.frames, len(rows)))
-        switch = (settings.cover_steps, _denoiser(networks, song, plain_states, silent, guide, guidance))
+        freed = _guide(networks, song, rows, alone=True)
+        switch = (settings.cover_steps, _denoiser(networks, song, plain_states, silent, freed, guidance))
     noise = _noise(networks, song, rows)
     source = _context(networks, song, rows, "extract").source if song.source is not None else None
     x, hold = noise, None
@@ -470,17 +475,22 @@ def source_latents(networks: Networks, audio: torch.Tensor) -> torch.Tensor:
         return _encode_source(networks, audio, silence)
 
 
-def source_codes(networks: Networks, audio: torch.Tensor) -> str:
-    """The code string of audio [2, N] at the codec's rate.
+def required_tokenizer(networks: Networks) -> AceStepAudioTokenizer:
+    """The audio tokenizer; InputError where the checkpoint has none."""
+    tokenizer = networks.dit.audio_tokenizer
+    if tokenizer is None:
+        raise InputError("src_audio", "audio", f"a checkpoint with an audio tokenizer; {networks.info.name} has none")
+    return tokenizer
+
+
+def source_codes(networks: Networks, latents: torch.Tensor) -> str:
+    """The code string of latents [1, T, C].
 
     Raises:
         InputError: the checkpoint has no audio tokenizer, or the audio is too short.
     """
-    tokenizer = networks.dit.audio_tokenizer
-    if tokenizer is None:
-        raise InputError("src_audio", "audio", f"a checkpoint with an audio tokenizer; {networks.info.name} has none")
+    tokenizer = required_tokenizer(networks)
     silence = networks.dit.silence.to(networks.device, tokenizer.dtype)
-    latents = source_latents(networks, audio)
     with torch.inference_mode(), networks.residency.use("dit"):
         _, indices = tokenize(tokenizer, latents.to(networks.device), silence)
     return format_codes(indices[0].tolist())

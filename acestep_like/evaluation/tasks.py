@@ -146,9 +146,15 @@ def measure_repaint(dit: Any, case: Case, evaluator: Evaluator) -> Row:
         "repaint: outside bit-identical / ours": float(torch.equal(ours[:, ~changed], mix[:, ~changed])),
         "repaint: smooth seams / ours": float(np.mean([edge["smooth"] for edge in seams["edges"]])),
     }
-    unrelated = case.other.mix[..., : mix.shape[-1]] if case.other else None
-    alone = text_alone(dit, case, asked.text)
-    for column, audio in (("ours", ours), ("words alone", alone), ("source", mix), ("unrelated", unrelated)):
+    untold = repaint(dit, (mix.numpy(), SAMPLE_RATE), asked.text, (start, end), seed=prompt.seed)
+    columns = {
+        "ours": ours,
+        "ours, nothing told": _done(untold).audios[0].tensor,
+        "words alone": text_alone(dit, case, asked.text),
+        "source": mix,
+        "unrelated": case.other.mix[..., : mix.shape[-1]] if case.other else None,
+    }
+    for column, audio in columns.items():
         if audio is None:
             continue
         judged = evaluator.judge(audio[:, inside])
@@ -262,8 +268,14 @@ def measure_lego(dit: Any, case: Case, evaluator: Evaluator) -> Row:
     result = _done(lego(dit, (backing.numpy(), SAMPLE_RATE), track, caption, **case.fields))
     alone, mixed = result.audios[0].tensor, result.audios[1].tensor
     row: Row = {}
-    unrelated = case.other.stems[_melodic(case.other)] if case.other else None
-    for column, audio in (("ours", alone), ("truth", case.stems[track]), ("unrelated", unrelated)):
+    untold = _done(lego(dit, (backing.numpy(), SAMPLE_RATE), track, caption, seed=prompt.seed))
+    columns = {
+        "ours": alone,
+        "ours, nothing told": untold.audios[0].tensor,
+        "truth": case.stems[track],
+        "unrelated": case.other.stems[_melodic(case.other)] if case.other else None,
+    }
+    for column, audio in columns.items():
         if audio is None or float(audio.abs().max()) < 1e-4:
             continue
         row[f"lego: track alone, chord degree / {column}"] = degree_share(audio, prompt)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,7 @@ from acestep_like.llm_inference import LLMHandler
 from acestep_like.lm.ear import CodeEar
 from acestep_like.lm.requests import Description, Sampling, ThinkRequest
 from acestep_like.music import parse_keyscale
+from acestep_like.songplan import SongPlan
 from acestep_like.tasks import TRACK_NAMES
 
 COLD = Sampling(temperature=0.0, top_p=1.0)
@@ -38,6 +39,17 @@ class HeldOutSong:
     instruments: frozenset[str]
     heard_in_audio: frozenset[str] | None = None
     """What the checkpoint's ear for tracks hears in the sound itself, which is what `understand_audio` answers."""
+    plan_in_audio: SongPlan | None = None
+    """The same of its ear for plans."""
+
+    def in_audio(self, answer: Description) -> Description:
+        """What `understand_audio` makes of an answer to the codes alone."""
+        plan = self.plan_in_audio
+        if plan is None or plan.bpm is None or plan.keyscale is None:
+            return answer
+        return replace(
+            answer, bpm=round(plan.bpm), keyscale=plan.keyscale.ace_name, timesignature=plan.timesignature or ""
+        )
 
 
 @dataclass(frozen=True)
@@ -103,22 +115,31 @@ CHECKS: dict[str, Check] = {
 def understanding(lm: LLMHandler, songs: Sequence[HeldOutSong], sampling: Sampling = COLD) -> list[Figure]:
     """How much of each song `understand` reads from its codes."""
     answers = [lm.understand(format_codes(song.codes), sampling=sampling, seed=k) for k, song in enumerate(songs)]
-    others = others_of(songs)
-    figures = [
-        Figure(
-            name,
-            _share(check(answer, song) for answer, song in zip(answers, songs, strict=True)),
-            _share(check(answer, song) for answer, song in zip(answers, others, strict=True)),
-            len(songs),
-        )
-        for name, check in CHECKS.items()
-    ]
+    figures = _checked("", CHECKS, answers, songs)
+    if any(song.plan_in_audio for song in songs):
+        told = [song.in_audio(answer) for song, answer in zip(songs, answers, strict=True)]
+        music = {name: check for name, check in CHECKS.items() if not name.startswith("style")}
+        figures += _checked(", by understand_audio", music, told, songs)
     figures += instruments_figures("by the caption", [instruments_of(answer.caption) for answer in answers], songs)
     figures += instruments_figures("by the tracks", [frozenset(answer.tracks) for answer in answers], songs)
     heard = [song.heard_in_audio for song in songs if song.heard_in_audio is not None]
     if len(heard) == len(songs):
         figures += instruments_figures("by the tracks of understand_audio", heard, songs)
     return figures
+
+
+def _checked(
+    source: str, checks: Mapping[str, Check], answers: Sequence[Description], songs: Sequence[HeldOutSong]
+) -> list[Figure]:
+    """The share of answers that pass each check, of their own song and by chance of another."""
+
+    def share(check: Check, truth: Sequence[HeldOutSong]) -> float:
+        return _share(check(answer, song) for answer, song in zip(answers, truth, strict=True))
+
+    others = others_of(songs)
+    return [
+        Figure(name + source, share(check, songs), share(check, others), len(songs)) for name, check in checks.items()
+    ]
 
 
 def instruments_figures(source: str, answers: Sequence[frozenset[str]], songs: Sequence[HeldOutSong]) -> list[Figure]:
@@ -282,14 +303,15 @@ def held_out_songs(handler: Any, seeds: Sequence[int], soundfont: str | None, se
         song = corpus.compose(seed)
         dry = {name: torch.from_numpy(audio) for name, audio in synth.render(song).items()}
         recording = corpus.mix(dry, song).mix[:, : int(seconds * 48000)], 48000
-        codes = parse_codes(handler.convert_src_audio_to_codes(recording))
+        encoded = handler.encode_audio(recording)
+        codes = parse_codes(handler.convert_src_audio_to_codes(encoded))
         metadata = corpus.metadata(song)
-        chances = handler.heard_tracks(recording)
+        chances = handler.heard_tracks(encoded)
         songs.append(
             HeldOutSong(
                 tuple(codes), song.style, float(song.plan.bpm or 0), str(metadata["keyscale"]),
                 str(metadata["timesignature"]), frozenset(song.track_classes),
-                None if chances is None else frozenset(sounding(chances)),
+                None if chances is None else frozenset(sounding(chances)), handler.heard_plan(encoded),
             )
         )  # fmt: skip
         captions.append(str(metadata["caption"]))
