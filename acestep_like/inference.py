@@ -110,9 +110,8 @@ def _generate(
 
     thoughts = _think(job, llm_handler, report, cancel)
     clock.lap("lm_total_time")
-    own = preparation.own_samples(job)
-    if own is not None:
-        job = preparation.heed_source(job, dit_handler.heard_plan((own, delivery.SAMPLE_RATE)))
+    if (part := preparation.part_to_hear(job)) is not None:
+        job = preparation.heed_source(job, dit_handler.heard_plan((part[0], delivery.SAMPLE_RATE)), part[1])
     items = preparation.settle_items(job, thoughts or [None] * len(job.seeds))
     requests = preparation.diffusion_requests(job, items)
     report(_PREPARING, "Preparing inputs...")

@@ -40,6 +40,7 @@ DEFAULT_DURATION_S = 30.0
 """Length of music without words when neither the caller nor the language model says one."""
 _SAME_TEMPO = 0.03
 """A tempo that was asked for is the one that was heard when it is this near, as a share."""
+_SILENT_BELOW = 1e-4
 _LINE_S, _AROUND_S, _LONGEST_DEFAULT_S = 4.0, 12.0, 240.0
 _CODE_RATE_HZ = 5
 
@@ -232,20 +233,25 @@ def heed_words(job: Job) -> Job:
     return replace(job, words_first=True, told=told_by(job.params.caption))
 
 
-def own_samples(job: Job) -> torch.Tensor | None:
-    """The source [2, N] as it was given, where its tempo and harmony are for an ear to tell: the checkpoint draws a
-    guide, the task plays along with the source, and neither caller nor recipe lays its bars."""
+def part_to_hear(job: Job) -> tuple[torch.Tensor, float] | None:
+    """The source from its first sound to its last [2, N], and where that begins in seconds; None where its tempo and
+    harmony are not for an ear to tell. They are where the checkpoint draws a guide, the task plays along with the
+    source, and neither caller nor recipe lays its bars."""
     source = job.source
     if source is None or not job.task.plays_along or job.checkpoint.guide_version is None or _unheard(job):
         return None
     if job.params.chords.strip() or "bpm" in job.inherited:
         return None
-    first = round(source.left_padding_s * SAMPLE_RATE)
-    return source.samples[:, first : first + round(source.duration_s * SAMPLE_RATE)]
+    sounds = (source.samples.abs().amax(dim=0) > _SILENT_BELOW).nonzero()
+    if not len(sounds):
+        return None
+    first, last = int(sounds[0]), int(sounds[-1]) + 1
+    return source.samples[:, first:last], first / SAMPLE_RATE
 
 
-def heed_source(job: Job, heard: SongPlan | None) -> Job:
-    """The same job with the plan that was heard in its source; what was told otherwise wins over the whole of it."""
+def heed_source(job: Job, heard: SongPlan | None, start_s: float = 0.0) -> Job:
+    """The same job with the plan that was heard in its source from `start_s` on; what was told otherwise wins over the
+    whole of it."""
     if heard is None:
         return job
     params = job.params
@@ -262,7 +268,7 @@ def heed_source(job: Job, heard: SongPlan | None) -> Job:
                 f"{', '.join(asked)} was asked, its bars and chords were left open.")  # fmt: skip
         return replace(job, notes=(*job.notes, note))
     note = f"The source was heard at {heard.bpm:.0f} bpm, meter {heard.timesignature}, {key}."
-    return replace(job, heard=heard, notes=(*job.notes, note))
+    return replace(job, heard=replace(heard, first_bar_s=heard.first_bar_s + start_s), notes=(*job.notes, note))
 
 
 def _same_notes(one: KeyScale, other: KeyScale | None) -> bool:
@@ -480,12 +486,11 @@ def _plan(job: Job, duration_s: float | None, music: Music, seed: int) -> SongPl
 
 
 def _heard_plan(job: Job, told: SongPlan) -> SongPlan:
-    """What was heard in the source, with what was told. Beyond the source's ends its chords are nobody's."""
-    assert job.heard is not None and job.heard.bpm is not None and job.source is not None
+    """What was heard in the source, with what was told. Where it does not sound its chords are nobody's."""
+    assert job.heard is not None
     heard, padded = job.heard, told.duration_s > job.heard.duration_s + 0.1
     bar_s = heard.seconds_per_bar()
-    first_s = heard.first_bar_s + job.source.left_padding_s
-    first_s -= max(0, math.ceil(first_s / bar_s - 1e-9)) * bar_s
+    first_s = heard.first_bar_s - max(0, math.ceil(heard.first_bar_s / bar_s - 1e-9)) * bar_s
     return replace(
         told,
         bpm=heard.bpm,

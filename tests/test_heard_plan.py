@@ -19,7 +19,7 @@ from acestep_like.inference import generate_music
 from acestep_like.lineage import origin_of
 from acestep_like.music import TIME_SIGNATURES, parse_keyscale
 from acestep_like.params import GenerationConfig, GenerationParams
-from acestep_like.preparation import heed_source, own_samples, prepare, settle_items
+from acestep_like.preparation import heed_source, part_to_hear, prepare, settle_items
 from acestep_like.results import AudioResult
 from acestep_like.songplan import SongPlan
 from tests.fakes import FakeDiT, fake_checkpoint, tone
@@ -60,6 +60,13 @@ def test_a_plan_that_is_heard_without_fault_comes_back_wherever_the_recording_be
     upto_bar = slice(phases.start, phases.start + 6)  # which bar of four it is cannot be heard
     assert float((true[:, upto_bar] - ours[:, upto_bar]).abs().mean()) < 0.06
     assert float((true[:, chords] == ours[:, chords]).float().mean()) > 0.97
+
+
+@pytest.mark.parametrize("start_s", [0.02, 240 / 97 - 0.03])
+def test_a_recording_that_begins_with_a_bar_but_for_a_moment_begins_with_it(start_s: float) -> None:
+    found = heard_plan(perfect(planned(chords="Dm | Bb"), 300, start_s), RATE)
+    assert found is not None and found.first_bar_s == 0 and found.chords[0].start_beat == 0
+    assert found.chords[1].start_beat == 4
 
 
 def test_two_chords_in_a_bar_are_both_heard() -> None:
@@ -164,12 +171,12 @@ def test_a_cover_of_a_foreign_source_is_drawn_on_what_was_heard_in_it() -> None:
     ],
 )
 def test_who_tells_the_chords_or_hears_nothing_needs_no_ear(fields) -> None:
-    assert own_samples(job_of(None, **fields)) is None
+    assert part_to_hear(job_of(None, **fields)) is None
 
 
 def test_a_checkpoint_without_a_guide_needs_no_ear() -> None:
     params = GenerationParams(task_type="cover", src_audio=foreign(), caption="jazz")
-    assert own_samples(prepare(params, GenerationConfig(batch_size=1), fake_checkpoint())) is None
+    assert part_to_hear(prepare(params, GenerationConfig(batch_size=1), fake_checkpoint())) is None
 
 
 @pytest.mark.parametrize("fields", [{"bpm": 120}, {"timesignature": "4"}, {"keyscale": "E major"}])
@@ -186,14 +193,19 @@ def test_what_was_told_alike_is_drawn_as_it_was_heard(fields) -> None:
     assert request.plan is not None and request.plan.bpm == 97.3 and request.plan.chords == HEARD.chords
 
 
-def test_room_before_a_source_moves_its_bars_and_leaves_the_chords_open() -> None:
-    job = job_of(HEARD, task_type="repaint", repainting_start=-4.0, repainting_end=2.0)
-    samples = own_samples(job)
-    assert samples is not None and samples.shape[-1] == 16 * 48000
-    plan = settle_items(job, [None])[0].request.plan
+@pytest.mark.parametrize("before_s", [0.0, 4.0])
+def test_silence_around_a_source_moves_its_bars_and_leaves_the_chords_open(before_s: float) -> None:
+    """Silence that is in the source itself, or that outpainting adds before it."""
+    quiet = np.pad(foreign(10.0)[0], ((0, 0), (3 * 48000, 2 * 48000)))
+    fields = {"repainting_start": -before_s, "repainting_end": 2.0}
+    job = job_of(None, task_type="repaint", src_audio=(quiet, 48000), **fields)
+    part = part_to_hear(job)
+    assert part is not None and part[0].shape[-1] == pytest.approx(10 * 48000, abs=9)
+    assert part[1] == pytest.approx(before_s + 3, abs=1e-4)
+    plan = settle_items(heed_source(job, replace(HEARD, duration_s=10.0), part[1]), [None])[0].request.plan
     assert plan is not None and plan.chords == () and plan.bpm == 97.3
-    bars = (4.0 - 0.5 - plan.first_bar_s) / HEARD.seconds_per_bar()
-    assert plan.first_bar_s <= 0 and bars == pytest.approx(round(bars), abs=1e-6)
+    bars = (part[1] - 0.5 - plan.first_bar_s) / HEARD.seconds_per_bar()
+    assert -HEARD.seconds_per_bar() < plan.first_bar_s <= 0 and bars == pytest.approx(round(bars), abs=1e-6)
 
 
 def test_bars_that_begin_before_the_audio_are_not_inherited_as_fields() -> None:

@@ -28,6 +28,8 @@ _BAR_CHANGE, _HALF_CHANGE, _BEAT_CHANGE = 1.0, 2.0, 4.0
 _EVIDENCE = 2.0
 """Weight of what is heard in a beat beside these: its frames are far from independent."""
 _FLOOR = 1e-3
+_ON_TIME_S = 0.05
+"""A bar that is heard to begin this near to the start of the recording begins with it."""
 
 
 def heard_plan(heard: Heard, latent_rate: float) -> SongPlan | None:
@@ -46,15 +48,16 @@ def heard_plan(heard: Heard, latent_rate: float) -> SongPlan | None:
     stretches = max(1, round(frames / latent_rate / _STRETCH_S))
     if _strays(heard.beat, beat, stretches) or _strays(heard.bar, beat / per_bar, stretches):
         return None
-    beat -= per_bar * math.floor(grid.offset / per_bar + 1e-3)  # 0 s lies in bar 0
-    first_bar_s = min(float(time_s[0] - beat[0] / grid.beat_hz), 0.0)
+    late = _ON_TIME_S * grid.beat_hz  # in beats
+    first_beat = (grid.offset + late) % per_bar - late  # the recording begins so many beats into bar 0
+    beat = np.maximum(beat - grid.offset + first_beat, 0)
     return SongPlan(
         duration_s=frames / latent_rate,
         bpm=60 * grid.beat_hz,
         timesignature=grid.meter,
         keyscale=heard_key(heard),
         chords=_chords(heard, beat, per_bar),
-        first_bar_s=first_bar_s,
+        first_bar_s=0.0 if abs(first_beat) < late else -first_beat / grid.beat_hz,
     )
 
 
