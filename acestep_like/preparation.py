@@ -497,7 +497,6 @@ def _heard_plan(job: Job, told: SongPlan) -> SongPlan:
         timesignature=heard.timesignature,
         keyscale=told.keyscale or heard.keyscale,
         chords=() if padded else heard.chords,
-        sections=(),
         first_bar_s=first_s,
     )
 

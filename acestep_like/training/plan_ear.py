@@ -13,13 +13,12 @@ from torch.nn import functional as F
 from acestep_like.codec.heard_plan import heard_plan
 from acestep_like.codec.plan_ear import PlanEar
 from acestep_like.diffusion.guide import GUIDE_GROUPS, build_guide
-from acestep_like.training.data import LATENT_RATE, Corpus, split
-from acestep_like.training.loop import learning_rate
+from acestep_like.training.data import LATENT_RATE, Corpus
+from acestep_like.training.latent_ears import Crops, train_on_crops
 
 _LENGTHS = (200, 300, 400)
 _FRAMES = 8000
 """Frames in a batch, whatever the length of its crops."""
-_RATE = 2e-3
 _DROPOUT = 0.1
 _SAME_OCTAVES = math.log2(1.04)
 _TENTH = math.cos(2 * math.pi * 0.1)
@@ -42,7 +41,7 @@ def targets_of(guide: Tensor) -> dict[str, Tensor]:
     }
 
 
-def losses(heard: dict[str, Tensor], targets: dict[str, Tensor]) -> dict[str, Tensor]:
+def losses_of(heard: dict[str, Tensor], targets: dict[str, Tensor]) -> dict[str, Tensor]:
     """One loss a head: squared error of the phases, cross entropy of the rest."""
     found = {}
     for name, value in heard.items():
@@ -65,46 +64,22 @@ def train_plan_ear(
     log: Callable[[str], None] = print,
 ) -> dict[str, float]:
     """Train an ear and save it to `folder`. Answers what it hears in songs that were held out, twins with them."""
-    known, held = split(len(corpus.rows), held_out_every)
-    heard = {corpus.rows[index].seed for index in held}
-    known = [index for index in known if corpus.rows[index].twin not in heard]
-    latents, guides = corpus.arrays["latents"], corpus.arrays["guide"]
-    start = torch.tensor([row.start for row in corpus.rows])
-    frames = torch.tensor([row.frames for row in corpus.rows])
+    crops = Crops.of(corpus, held_out_every)
+    guides = corpus.arrays["guide"]
 
-    def crops(songs: Tensor, length: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        length = min(length, int(frames.min()))
-        first = (torch.rand(len(songs), generator=generator) * (frames[songs] - length + 1)).long()
-        rows = (start[songs] + first)[:, None] + torch.arange(length)
-        return latents[rows].float(), guides[rows].float()
+    def losses(ear: PlanEar, rows: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
+        latents = crops.latents(rows)
+        latents = latents + _JITTER * ear.scale * torch.randn(latents.shape, generator=generator)
+        return losses_of(ear(latents, _DROPOUT), targets_of(guides[rows].float()))
 
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(19)
-        generator = torch.Generator().manual_seed(19)
-        some = latents[:: max(1, len(latents) // 50_000)].float()
-        ear = PlanEar(some.mean(0), some.std(0) + 1e-3)
-        optimizer = torch.optim.AdamW(ear.parameters(), lr=_RATE, weight_decay=0.05)
-        pool = torch.tensor(known)
-        for step in range(steps):
-            length = _LENGTHS[step % len(_LENGTHS)]
-            songs = pool[torch.randint(len(pool), (_FRAMES // length,), generator=generator)]
-            inputs, guide = crops(songs, length, generator)
-            inputs = inputs + _JITTER * ear.scale * torch.randn(inputs.shape, generator=generator)
-            found = losses(ear(inputs, _DROPOUT), targets_of(guide))
-            loss = torch.stack(list(found.values())).sum()
-            for group in optimizer.param_groups:
-                group["lr"] = learning_rate(_RATE, step / steps, step, warmup_steps=50, flat=0.4)
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            torch.nn.utils.clip_grad_norm_(ear.parameters(), 1.0)
-            optimizer.step()
-            if step % 100 == 99:
-                log(f"plan ear: step {step + 1} " + " ".join(f"{k} {v.item():.3f}" for k, v in found.items()))
-    ear.eval()
-    inputs, guide = crops(torch.tensor(held), 300, torch.Generator().manual_seed(20))
+    ear = train_on_crops(
+        crops, PlanEar, losses, steps=steps, lengths=_LENGTHS, frames=_FRAMES, weight_decay=0.05, seed=19,
+        report=lambda line: log(f"plan ear: {line}"),
+    )  # fmt: skip
+    rows = crops.draw(crops.held, 300, torch.Generator().manual_seed(20))
     report = {
-        **plan_accuracy(ear, inputs, guide),
-        "songs": len(known), "held_out_songs": len(held), "steps": steps,
+        **plan_accuracy(ear, crops.latents(rows), guides[rows].float()),
+        "songs": len(crops.known), "held_out_songs": len(crops.held), "steps": steps,
     }  # fmt: skip
     ear.save(folder)
     log(f"plan ear: {report}")

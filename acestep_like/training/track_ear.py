@@ -15,12 +15,11 @@ from torch.nn import functional as F
 
 from acestep_like.codec.track_ear import UNHEARD_BELOW, TrackEar
 from acestep_like.tasks import TRACK_NAMES
-from acestep_like.training.data import Corpus, split
-from acestep_like.training.loop import learning_rate
+from acestep_like.training.data import Corpus
+from acestep_like.training.latent_ears import Crops, train_on_crops
 
 _LENGTHS = (75, 125, 200, 250, 300)
 _BATCH = 48
-_RATE = 2e-3
 _DROPOUT = 0.3
 _LEAST_FRAMES = 12
 """Frames of a crop in which a track plays that is called sounding there: half a second."""
@@ -35,49 +34,29 @@ def train_track_ear(
     log: Callable[[str], None] = print,
 ) -> dict[str, float]:
     """Train an ear and save it to `folder`. Answers what it hears in songs that were held out, twins with them."""
-    known, held = split(len(corpus.rows), held_out_every)
-    heard = {corpus.rows[index].seed for index in held}
     # Songs of corpora that were built before it was noted when a track plays tell nothing here.
-    known = [index for index in known if corpus.rows[index].playing and corpus.rows[index].twin not in heard]
-    held = [index for index in held if corpus.rows[index].playing]
-    latents = corpus.arrays["latents"]
-    start = torch.tensor([row.start for row in corpus.rows])
-    frames = torch.tensor([row.frames for row in corpus.rows])
-    plays = torch.zeros(len(latents), len(TRACK_NAMES), dtype=torch.bool)
+    crops = Crops.of(corpus, held_out_every, lambda row: bool(row.playing))
+    plays = torch.zeros(len(corpus.arrays["latents"]), len(TRACK_NAMES), dtype=torch.bool)
     for row in corpus.rows:
         for name, spans in row.playing.items():
             for begin, end in spans:
                 plays[row.start + begin : row.start + min(end, row.frames), TRACK_NAMES.index(name)] = True
 
-    def crops(songs: Tensor, length: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        length = min(length, int(frames.min()))
-        first = (torch.rand(len(songs), generator=generator) * (frames[songs] - length + 1)).long()
-        rows = (start[songs] + first)[:, None] + torch.arange(length)
-        return latents[rows].float(), (plays[rows].sum(dim=1) >= _LEAST_FRAMES).float()
+    def sounding(rows: Tensor) -> Tensor:
+        return (plays[rows].sum(dim=1) >= _LEAST_FRAMES).float()
 
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(17)
-        generator = torch.Generator().manual_seed(17)
-        some = latents[:: max(1, len(latents) // 50_000)].float()
-        ear = TrackEar(some.mean(0), some.std(0) + 1e-3)
-        optimizer = torch.optim.AdamW(ear.parameters(), lr=_RATE, weight_decay=0.1)
-        pool = torch.tensor(known)
-        for step in range(steps):
-            songs = pool[torch.randint(len(pool), (_BATCH,), generator=generator)]
-            inputs, targets = crops(songs, _LENGTHS[step % len(_LENGTHS)], generator)
-            loss = F.binary_cross_entropy_with_logits(ear(inputs, _DROPOUT), targets)
-            for group in optimizer.param_groups:
-                group["lr"] = learning_rate(_RATE, step / steps, step, warmup_steps=50, flat=0.4)
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            optimizer.step()
-            if step % 250 == 249:
-                log(f"track ear: step {step + 1} loss {loss.item():.4f}")
-    ear.eval()
-    inputs, targets = crops(torch.tensor(held or known), 250, torch.Generator().manual_seed(18))
+    def losses(ear: TrackEar, rows: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
+        heard = ear(crops.latents(rows), _DROPOUT)
+        return {"loss": F.binary_cross_entropy_with_logits(heard, sounding(rows))}
+
+    ear = train_on_crops(
+        crops, TrackEar, losses, steps=steps, lengths=_LENGTHS, songs=_BATCH, weight_decay=0.1, seed=17,
+        report=lambda line: log(f"track ear: {line}"),
+    )  # fmt: skip
+    rows = crops.draw(crops.held, 250, torch.Generator().manual_seed(18))
     report = {
-        **track_accuracy(ear, inputs, targets),
-        "songs": len(known), "held_out_songs": len(held), "steps": steps,
+        **track_accuracy(ear, crops.latents(rows), sounding(rows)),
+        "songs": len(crops.known), "held_out_songs": len(crops.held), "steps": steps,
     }  # fmt: skip
     ear.save(folder)
     log(f"track ear: {report}")
