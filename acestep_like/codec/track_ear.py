@@ -20,8 +20,9 @@ from acestep_like.tasks import TRACK_NAMES
 
 FILE = "track_ear.safetensors"
 UNHEARD_BELOW = 0.15
-"""A track that is given less is not there. In 10 s of songs that were held out from the ear's training 6 % of the tracks
-that sound are given less, and 91 % of those that do not (`checkpoints/MODEL_CARD.md`); with .28 both err equally."""
+"""A track that is given less is not there. In 10 s of songs that were held out from the ear's training 6 % of the
+tracks that sound are given less, and 91 % of those that do not (`checkpoints/MODEL_CARD.md`); at .28 both err equally.
+"""
 _WINDOW, _SHORTEST = 250, 50
 """Latents heard at once, and the fewest that tell anything: 10 s and 2 s at 25 Hz."""
 
