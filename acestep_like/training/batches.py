@@ -29,7 +29,7 @@ class Batch:
     has_reference: torch.Tensor
 
 
-SHARES = {"text2music": 0.52, "repaint": 0.14, "lego": 0.08, "extract": 0.18, "complete": 0.08}
+SHARES = {"text2music": 0.56, "repaint": 0.09, "lego": 0.07, "extract": 0.21, "complete": 0.07}
 SPLICED_SHARE = 0.6
 """Share of the repaint items whose window shows another song: only there the words matter to what is in it."""
 TWIN_SHARE = 0.6
@@ -200,8 +200,8 @@ class Sampler:
         return part
 
     def _with_codes(self, count: int, frames: int) -> dict:
-        """Items with hints. Half are covers: the codes are the song's own or its twin's and the guide is mostly hidden,
-        so they must carry the structure; with a twin's the words alone say the style. The other half keep the guide,
+        """Items with hints. Half are covers: the codes are the song's own or its twin's and the guide is often hidden, as
+        where nothing can be heard of it, so that they must carry the structure; with a twin's the words alone say the style. The other half keep the guide,
         and half of those get codes from elsewhere in the song or from another song of the style, so that codes give
         texture and never fight tempo and chords."""
         songs, kind = self._choice(self.songs, count), self._uniform(count)
@@ -220,7 +220,7 @@ class Sampler:
         elsewhere = self._crop(donor, frames)
         foreign = kind > 0.76
         part["source"] = self._hints(donor, torch.where(foreign, elsewhere, first), frames)
-        for name, dropout in (("grid", 0.75), ("chord", 0.85), ("key", 0.7), ("section", 0.8)):
+        for name, dropout in (("grid", 0.6), ("chord", 0.6), ("key", 0.6), ("section", 0.8)):
             self._hide(part["guide"], name, ~(cover & (self._uniform(count) < dropout)))
         part["text"] = self._variant(self.prompts.song["cover"], songs)
         return part
