@@ -50,7 +50,7 @@ def test_documented_fields_and_defaults():
     plain = {"caption": "", "lyrics": "", "bpm": None, "duration": None, "keyscale": "", "language": "",
              "timesignature": "", "genres": "", "status_message": "", "success": True, "error": None}  # fmt: skip
     assert FormatSampleResult().to_dict() == plain
-    assert UnderstandResult().to_dict() == {**plain, "tracks": ()}
+    assert UnderstandResult().to_dict() == {**plain, "tracks": (), "chords": ""}
     assert CreateSampleResult().to_dict() == {**plain, "instrumental": False}
 
 
