@@ -490,14 +490,15 @@ def _heard_plan(job: Job, told: SongPlan) -> SongPlan:
     assert job.heard is not None
     heard, padded = job.heard, told.duration_s > job.heard.duration_s + 0.1
     bar_s = heard.seconds_per_bar()
-    first_s = heard.first_bar_s - max(0, math.ceil(heard.first_bar_s / bar_s - 1e-9)) * bar_s
+    bars = max(0, math.ceil(heard.first_bar_s / bar_s - 1e-9))  # before the one that was heard first
+    later = [replace(span, start_beat=span.start_beat + bars * heard.beats_per_bar) for span in heard.chords]
     return replace(
         told,
         bpm=heard.bpm,
         timesignature=heard.timesignature,
         keyscale=told.keyscale or heard.keyscale,
-        chords=() if padded else heard.chords,
-        first_bar_s=first_s,
+        chords=() if padded else tuple(later),
+        first_bar_s=heard.first_bar_s - bars * bar_s,
     )
 
 

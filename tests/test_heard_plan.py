@@ -98,6 +98,10 @@ def test_beats_in_disorder_are_found_by_their_bars() -> None:
     assert found is not None and found.bpm == pytest.approx(97, rel=0.02)
 
 
+def test_a_moment_has_no_tempo() -> None:
+    assert heard_plan(perfect(planned(), 99), RATE) is None and heard_plan(perfect(planned(), 125), RATE) is not None
+
+
 def test_no_even_pulse_is_no_plan() -> None:
     heard = perfect(planned(), 400)
     assert heard_plan(with_phases(heard, 4 * torch.rand(400, generator=torch.Generator().manual_seed(1))), RATE) is None
@@ -206,6 +210,17 @@ def test_silence_around_a_source_moves_its_bars_and_leaves_the_chords_open(befor
     assert plan is not None and plan.chords == () and plan.bpm == 97.3
     bars = (part[1] - 0.5 - plan.first_bar_s) / HEARD.seconds_per_bar()
     assert -HEARD.seconds_per_bar() < plan.first_bar_s <= 0 and bars == pytest.approx(round(bars), abs=1e-6)
+
+
+def test_a_moment_of_silence_before_the_music_leaves_its_chords_where_they_sound() -> None:
+    """As encoders put it before a song: bars and chords move together."""
+    heard = replace(HEARD, first_bar_s=0.0)
+    plan = settle_items(heed_source(job_of(None), heard, 0.05), [None])[0].request.plan
+    assert plan is not None and len(plan.chords) == len(heard.chords)
+    beat_s = 60 / HEARD.bpm
+    moved = [plan.first_bar_s + span.start_beat * beat_s for span in plan.chords]
+    assert moved == pytest.approx([0.05 + span.start_beat * beat_s for span in heard.chords])
+    assert plan.first_bar_s <= 0
 
 
 def test_bars_that_begin_before_the_audio_are_not_inherited_as_fields() -> None:

@@ -13,6 +13,7 @@ from acestep_like.music import BEATS_PER_BAR, CHORD_QUALITIES, MODES, TIME_SIGNA
 from acestep_like.songplan import ChordSpan, SongPlan
 
 SLOWEST_BPM, FASTEST_BPM = 35.0, 230.0
+_SHORTEST_S = 4.0
 _LEAST_AGREEMENT = 0.7
 """Agreement of the heard phases in beat and bar with an even grid, 0 to 2, below which there is none. Of 100 held-out
 songs all but three have more; noise, and songs with their frames in disorder, nearly always less."""
@@ -33,12 +34,15 @@ _ON_TIME_S = 0.05
 
 
 def heard_plan(heard: Heard, latent_rate: float) -> SongPlan | None:
-    """The plan of a recording, or None where no even pulse is heard: tempo that wanders cannot be drawn as a guide.
+    """The plan of a recording, or None where no even pulse is heard: tempo that wanders cannot be drawn as a guide, and
+    in less than 4 s any tempo seems even.
 
     Args:
         heard: of all its frames, `latent_rate` a second.
     """
     frames = len(heard.beat)
+    if frames < _SHORTEST_S * latent_rate:
+        return None
     time_s = (np.arange(frames) + 0.5) / latent_rate
     grid = _grid(heard, latent_rate)
     if grid.agreement < _LEAST_AGREEMENT:
