@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from fakes import FakeDiT, fake_checkpoint, tone
 
 from acestep_like import editing
 from acestep_like.codec.heard_plan import heard_plan
@@ -22,7 +23,6 @@ from acestep_like.params import GenerationConfig, GenerationParams
 from acestep_like.preparation import heed_source, part_to_hear, prepare, settle_items
 from acestep_like.results import AudioResult
 from acestep_like.songplan import SongPlan
-from tests.fakes import FakeDiT, fake_checkpoint, tone
 
 RATE = 25.0
 

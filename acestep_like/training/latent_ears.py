@@ -22,11 +22,14 @@ class Crops:
 
     Attributes:
         known, held: indices of the songs to learn from, and of those held out; twins of the latter are in neither.
+        start, frames: of every song.
     """
 
     corpus: Corpus
     known: Tensor
     held: Tensor
+    start: Tensor
+    frames: Tensor
 
     @staticmethod
     def of(corpus: Corpus, held_out_every: int, usable: Callable[[SongRow], bool] = lambda row: True) -> Crops:
@@ -34,15 +37,18 @@ class Crops:
         seeds = {corpus.rows[index].seed for index in held}
         known = [index for index in known if usable(corpus.rows[index]) and corpus.rows[index].twin not in seeds]
         held = [index for index in held if usable(corpus.rows[index])]
-        return Crops(corpus, torch.tensor(known), torch.tensor(held or known))
+        start, frames = ([getattr(row, name) for row in corpus.rows] for name in ("start", "frames"))
+        return Crops(corpus, *map(torch.tensor, (known, held or known, start, frames)))
+
+    def facts(self, steps: int) -> dict[str, float]:
+        """What the record of a training says of its songs."""
+        return {"songs": len(self.known), "held_out_songs": len(self.held), "steps": steps}
 
     def draw(self, songs: Tensor, length: int, generator: torch.Generator) -> Tensor:
         """Rows [B, length] of one crop a song, from anywhere in it; shorter where a song is."""
-        start = torch.tensor([row.start for row in self.corpus.rows])
-        frames = torch.tensor([row.frames for row in self.corpus.rows])
-        length = min(length, int(frames.min()))
-        first = (torch.rand(len(songs), generator=generator) * (frames[songs] - length + 1)).long()
-        return (start[songs] + first)[:, None] + torch.arange(length)
+        length = min(length, int(self.frames.min()))
+        first = (torch.rand(len(songs), generator=generator) * (self.frames[songs] - length + 1)).long()
+        return (self.start[songs] + first)[:, None] + torch.arange(length)
 
     def latents(self, rows: Tensor) -> Tensor:
         return self.corpus.arrays["latents"][rows].float()

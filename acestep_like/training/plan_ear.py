@@ -77,10 +77,7 @@ def train_plan_ear(
         report=lambda line: log(f"plan ear: {line}"),
     )  # fmt: skip
     rows = crops.draw(crops.held, 300, torch.Generator().manual_seed(20))
-    report = {
-        **plan_accuracy(ear, crops.latents(rows), guides[rows].float()),
-        "songs": len(crops.known), "held_out_songs": len(crops.held), "steps": steps,
-    }  # fmt: skip
+    report = {**plan_accuracy(ear, crops.latents(rows), guides[rows].float()), **crops.facts(steps)}
     ear.save(folder)
     log(f"plan ear: {report}")
     return report

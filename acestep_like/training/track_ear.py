@@ -54,10 +54,7 @@ def train_track_ear(
         report=lambda line: log(f"track ear: {line}"),
     )  # fmt: skip
     rows = crops.draw(crops.held, 250, torch.Generator().manual_seed(18))
-    report = {
-        **track_accuracy(ear, crops.latents(rows), sounding(rows)),
-        "songs": len(crops.known), "held_out_songs": len(crops.held), "steps": steps,
-    }  # fmt: skip
+    report = {**track_accuracy(ear, crops.latents(rows), sounding(rows)), **crops.facts(steps)}
     ear.save(folder)
     log(f"track ear: {report}")
     return report
