@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from acestep_like.items import Item
 from acestep_like.params import GenerationConfig
-from acestep_like.preparation import SAMPLE_RATE, Item, Job
+from acestep_like.preparation import SAMPLE_RATE, Job
 from acestep_like.results import AudioResult
 
 if TYPE_CHECKING:

@@ -21,9 +21,10 @@ from acestep_like.results import AudioResult, CreateSampleResult, FormatSampleRe
 if TYPE_CHECKING:
     from acestep_like.diffusion.request import DiffusionOutput, DiffusionRequest
     from acestep_like.handler import AceStepHandler
+    from acestep_like.items import Item
     from acestep_like.llm_inference import LLMHandler
     from acestep_like.lm.requests import Description, ThinkRequest, Thought
-    from acestep_like.preparation import Item, Job
+    from acestep_like.preparation import Job
 
 __all__ = [
     "AudioResult",
@@ -97,7 +98,8 @@ def _generate(
     on_step: Observer | None,
     cancel: CancelToken | None,
 ) -> GenerationResult:
-    from acestep_like import delivery, preparation
+    from acestep_like import delivery, hearing, preparation
+    from acestep_like.items import diffusion_requests, settle_items
 
     clock = _Clock()
     if dit_handler is None or dit_handler.checkpoint is None:
@@ -110,10 +112,10 @@ def _generate(
 
     thoughts = _think(job, llm_handler, report, cancel)
     clock.lap("lm_total_time")
-    if (part := preparation.part_to_hear(job)) is not None:
-        job = preparation.heed_source(job, dit_handler.heard_plan((part[0], delivery.SAMPLE_RATE)), part[1])
-    items = preparation.settle_items(job, thoughts or [None] * len(job.seeds))
-    requests = preparation.diffusion_requests(job, items)
+    if (part := hearing.part_to_hear(job)) is not None:
+        job = hearing.heed_source(job, dit_handler.heard_plan((part[0], delivery.SAMPLE_RATE)), part[1])
+    items = settle_items(job, thoughts or [None] * len(job.seeds))
+    requests = diffusion_requests(job, items)
     report(_PREPARING, "Preparing inputs...")
     clock.lap("preparation_time")
 

@@ -104,16 +104,17 @@ def plan(
     Raises:
         InputError, UnsupportedTaskError, CheckpointError: what generating would refuse too.
     """
-    from acestep_like import preparation
     from acestep_like.diffusion.settle import settle
     from acestep_like.diffusion.skeleton import skeleton
+    from acestep_like.items import diffusion_requests, settle_items
+    from acestep_like.preparation import prepare
 
     info, place = _place(handler, device, offload_to_cpu, offload_dit_to_cpu)
-    job = preparation.prepare(params, GenerationConfig() if config is None else config, info)
-    items = preparation.settle_items(job, [None] * len(job.seeds))
+    job = prepare(params, GenerationConfig() if config is None else config, info)
+    items = settle_items(job, [None] * len(job.seeds))
     bones = skeleton(info, place.dit_dtype, place.codec_dtype)
     parts = []
-    for _, request in preparation.diffusion_requests(job, items):
+    for _, request in diffusion_requests(job, items):
         settings = settle(request, info, has_source=request.source is not None)
         parts.append(_Part(request, settings, _frames(request, info, bones)))
     host, on_device, split = _memory(parts, bones, place)

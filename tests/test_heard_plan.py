@@ -16,11 +16,13 @@ from acestep_like.codec.plan_ear import Heard, PlanEar
 from acestep_like.diffusion.guide import GUIDE_GROUPS, build_guide
 from acestep_like.errors import CheckpointError
 from acestep_like.harmony import plan_song
+from acestep_like.hearing import heed_source, part_to_hear
 from acestep_like.inference import generate_music
+from acestep_like.items import settle_items
 from acestep_like.lineage import origin_of
 from acestep_like.music import TIME_SIGNATURES, parse_keyscale
 from acestep_like.params import GenerationConfig, GenerationParams
-from acestep_like.preparation import heed_source, part_to_hear, prepare, settle_items
+from acestep_like.preparation import prepare
 from acestep_like.results import AudioResult
 from acestep_like.songplan import SongPlan
 

@@ -17,7 +17,7 @@ ROOMS = [
     {"evaluation"},
     {"editing", "edit_call", "extension", "long_source"},
     {"inference", "planning"},
-    {"preparation", "delivery", "descriptions"},
+    {"preparation", "hearing", "items", "delivery", "descriptions"},
     {"lineage"},
     {"handler", "llm_inference"},
     {"diffusion", "codec", "lm", "audio", "checkpoints", "device", "evaluation.features"},
