@@ -33,7 +33,7 @@ from acestep_like.checkpoints.load import PART_CLASSES, DiTModules, TextModules
 from acestep_like.checkpoints.upstream import part_configs
 from acestep_like.codec.load import as_codec
 from acestep_like.device import Residency, synchronize
-from acestep_like.diffusion.attention import install_fast_attention
+from acestep_like.diffusion.attention import install_fast_paths, install_stock_paths
 from acestep_like.diffusion.cost import Rates, measured_rates
 from acestep_like.diffusion.request import DiffusionRequest, ItemRequest
 from acestep_like.diffusion.run import Networks, run_request
@@ -129,7 +129,7 @@ def dit_floor(networks: Networks, frames: int, batch: int, rates: Rates) -> floa
     transformer = networks.dit.transformer
     with torch.device("meta"):
         hollow = type(transformer).from_config(transformer.config).eval()
-    install_fast_attention(hollow)
+    install_fast_paths(hollow)
     cost = count_evaluation(hollow, batch, frames, guided=False, first=False)
     stored = sum(p.numel() * p.element_size() for p in transformer.parameters())
     return max(cost.multiply_adds / rates.multiply_adds, stored / rates.copied_bytes)
@@ -157,15 +157,15 @@ def measure(networks: Networks, pipe: AceStepPipeline, duration_s: int, batch: i
         networks.cuda_graphs = graphs
         return run_request(networks, request)
 
-    runs: list[tuple[str, bool, Callable[[], Any]]] = [
-        ("diffusers", False, theirs), ("ours_without_graphs", True, lambda: ours(False))
+    runs: list[tuple[str, Callable[[Any], None], Callable[[], Any]]] = [
+        ("diffusers", install_stock_paths, theirs), ("ours_without_graphs", install_fast_paths, lambda: ours(False))
     ]  # fmt: skip
     if device.type == "cuda":
-        runs.append(("ours", True, lambda: ours(True)))
+        runs.append(("ours", install_fast_paths, lambda: ours(True)))
     row: dict[str, Any] = {"seconds": duration_s, "batch": batch, "steps": steps, "guidance": guidance}
     latents = {}
     for name, install, call in runs:
-        set_attention(networks, fast=install)
+        install(networks.dit.transformer)
         try:
             took, peak, result = timed(call, device, repeats)
         except (torch.OutOfMemoryError, DeviceMemoryError):
@@ -189,19 +189,6 @@ def measure(networks: Networks, pipe: AceStepPipeline, duration_s: int, batch: i
         difference = (latents["ours"] - latents["ours_without_graphs"]).abs().max()
         row["graphs_largest_difference"] = float(difference)
     return row
-
-
-def set_attention(networks: Networks, *, fast: bool) -> None:
-    """The fast processors for ours, the stock ones for the pipeline; same weights."""
-    transformer = networks.dit.transformer
-    if fast:
-        install_fast_attention(transformer)
-        return
-    from diffusers.models.transformers.ace_step_transformer import AceStepAttnProcessor2_0
-
-    for layer in transformer.layers:
-        layer.self_attn.set_processor(AceStepAttnProcessor2_0())
-        layer.cross_attn.set_processor(AceStepAttnProcessor2_0())
 
 
 def main() -> None:

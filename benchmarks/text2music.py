@@ -88,16 +88,13 @@ def pipeline(handler: Any) -> Any:
 def stock_attention(handler: Any, duration_s: float) -> Iterator[None]:
     """The pipeline's surroundings: stock processors, and a hook that appends the guide to the context."""
     import torch
-    from diffusers.models.transformers.ace_step_transformer import AceStepAttnProcessor2_0
 
-    from acestep_like.diffusion.attention import install_fast_attention
+    from acestep_like.diffusion.attention import install_fast_paths, install_stock_paths
     from acestep_like.diffusion.guide import build_guide, guide_width
 
     networks = handler.networks
     transformer = networks.dit.transformer
-    for layer in transformer.layers:
-        layer.self_attn.set_processor(AceStepAttnProcessor2_0())
-        layer.cross_attn.set_processor(AceStepAttnProcessor2_0())
+    install_stock_paths(transformer)
     rate = networks.codec.latent_rate
     version = handler.checkpoint.guide_version
     guide = torch.from_numpy(build_guide(song_plan(duration_s), int(duration_s * rate), rate))
@@ -116,7 +113,7 @@ def stock_attention(handler: Any, duration_s: float) -> Iterator[None]:
     finally:
         for hook in hooks:
             hook.remove()
-        install_fast_attention(transformer)
+        install_fast_paths(transformer)
 
 
 @dataclass

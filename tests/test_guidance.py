@@ -6,7 +6,7 @@ import pytest
 import tiny
 import torch
 
-from acestep_like.diffusion.attention import install_fast_attention, windowed_attention
+from acestep_like.diffusion.attention import install_fast_paths, install_stock_paths, windowed_attention
 from acestep_like.diffusion.denoiser import DiTDenoiser
 from acestep_like.diffusion.guidance import GUIDANCE_MODES, GuidedDenoiser, interval_in_t, make_guidance
 
@@ -101,7 +101,7 @@ def test_the_public_interval_is_progress_and_the_sampler_s_is_t():
 @pytest.fixture(scope="module")
 def transformers():
     plain, fast = (tiny.modules()["transformer"].eval() for _ in range(2))
-    install_fast_attention(fast)
+    install_fast_paths(fast)
     return plain, fast
 
 
@@ -115,6 +115,40 @@ def test_fast_attention_equals_the_stock_processors(transformers, frames):
         runs = [*denoiser.velocities(x, 0.8), *denoiser.velocities(x, 0.4), denoiser.velocity(x, 0.4)]
         results.append(torch.stack(runs))
     assert float((results[0] - results[1]).abs().max()) < 2e-5
+
+
+def rows_of_hidden_states(transformer):
+    """Whether each layer is given hidden states whose frames lie in rows."""
+    found = []
+    hooks = [
+        layer.register_forward_pre_hook(
+            lambda _, args, given: found.append(given["hidden_states"].is_contiguous()), with_kwargs=True
+        )
+        for layer in transformer.layers
+    ]
+    DiTDenoiser(transformer, torch.randn(2, 5, 32), torch.randn(2, 20, 2 * tiny.CHANNELS)).velocity(
+        torch.randn(2, 20, tiny.CHANNELS), 0.5
+    )
+    for hook in hooks:
+        hook.remove()
+    return all(found), len(found)
+
+
+def test_fast_paths_lay_frames_in_rows_and_stock_paths_take_that_back(transformers):
+    plain = transformers[0]
+    changed = tiny.modules()["transformer"].eval()
+    layers = len(plain.layers)
+    assert rows_of_hidden_states(plain) == (False, layers), "upstream's layout is what makes this worth doing"
+    for _ in range(2):
+        install_fast_paths(changed)
+    assert len(changed.proj_in_conv._forward_hooks) == 1
+    assert rows_of_hidden_states(changed) == (True, layers)
+    install_stock_paths(changed)
+    assert rows_of_hidden_states(changed) == (False, layers)
+    x, context = torch.randn(2, 20, tiny.CHANNELS), torch.randn(2, 20, 2 * tiny.CHANNELS)
+    condition = torch.randn(2, 5, 32)
+    one, other = (DiTDenoiser(model, condition, context).velocity(x, 0.5) for model in (plain, changed))
+    assert torch.equal(one, other)
 
 
 def test_the_cache_of_one_condition_is_not_used_for_another(transformers):

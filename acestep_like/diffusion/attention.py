@@ -16,6 +16,8 @@ from diffusers.models.transformers.ace_step_transformer import (
     AceStepTransformer1DModel,
 )
 
+from acestep_like.diffusion.layout import lay_frames_as_they_come, lay_frames_in_rows
+
 _WORTH_WINDOWS = 4
 """Sequences of this many windows or more are attended window by window."""
 
@@ -178,12 +180,21 @@ def _window_mask(length: int, window: int, device: torch.device) -> torch.Tensor
     return mask | beyond
 
 
-def install_fast_attention(transformer: AceStepTransformer1DModel) -> None:
-    """Give a DiT the processors above; results stay those of the stock processors within rounding."""
+def install_fast_paths(transformer: AceStepTransformer1DModel) -> None:
+    """Give a DiT the processors above and its frames in rows; results stay those of the stock one within rounding."""
+    lay_frames_in_rows(transformer)
     for index, layer in enumerate(transformer.layers):
         layer.cross_attn.set_processor(CachedCrossAttention(index))
         if layer.self_attn.sliding_window is not None:
             layer.self_attn.set_processor(WindowedSelfAttention())
+
+
+def install_stock_paths(transformer: AceStepTransformer1DModel) -> None:
+    """Make a DiT run as diffusers made it: what the fast paths are held equal to and timed against."""
+    lay_frames_as_they_come(transformer)
+    for layer in transformer.layers:
+        layer.self_attn.set_processor(AceStepAttnProcessor2_0())
+        layer.cross_attn.set_processor(AceStepAttnProcessor2_0())
 
 
 @contextmanager

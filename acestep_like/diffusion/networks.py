@@ -10,8 +10,9 @@ import torch
 from acestep_like.checkpoints.info import CheckpointInfo
 from acestep_like.checkpoints.load import load_codec, load_dit, load_text
 from acestep_like.device import Residency, pick_device, pick_precision, resting_stages
-from acestep_like.diffusion.attention import install_fast_attention
+from acestep_like.diffusion.attention import install_fast_paths
 from acestep_like.diffusion.buckets import install_masked_attention
+from acestep_like.diffusion.layout import lay_frames_in_rows
 from acestep_like.diffusion.run import Networks
 from acestep_like.errors import CheckpointError, DependencyError, InputError
 
@@ -70,10 +71,11 @@ def _accelerate(transformer: AceStepTransformer1DModel, device: torch.device, op
         # One program for a bucket of durations. The compiler would trace the state of the fast attentions into its
         # graphs; the stock attention with masks compiles well as it is.
         install_masked_attention(transformer)
+        lay_frames_in_rows(transformer)
         for layer in transformer.layers:
             layer.compile(dynamic=False)
     else:
-        install_fast_attention(transformer)
+        install_fast_paths(transformer)
     if options.use_flash_attention and device.type == "cuda":
         _use_flash_attention(transformer)
     elif options.use_flash_attention:

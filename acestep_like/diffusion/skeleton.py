@@ -13,7 +13,7 @@ from acestep_like.checkpoints.info import CheckpointInfo
 from acestep_like.checkpoints.load import PART_CLASSES, part_config, text_encoder_skeleton
 from acestep_like.codec.base import DiffusersCodec
 from acestep_like.codec.load import codec_skeleton
-from acestep_like.diffusion.attention import install_fast_attention
+from acestep_like.diffusion.attention import install_fast_paths
 from acestep_like.diffusion.cost import Cost, counting, typical_seconds
 from acestep_like.diffusion.denoiser import DiTDenoiser
 from acestep_like.errors import CheckpointError
@@ -89,7 +89,7 @@ class Skeleton:
         config |= {"num_hidden_layers": 2, "layer_types": list(self.transformer.layer_types[:2])}
         with torch.device("meta"):
             blocks: Any = _cast(type(self.transformer).from_config(config), self.dit_dtype)
-        install_fast_attention(blocks)
+        install_fast_paths(blocks)
         cost = count_evaluation(blocks, 1, frames, guided=True)
         call = _evaluation_of(_zeroed(blocks, device), 1, frames, True, 300)
         call()
@@ -131,7 +131,7 @@ def _build(info: CheckpointInfo, dit_dtype: torch.dtype, codec_dtype: torch.dtyp
         if part in info.parts:
             with torch.device("meta"):
                 parts[part] = _cast(cls.from_config(part_config(info, part)), dit_dtype)
-    install_fast_attention(parts["transformer"])
+    install_fast_paths(parts["transformer"])
     parts["text_encoder"] = _cast(text_encoder_skeleton(info), dit_dtype)
     return Skeleton(parts, codec_skeleton(str(info.parts["vae"]), dtype=codec_dtype))
 

@@ -19,7 +19,7 @@ from safetensors import safe_open
 
 from acestep_like.checkpoints import CheckpointInfo, resolve
 from acestep_like.checkpoints.load import DiTModules, load_dit
-from acestep_like.diffusion.attention import install_fast_attention
+from acestep_like.diffusion.attention import install_fast_paths
 from acestep_like.diffusion.codes import code_vectors, hints_from_codes, silence_frames, tokenize
 from acestep_like.diffusion.denoiser import DiTDenoiser
 from acestep_like.diffusion.guidance import Denoiser, GuidedDenoiser, make_guidance
@@ -321,7 +321,7 @@ def replay_folder(folder: Path, *, fast: bool = True) -> Iterator[Comparison]:
         info = resolve(checkpoint)
         modules = load_dit(info, dtype=torch.float32)
         if fast:
-            install_fast_attention(modules.transformer)
+            install_fast_paths(modules.transformer)
         for path in cases:
             case = read_case(path)
             yield compare(case, Replay(case, info, modules).run())

@@ -20,6 +20,7 @@ from torch import nn
 from transformers import Qwen3Config, Qwen3Model
 
 from acestep_like.diffusion.guide import GUIDE_CHANNELS, NULL_PARTS, channels_of
+from acestep_like.diffusion.layout import lay_frames_in_rows
 from acestep_like.training.batches import CHANNELS, SMALL_BATCH, TIMBRE_FRAMES, Batch, Sampler
 from acestep_like.training.data import Corpus
 from acestep_like.training.loop import Average, Budget, Meter, learning_rate, mixed_precision
@@ -225,6 +226,7 @@ class DiTTraining:
     ) -> None:
         torch.manual_seed(0)
         torch.set_float32_matmul_precision("high")
+        lay_frames_in_rows(model.transformer)
         self.plan, self.device, self.model, self.words = plan, device, model.to(device).train(), words.to(device)
         self.average = Average(self.model, 0.9995 if plan.batch >= SMALL_BATCH else 0.998)
         rows = corpus.rows
