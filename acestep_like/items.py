@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from acestep_like.codestring import format_codes, parse_codes
 from acestep_like.hearing import with_heard_plan
+from acestep_like.instruments import named_tracks
 from acestep_like.preparation import CODE_RATE_HZ, SAMPLE_RATE, Job, ace_key, ace_meter, fallback_duration_s
 from acestep_like.tasks import CODES_INSTRUCTION, DEFAULT_INSTRUCTION, asked_tracks
 
@@ -51,11 +52,11 @@ def _settle(job: Job, seed: int, thought: Thought | None) -> Item:
         or words.get("timesignature", cot.get("cot_timesignature", known.get("timesignature", ""))),
         chords=params.chords.strip() or known.get("chords", ""),
     )
-    told = _plan(job, duration_s, music, seed)
-    plan = told if job.heard is None or told is None else with_heard_plan(job, told)
     language = params.vocal_language if params.vocal_language != "unknown" else cot.get("cot_vocal_language", "unknown")
     rewritten = "" if job.words_first and params.caption.strip() else cot.get("cot_caption", "")
     caption = _lego_caption(job) or rewritten or params.caption
+    told = _plan(job, duration_s, music, caption, seed)
+    plan = told if job.heard is None or told is None else with_heard_plan(job, told)
     request = _item_request(job, seed, caption, language, codes, music, plan)
     if plan is not told:
         request = replace(request, plan_alone=told)
@@ -144,7 +145,7 @@ def _settle_duration(job: Job, planned_s: float | None, codes: str) -> tuple[flo
     return limit, format_codes(kept), (note,)
 
 
-def _plan(job: Job, duration_s: float | None, music: Music, seed: int) -> SongPlan | None:
+def _plan(job: Job, duration_s: float | None, music: Music, caption: str, seed: int) -> SongPlan | None:
     """The plan that a guided checkpoint is steered by; None for checkpoints without a guide.
 
     Music made from nothing gets a whole plan, and so does a cover at strength 0. Any other source has a tempo and
@@ -170,7 +171,16 @@ def _plan(job: Job, duration_s: float | None, music: Music, seed: int) -> SongPl
         seed=seed,
         choose=source is None or job.ignores_source,
     )
-    return replace(plan, tracks=asked_tracks(job.task.name, job.instruction))
+    return replace(plan, tracks=_tracks(job, caption))
+
+
+def _tracks(job: Job, caption: str) -> tuple[str, ...]:
+    """The tracks that the instruction asks for, or those that the caption names where the task heeds them; an
+    instrumental has no singers."""
+    if not job.task.heeds_instruments:
+        return asked_tracks(job.task.name, job.instruction)
+    named = named_tracks(caption)
+    return tuple(name for name in named if "vocals" not in name) if job.params.instrumental else named
 
 
 def diffusion_requests(job: Job, items: Sequence[Item]) -> list[tuple[list[int], DiffusionRequest]]:

@@ -34,7 +34,7 @@ class SongPlan:
     """What is known of a song's structure. The tempo is constant.
 
     Bar 0 begins at `first_bar_s`: at 0 s, or before it where a recording begins within a bar.
-    `tracks` are the track classes (`tasks.TRACK_NAMES`) that a task asks for.
+    `tracks` are the track classes (`tasks.TRACK_NAMES`) that a task asks for or a caption names.
     """
 
     duration_s: float

@@ -39,6 +39,7 @@ class TaskSpec:
         keeps_level: the output is not normalised, so that it still fits the source.
         plays_along: makes music to the tempo and harmony of the source. (What extract takes out is there already: told
             tempo and chords it comes out worse.)
+        heeds_instruments: the instruments that the caption names are drawn in the guide.
     """
 
     name: str
@@ -51,13 +52,18 @@ class TaskSpec:
     base_only: bool = False
     keeps_level: bool = False
     plays_along: bool = False
+    heeds_instruments: bool = False
 
 
 _ROWS = (
     TaskSpec(
-        "text2music", "music from a description and lyrics", DEFAULT_INSTRUCTION, needs_source=False
+        "text2music", "music from a description and lyrics", DEFAULT_INSTRUCTION,
+        needs_source=False, heeds_instruments=True,
     ),
-    TaskSpec("cover", "another style, the same structure", CODES_INSTRUCTION, needs_caption=True, plays_along=True),
+    TaskSpec(
+        "cover", "another style, the same structure", CODES_INSTRUCTION,
+        needs_caption=True, plays_along=True, heeds_instruments=True,
+    ),
     TaskSpec(
         "repaint", "a new passage in a window of the source", "Repaint the mask area based on the given conditions:",
         needs_caption=True, uses_window=True, keeps_level=True, plays_along=True,

@@ -22,7 +22,7 @@ ROOMS = [
     {"handler", "llm_inference"},
     {"diffusion", "codec", "lm", "audio", "checkpoints", "device", "evaluation.features"},
     {"params", "results", "display"},
-    {"harmony"},
+    {"harmony", "instruments"},
     {"codestring", "errors", "fields", "music", "progress", "seeds", "songplan", "stylebook", "tasks"},
 ]
 VALUES = ROOMS[-3] | ROOMS[-2] | ROOMS[-1]

@@ -148,9 +148,27 @@ def test_every_task_gives_batches_whose_source_and_mask_fit() -> None:
     tracks = sampler._track("lego", 8, 100)["guide"][:, 0, SONG_CHANNELS:]
     assert tracks.sum(1).eq(1).all(), "one track is asked for"
     assert set(tracks.argmax(1).tolist()) <= {TRACK_NAMES.index("bass"), TRACK_NAMES.index("drums")}
-    assert not sampler._text2music(3, 100)["guide"][..., SONG_CHANNELS:].any()
+    assert not repaint["guide"][..., SONG_CHANNELS:].any(), "what a window shall hold is said in words alone"
     batch = sampler.draw(20, 100, 2)
     assert len(batch.target) == len(batch.text[0]) == len(batch.lyrics[0]) and len(batch.references) == 2
+
+
+def test_new_music_is_told_of_tracks_that_play_in_the_crop_as_a_caption_would() -> None:
+    songs = _corpus(frames=200)
+    for row in songs.rows:
+        row.tracks, row.playing = ["bass", "drums"], {"drums": [(0, 200)], "bass": [(0, 10), (190, 200)]}
+    songs.rows[3].tracks, songs.rows[3].playing = ["vocals"], {}  # noted before it was known when
+    tokenizer = text.train_tokenizer(text.tokenizer_texts(songs), vocabulary=400)
+    sampler = batches.Sampler(songs, text.Prompts(songs, tokenizer, "cpu"), None, torch.zeros(1, 64), [0, 1, 2, 3], 1)
+    part = sampler._text2music(400, 100)
+    named = part["guide"][:, :, SONG_CHANNELS:]
+    assert torch.equal(named, named[:, :1].expand_as(named)), "throughout the crop"
+    old, told = part["songs"] == 3, named[:, 0].bool()
+    drums, bass, vocals = (TRACK_NAMES.index(name) for name in ("drums", "bass", "vocals"))
+    assert not told[~old][:, vocals].any() and not told[old][:, drums].any()
+    assert not told[:, bass].any(), "it plays for less than half a second of any crop"
+    for heard in (told[~old][:, drums], told[old][:, vocals]):
+        assert 0.3 < float(heard.float().mean()) < 0.6, "many captions name only some, and some none"
 
 
 def test_some_windows_show_another_song_with_its_own_guide() -> None:

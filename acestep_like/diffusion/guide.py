@@ -1,4 +1,4 @@
-"""The guide: what is known of tempo, meter, harmony and form, and which tracks a task asks for, drawn frame by frame
+"""The guide: what is known of tempo, meter, harmony and form, and which tracks are asked for, drawn frame by frame
 as an extra context of the DiT.
 
 A checkpoint that was trained with a guide says so in its config (`guide` layout version); published ACE-Step
@@ -34,7 +34,7 @@ _LAYOUT: tuple[tuple[str, int], ...] = (
     ("progress", 1),  # 0..1 through the section
     ("edges", 2),  # 1 at the song's first and last instant, falling to 0 over 4 s
     ("flags", 4),  # grid, chord, key, section known
-    ("tracks", len(TRACK_NAMES)),  # of lego, extract and complete
+    ("tracks", len(TRACK_NAMES)),  # that the task asks for, or that the caption names
 )
 
 GUIDE_GROUPS: dict[str, slice] = {}

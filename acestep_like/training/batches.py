@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
+from torch import nn
 
 from acestep_like.diffusion.guide import GUIDE_CHANNELS, SONG_CHANNELS, channels_of
 from acestep_like.tasks import TRACK_NAMES
-from acestep_like.training.data import Corpus
+from acestep_like.training.data import LEAST_PLAYED, Corpus, tracks_playing
 from acestep_like.training.text import Prompts
 
 CHANNELS = 64
@@ -29,7 +30,11 @@ class Batch:
     has_reference: torch.Tensor
 
 
-SHARES = {"text2music": 0.56, "repaint": 0.09, "lego": 0.07, "extract": 0.21, "complete": 0.07}
+SHARES = {"text2music": 0.62, "repaint": 0.08, "lego": 0.06, "extract": 0.18, "complete": 0.06}
+CODES_SHARE = 0.4
+"""Share of the text2music items that see codes."""
+NAMED_SHARE = 0.65
+"""Share of the items with and without codes whose guide names tracks that play, as that of a caption that does."""
 SPLICED_SHARE = 0.6
 """Share of the repaint items whose window shows another song: only there the words matter to what is in it."""
 TWIN_SHARE = 0.6
@@ -77,6 +82,8 @@ class Sampler:
         self.has_class = torch.tensor(
             [[name in row.tracks for name in TRACK_NAMES] for row in corpus.rows], device=device
         )
+        played = tracks_playing(corpus).cumsum(dim=0, dtype=torch.int32)
+        self.played = nn.functional.pad(played, (0, 0, 1, 0)).to(device)  # before each frame
         place = {corpus.rows[i].seed: i for i in songs}  # both of a pair must be ours: its target may be either
         twins = [(i, place[twin]) for i in songs if (twin := corpus.rows[i].twin) in place]
         self.twins = torch.tensor([pair for i, j in twins for pair in ((i, j), (j, i))], device=device).view(-1, 2)
@@ -142,7 +149,7 @@ class Sampler:
         """A batch of crops of `frames` latent frames; the first `references` items get a timbre reference."""
         counts = {} if self.words_only else self._counts(batch)
         plain = batch - sum(counts.values())
-        codes = 0 if self.words_only or self.hints is None else plain // 2
+        codes = 0 if self.words_only or self.hints is None else int(CODES_SHARE * plain)
         parts = [self._text2music(plain - codes, frames)]
         if codes:
             parts.append(self._with_codes(codes, frames))
@@ -188,7 +195,16 @@ class Sampler:
     def _base(self, songs: torch.Tensor, first: torch.Tensor, frames: int) -> dict:
         guide = torch.zeros(len(songs), frames, GUIDE_CHANNELS, device=self.device)
         guide[:, :, :SONG_CHANNELS] = self._gather("guide", self.start[songs] + first, frames)
+        guide[:, :, SONG_CHANNELS:] = self._named_tracks(songs, first, frames)[:, None]
         return {"songs": songs, "guide": guide, "mask": torch.ones(len(songs), frames, 1, device=self.device)}
+
+    def _named_tracks(self, songs: torch.Tensor, first: torch.Tensor, frames: int) -> torch.Tensor:
+        """Of the tracks that play in each crop those that a caption may name [b, 12]: mostly most of them."""
+        begin = self.start[songs] + first
+        playing = self.played[(begin + frames).clamp(max=len(self.played) - 1)] - self.played[begin] >= LEAST_PLAYED
+        kept = 0.4 + 0.6 * self._uniform(len(songs), 1)
+        named = playing & (self._uniform(len(songs), len(TRACK_NAMES)) < kept)
+        return (named & (self._uniform(len(songs), 1) < NAMED_SHARE)).float()
 
     def _text2music(self, count: int, frames: int) -> dict:
         songs = self._choice(self.songs, count)
@@ -244,6 +260,7 @@ class Sampler:
         outside = self._base(kept, offset, frames)
         source = self._gather("latents", self.start[kept] + offset, frames)
         part["guide"] = torch.where(window[..., None], part["guide"], outside["guide"])
+        part["guide"][:, :, SONG_CHANNELS:] = 0
         part["target"], part["mask"] = torch.where(window[..., None], target, source), mask
         part["source"] = torch.where(window[..., None], self._silence(count, frames), source)
         part["text"] = self._variant(self.prompts.song["repaint"], songs)

@@ -27,10 +27,13 @@ import numpy as np
 import torch
 
 from acestep_like.diffusion.guide import SONG_CHANNELS, build_guide
+from acestep_like.tasks import TRACK_NAMES
 
 SAMPLE_RATE = 48000
 LATENT_RATE = 25
 HOP = SAMPLE_RATE // LATENT_RATE
+LEAST_PLAYED = 12
+"""Frames of a crop in which a track plays that counts as playing there: half a second."""
 
 
 @dataclass
@@ -173,6 +176,17 @@ def playing(song: Any) -> dict[str, list[tuple[int, int]]]:
             else:
                 spans.append((first, last))
         found[name] = spans
+    return found
+
+
+def tracks_playing(corpus: Corpus) -> torch.Tensor:
+    """Which of `TRACK_NAMES` play in each frame of the latents, bool [N, 12]. Songs of corpora that were built before
+    that was noted play all their tracks throughout."""
+    found = torch.zeros(len(corpus.arrays["latents"]), len(TRACK_NAMES), dtype=torch.bool)
+    for row in corpus.rows:
+        for name in row.tracks:
+            for begin, end in row.playing.get(name, [(0, row.frames)]):
+                found[row.start + begin : row.start + min(end, row.frames), TRACK_NAMES.index(name)] = True
     return found
 
 

@@ -14,15 +14,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from acestep_like.codec.track_ear import UNHEARD_BELOW, TrackEar
-from acestep_like.tasks import TRACK_NAMES
-from acestep_like.training.data import Corpus
+from acestep_like.training.data import LEAST_PLAYED, Corpus, tracks_playing
 from acestep_like.training.latent_ears import Crops, train_on_crops
 
 _LENGTHS = (75, 125, 200, 250, 300)
 _BATCH = 48
 _DROPOUT = 0.3
-_LEAST_FRAMES = 12
-"""Frames of a crop in which a track plays that is called sounding there: half a second."""
 
 
 def train_track_ear(
@@ -36,14 +33,10 @@ def train_track_ear(
     """Train an ear and save it to `folder`. Answers what it hears in songs that were held out, twins with them."""
     # Songs of corpora that were built before it was noted when a track plays tell nothing here.
     crops = Crops.of(corpus, held_out_every, lambda row: bool(row.playing))
-    plays = torch.zeros(len(corpus.arrays["latents"]), len(TRACK_NAMES), dtype=torch.bool)
-    for row in corpus.rows:
-        for name, spans in row.playing.items():
-            for begin, end in spans:
-                plays[row.start + begin : row.start + min(end, row.frames), TRACK_NAMES.index(name)] = True
+    plays = tracks_playing(corpus)
 
     def sounding(rows: Tensor) -> Tensor:
-        return (plays[rows].sum(dim=1) >= _LEAST_FRAMES).float()
+        return (plays[rows].sum(dim=1) >= LEAST_PLAYED).float()
 
     def losses(ear: TrackEar, rows: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
         heard = ear(crops.latents(rows), _DROPOUT)
