@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from acestep_like.codec.base import DiffusersCodec
 from acestep_like.codec.load import as_codec, load_codec
 from acestep_like.codec.oobleck import decoder_reach, encoder_reach
 from acestep_like.codec.phase import PhaseStream
+from acestep_like.codec.refine import HeardBands
 from acestep_like.codec.spectral import SpectralAutoencoder
 from acestep_like.codec.stereo import StereoBands
 from acestep_like.codec.tiling import overlap_discard
@@ -110,6 +112,57 @@ def test_encoding_in_tiles_equals_encoding_whole(spectral: SpectralAutoencoder) 
         assert audio.shape[-1] > 20 * RATE
         tiled, whole = spectral.encode(audio).latent_dist.mode(), spectral._latents(audio)
     assert torch.allclose(tiled, whole, atol=1e-4)
+
+
+@pytest.fixture
+def refining(spectral: SpectralAutoencoder) -> Iterator[SpectralAutoencoder]:
+    """The same codec with refined latents."""
+    spectral.register_to_config(refine_steps=4)
+    yield spectral
+    spectral.register_to_config(refine_steps=0)
+
+
+def test_refined_latents_are_near_the_projected_ones_and_the_same_in_tiles(refining: SpectralAutoencoder) -> None:
+    audio = tone_music(30.0)[None, :, : 740 * HOP]
+    with torch.no_grad():
+        tiled, whole = refining.encode(audio).latent_dist.mode(), refining._latents(audio)
+        plain = refining.project(refining.picture(audio))
+    assert torch.allclose(tiled, whole, atol=1e-3)
+    moved = (whole - plain).square().mean(1).sqrt()
+    assert float(moved.mean()) > 0.01 and float(moved.max()) < 0.06 * (1 + 3 / 4 + 2 / 4 + 1 / 4)
+
+
+def test_refining_brings_what_is_decoded_nearer_to_what_is_heard(refining: SpectralAutoencoder) -> None:
+    picture = refining.picture(tone_music(6.0, 3)[None, :, : 150 * HOP])
+    wanted = refining.bands.levels(picture[0])
+
+    def off(latents: Tensor) -> float:
+        levels = refining.bands.levels(refining.predict(latents)[0])
+        return sum(float((a - b).abs().mean()) for a, b in zip(levels, wanted, strict=True))
+
+    with torch.no_grad():
+        plain = refining.project(picture)
+        assert off(refining._latents(tone_music(6.0, 3)[None, :, : 150 * HOP])) < 0.95 * off(plain)
+
+
+def test_digital_silence_is_not_refined(refining: SpectralAutoencoder) -> None:
+    silence = torch.zeros(1, 2, 30 * HOP)
+    assert torch.equal(refining._latents(silence), refining.project(refining.picture(silence)))
+
+
+def test_the_pull_is_the_gradient_of_the_distance_of_the_bands() -> None:
+    bands = HeardBands(RATE, 3840)
+    heard, true = (torch.randn(2, 1921, generator=torch.Generator().manual_seed(k)).double() for k in (0, 1))
+    bands = bands.double()
+    wanted = bands.levels(true)
+    heard.requires_grad_(True)
+    levels = bands.levels(heard)
+    # softened |x|: its derivative is tanh(x / 0.1)
+    distance = sum(
+        (0.1 * torch.log(torch.cosh((a - b) / 0.1))).mean(-1).sum() for a, b in zip(levels, wanted, strict=True)
+    )
+    (gradient,) = torch.autograd.grad(distance, heard)
+    assert torch.allclose(bands.pull(heard.detach(), wanted), gradient, rtol=1e-6, atol=1e-9)
 
 
 def test_the_picture_in_tiles_equals_the_picture_whole(spectral: SpectralAutoencoder, music: Tensor) -> None:

@@ -2,8 +2,8 @@
 
 A sound is seen as a picture: log magnitude per bin at 100 Hz and, per band, what parametric stereo needs (level
 difference and coherence; Breebaart et al. 2005). Encoder: four frames of the picture, projected on the principal
-components of a corpus. Decoder: a linear read-out plus a ConvNeXt residual (Liu et al. 2022) give the picture back.
-Phase is not in the latents: `phase.py` rebuilds it.
+components of a corpus, and moved a little towards what is heard (`refine.py`). Decoder: a linear read-out plus a
+ConvNeXt residual (Liu et al. 2022) give the picture back. Phase is not in the latents: `phase.py` rebuilds it.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from diffusers.utils.torch_utils import randn_tensor
 from torch import Tensor, nn
 
 from acestep_like.codec import dsp, phase
+from acestep_like.codec.refine import HeardBands, refine
 from acestep_like.codec.stereo import StereoBands
 from acestep_like.codec.tiling import overlap_discard, tile_spans
 
@@ -123,6 +124,7 @@ class SpectralAutoencoder(ModelMixin, ConfigMixin):
         decoder_width, low_blocks, high_blocks: of the residual decoder; low blocks run at the latent rate.
         griffin_lim_iterations: phase iterations in `decode`.
         latent_std: declared standard deviation of the posterior.
+        refine_steps: of `refine.refine` in `encode`; they need a trained decoder.
     """
 
     _supports_gradient_checkpointing = False
@@ -141,11 +143,13 @@ class SpectralAutoencoder(ModelMixin, ConfigMixin):
         high_blocks: int = 6,
         griffin_lim_iterations: int = 10,
         latent_std: float = 0.05,
+        refine_steps: int = 0,
     ) -> None:
         super().__init__()
         self.hop = math.prod(downsampling_ratios)
         self.frame_hop = self.hop // frames_per_latent
         self.stereo = StereoBands(sampling_rate, n_fft, pan_bands)
+        self.bands = HeardBands(sampling_rate, n_fft)
         self.width = n_fft // 2 + 1 + 2 * pan_bands
         self.encoder = nn.Linear(frames_per_latent * self.width, latent_channels)
         self.readout = nn.Linear(latent_channels, frames_per_latent * self.width)
@@ -172,7 +176,8 @@ class SpectralAutoencoder(ModelMixin, ConfigMixin):
     @property
     def reach(self) -> int:
         """Samples to either side of a latent's own that it depends on."""
-        return (self.config.n_fft - self.frame_hop) // 2 + self.stereo.smooth_frames // 2 * self.frame_hop
+        projected = (self.config.n_fft - self.frame_hop) // 2 + self.stereo.smooth_frames // 2 * self.frame_hop
+        return projected + (self.residual.reach * self.hop if self.config.refine_steps else 0)
 
     def picture(self, audio: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """What the codec sees of audio `[B, 2, hop * T]`.
@@ -196,7 +201,15 @@ class SpectralAutoencoder(ModelMixin, ConfigMixin):
         return F.linear(self.stack(picture), self.encoder.weight.float(), self.encoder.bias.float()).transpose(1, 2)
 
     def _latents(self, audio: Tensor) -> Tensor:
-        return self.project(self.picture(audio))
+        picture = self.picture(audio)
+        latents = self.project(picture)
+        if not self.config.refine_steps:
+            return latents
+        with torch.no_grad():
+            corrections = self.residual(latents.to(self.readout.weight.dtype)).float()
+        residual = corrections.reshape(len(latents), latents.shape[2], -1)
+        rows = latents.transpose(1, 2)
+        return refine(rows, residual, picture, self.readout, self.bands, self.config.refine_steps).transpose(1, 2)
 
     @torch.no_grad()
     def silence_latent(self) -> Tensor:

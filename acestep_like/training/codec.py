@@ -16,12 +16,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from acestep_like.codec import dsp
+from acestep_like.codec.refine import MEL_BANDS
 from acestep_like.codec.spectral import SpectralAutoencoder
 from acestep_like.training.loop import Bar
 
 PAN_WEIGHT, COHERENCE_WEIGHT = 2.0, 1.2
 """How much an error in a band of the stereo image counts beside one in a bin when components are chosen."""
+REFINE_STEPS = 4
+"""More steps measure no better (log-mel distance of four songs: .345 without, .332 with 4, .333 with 12)."""
 _LOW_HZ = 300.0  # bins count as 1 / (f + 300 Hz), near their density on a scale of hearing
 
 
@@ -140,8 +142,8 @@ class DecoderLoss:
         hz = torch.arange(n_fft // 2 + 1, device=device) * (rate / n_fft)
         weight = 1.0 / (hz + 300.0)
         self.bin_weight = (weight / weight.mean()).clamp(max=8.0)
-        self.steps = dsp.log_band_matrix(n_fft, 24, 7, rate, low_hz=55.0).to(device)
-        self.mels = [dsp.mel_matrix(n_fft, bands, rate).to(device) for bands in (40, 160)]
+        self.steps = model.bands.steps.to(device)
+        self.mels = model.bands.mel.to(device).split(MEL_BANDS, dim=1)
 
     def _channels(self, magnitude: Tensor, pan: Tensor) -> Tensor:
         level = (pan.clamp(-1.0, 1.0) @ self.model.stereo.to_bins.float()).clamp(-0.999, 0.999)
@@ -187,7 +189,8 @@ def train_decoder(
     state: Path | None = None,
     seed: int = 0,
 ) -> SpectralAutoencoder:
-    """Train the decoder (read-out and residual) on the frozen encoder's latents. The model ends with averaged weights.
+    """Train the decoder (read-out and residual) on the frozen encoder's latents. The model ends with averaged weights,
+    and from then on refines what it encodes.
 
     Args:
         model: from `fit_pca`; moved to `device` and changed in place.
@@ -228,6 +231,7 @@ def train_decoder(
     if state is not None:
         run.save(state)
     run.use_average()
+    model.register_to_config(refine_steps=REFINE_STEPS)
     log(f"codec: {run.step} steps in {run.spent_s / 60:.1f} min")
     return model.eval()
 
