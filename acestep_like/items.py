@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from acestep_like.codestring import format_codes, parse_codes
 from acestep_like.hearing import with_heard_plan
 from acestep_like.instruments import named_tracks
+from acestep_like.params import INSTRUMENTAL
 from acestep_like.preparation import CODE_RATE_HZ, SAMPLE_RATE, Job, ace_key, ace_meter, fallback_duration_s
 from acestep_like.tasks import CODES_INSTRUCTION, DEFAULT_INSTRUCTION, asked_tracks
 
@@ -175,12 +176,13 @@ def _plan(job: Job, duration_s: float | None, music: Music, caption: str, seed: 
 
 
 def _tracks(job: Job, caption: str) -> tuple[str, ...]:
-    """The tracks that the instruction asks for, or those that the caption names where the task heeds them; an
-    instrumental has no singers."""
-    if not job.task.heeds_instruments:
+    """The tracks that the instruction asks for, or those that the caption, as the DiT reads it, names where task and
+    checkpoint heed them; an instrumental has no singers."""
+    if not (job.task.heeds_instruments and job.checkpoint.heeds_instruments):
         return asked_tracks(job.task.name, job.instruction)
     named = named_tracks(caption)
-    return tuple(name for name in named if "vocals" not in name) if job.params.instrumental else named
+    sung = job.lyrics.strip().lower() != INSTRUMENTAL.lower()
+    return named if sung else tuple(name for name in named if "vocals" not in name)
 
 
 def diffusion_requests(job: Job, items: Sequence[Item]) -> list[tuple[list[int], DiffusionRequest]]:

@@ -66,7 +66,7 @@ _ROWS = (
     ),
     TaskSpec(
         "repaint", "a new passage in a window of the source", "Repaint the mask area based on the given conditions:",
-        needs_caption=True, uses_window=True, keeps_level=True, plays_along=True,
+        needs_caption=True, uses_window=True, keeps_level=True, plays_along=True, heeds_instruments=True,
     ),
     TaskSpec(
         "lego", "a new track that fits the source", "Generate the {tracks} track based on the audio context:",

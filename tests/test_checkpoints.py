@@ -66,7 +66,7 @@ def test_a_checkpoint_says_what_it_is_before_loading(root, name, turbo, xl, step
 
 def test_the_sidecar_declares_the_guide_and_plain_guidance(root):
     info = resolve("guided", root)
-    assert (info.guide_version, info.guidance_mode, info.max_duration_s) == (2, "cfg", 60.0)
+    assert (info.guide_version, info.guidance_mode, info.max_duration_s) == (3, "cfg", 60.0)
     plain = resolve("plain", root)
     assert plain.guidance_mode == plain.guidance_mode_of("cover") == "apg"
     edited = replace(plain, edit_guidance_mode="cfg")
@@ -74,8 +74,8 @@ def test_the_sidecar_declares_the_guide_and_plain_guidance(root):
 
 
 def test_a_guide_of_an_unknown_layout_is_refused(tmp_path):
-    folder = tiny.save_diffusers(tmp_path / "future", guide=True, guide_version=3)
-    with pytest.raises(CheckpointError, match="layout 3; this acestep_like knows 1, 2: get a newer one"):
+    folder = tiny.save_diffusers(tmp_path / "future", guide=True, guide_version=4)
+    with pytest.raises(CheckpointError, match="layout 4; this acestep_like knows 1, 2, 3: get a newer one"):
         load_dit(resolve(folder))
 
 

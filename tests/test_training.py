@@ -13,8 +13,9 @@ from acestep_like.diffusion.guide import FLAG_OF, GUIDE_CHANNELS, GUIDE_GROUPS, 
 from acestep_like.music import Chord, parse_keyscale
 from acestep_like.songplan import ChordSpan, Section, SongPlan
 from acestep_like.tasks import TRACK_NAMES
-from acestep_like.training import batches, dit, fsq, loop, pipeline, text
+from acestep_like.training import batches, dit, fsq, loop, pipeline, stages, text
 from acestep_like.training import corpus as corpus_room
+from acestep_like.training.codec import REFINE_STEPS
 from acestep_like.training.data import Corpus, SongRow, _composed, orders
 from acestep_like.training.settings import MINI, MINI_LM, Settings
 
@@ -148,7 +149,8 @@ def test_every_task_gives_batches_whose_source_and_mask_fit() -> None:
     tracks = sampler._track("lego", 8, 100)["guide"][:, 0, SONG_CHANNELS:]
     assert tracks.sum(1).eq(1).all(), "one track is asked for"
     assert set(tracks.argmax(1).tolist()) <= {TRACK_NAMES.index("bass"), TRACK_NAMES.index("drums")}
-    assert not repaint["guide"][..., SONG_CHANNELS:].any(), "what a window shall hold is said in words alone"
+    named = repaint["guide"][..., SONG_CHANNELS:]
+    assert torch.equal(named, named[:, :1].expand_as(named)), "what the words name is drawn throughout"
     batch = sampler.draw(20, 100, 2)
     assert len(batch.target) == len(batch.text[0]) == len(batch.lyrics[0]) and len(batch.references) == 2
 
@@ -281,7 +283,10 @@ def test_the_quick_recipe_makes_checkpoints_that_play(tmp_path, monkeypatch) -> 
     settings = Settings.quick_run(tmp_path / "work", tmp_path / "out", tmp_path / "none.sf3")
     pipeline.run(settings, [])
     mini = tmp_path / "out" / MINI
-    assert json.loads((mini / "acestep_like.json").read_text())["guide_version"] == 2
+    assert json.loads((mini / "acestep_like.json").read_text())["guide_version"] == 3
+    assert json.loads((mini / "vae" / "config.json").read_text())["refine_steps"] == REFINE_STEPS
+    for trained, steps in ((False, 0), (True, REFINE_STEPS)):
+        assert stages._load_codec(settings, trained).config.refine_steps == steps, "the corpus is encoded without"
     card = (tmp_path / "out" / "MODEL_CARD.md").read_text()
     assert "sha256" in card
     for stage in pipeline.STAGES.keys() - {"pca", "package"}:

@@ -76,6 +76,11 @@ class CheckpointInfo:
         """Whether everything that text2music needs is there."""
         return not any(part in self.missing for part in REQUIRED_PARTS)
 
+    @property
+    def heeds_instruments(self) -> bool:
+        """Whether it was trained with the instruments that a caption names drawn in its guide, since version 3."""
+        return self.guide_version is not None and self.guide_version >= 3
+
     def guidance_mode_of(self, task: str) -> str:
         """How it is guided in a task."""
         if self.edit_guidance_mode is not None and TASKS[task].needs_source:

@@ -34,13 +34,14 @@ class HeardBands(nn.Module):
 
     def levels(self, log_magnitude: Tensor) -> list[Tensor]:
         """Log level of every band, `[..., bands]` each, of log magnitude `[..., bins]`."""
-        return [(log_magnitude.exp() @ matrix + _FLOOR).log() for matrix in (self.mel, self.steps)]
+        return [(log_magnitude.exp() @ matrix.to(log_magnitude) + _FLOOR).log() for matrix in (self.mel, self.steps)]
 
     def pull(self, log_magnitude: Tensor, wanted: list[Tensor]) -> Tensor:
         """Gradient with respect to log magnitude of the mean distance of the levels from those that are wanted."""
         magnitude = log_magnitude.exp()
         gradient = torch.zeros_like(magnitude)
         for matrix, level in zip((self.mel, self.steps), wanted, strict=True):
+            matrix = matrix.to(magnitude)
             band = magnitude @ matrix + _FLOOR
             gradient += (torch.tanh((band.log() - level) / _SOFT) / band / matrix.shape[1]) @ matrix.T
         return gradient * magnitude
@@ -50,7 +51,9 @@ class HeardBands(nn.Module):
 def refine(
     latents: Tensor, residual: Tensor, picture: tuple[Tensor, ...], readout: nn.Linear, bands: HeardBands, steps: int
 ) -> Tensor:
-    """Latents `[B, T, C]` after `steps` steps towards a picture (`SpectralAutoencoder.picture`); silence stays.
+    """Latents `[B, T, C]` after `steps` steps towards a picture (`SpectralAutoencoder.picture`).
+
+    Digital silence stays what it is, and what is hardly above it moves less. No gradient reaches the audio.
 
     Args:
         residual: what the decoder adds to the linear read-out of these latents, `[B, T, outputs]`.

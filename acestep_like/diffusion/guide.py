@@ -17,7 +17,7 @@ from acestep_like.music import SECTION_NAMES, SUBDIVISIONS, TIME_SIGNATURES
 from acestep_like.songplan import SongPlan
 from acestep_like.tasks import TRACK_NAMES
 
-GUIDE_VERSION = 2
+GUIDE_VERSION = 3
 
 # Periods of the phase pairs: an eighth (or compound third), a beat, then bars.
 _BAR_PERIODS = (1, 2, 4, 8)
@@ -45,7 +45,7 @@ for _name, _width in _LAYOUT:
 GUIDE_CHANNELS = _offset
 SONG_CHANNELS = GUIDE_GROUPS["tracks"].start
 """The first channels, which belong to the song; the rest belongs to what is asked of it."""
-_WIDTHS = {1: SONG_CHANNELS, 2: GUIDE_CHANNELS}
+_WIDTHS = {1: SONG_CHANNELS, 2: GUIDE_CHANNELS, 3: GUIDE_CHANNELS}
 """Channels of every version: later ones append."""
 
 FLAG_OF = {"grid": 0, "chord": 1, "key": 2, "section": 3}

@@ -259,8 +259,9 @@ class Sampler:
         offset = torch.where((kept == songs) | twin, first, self._crop(kept, frames))
         outside = self._base(kept, offset, frames)
         source = self._gather("latents", self.start[kept] + offset, frames)
+        named = part["guide"][:, :, SONG_CHANNELS:]  # the caption is about the window, and drawn throughout
         part["guide"] = torch.where(window[..., None], part["guide"], outside["guide"])
-        part["guide"][:, :, SONG_CHANNELS:] = 0
+        part["guide"][:, :, SONG_CHANNELS:] = named
         part["target"], part["mask"] = torch.where(window[..., None], target, source), mask
         part["source"] = torch.where(window[..., None], self._silence(count, frames), source)
         part["text"] = self._variant(self.prompts.song["repaint"], songs)

@@ -189,8 +189,7 @@ def train_decoder(
     state: Path | None = None,
     seed: int = 0,
 ) -> SpectralAutoencoder:
-    """Train the decoder (read-out and residual) on the frozen encoder's latents. The model ends with averaged weights,
-    and from then on refines what it encodes.
+    """Train the decoder (read-out and residual) on the frozen encoder's latents. The model ends with averaged weights.
 
     Args:
         model: from `fit_pca`; moved to `device` and changed in place.
@@ -231,7 +230,6 @@ def train_decoder(
     if state is not None:
         run.save(state)
     run.use_average()
-    model.register_to_config(refine_steps=REFINE_STEPS)
     log(f"codec: {run.step} steps in {run.spent_s / 60:.1f} min")
     return model.eval()
 

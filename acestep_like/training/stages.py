@@ -52,9 +52,13 @@ _SMALL_MIX = {
 
 def _load_codec(settings: Settings, trained: bool = False) -> Any:
     from acestep_like.codec.spectral import SpectralAutoencoder
+    from acestep_like.training.codec import REFINE_STEPS
 
     folder = settings.work / ("codec" if trained else "codec-pca")
-    return SpectralAutoencoder.from_pretrained(folder, low_cpu_mem_usage=False).to(settings.device).eval()
+    codec = SpectralAutoencoder.from_pretrained(folder, low_cpu_mem_usage=False).to(settings.device).eval()
+    # The corpus is encoded while the decoder is still in training, and all its latents shall be of one kind.
+    codec.register_to_config(refine_steps=REFINE_STEPS if trained else 0)
+    return codec
 
 
 def _split(settings: Settings) -> list[int]:
