@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from torch import nn
 
 from acestep_like.diffusion.guide import GUIDE_CHANNELS, SONG_CHANNELS, channels_of
 from acestep_like.tasks import TRACK_NAMES
@@ -82,8 +81,7 @@ class Sampler:
         self.has_class = torch.tensor(
             [[name in row.tracks for name in TRACK_NAMES] for row in corpus.rows], device=device
         )
-        played = tracks_playing(corpus).cumsum(dim=0, dtype=torch.int32)
-        self.played = nn.functional.pad(played, (0, 0, 1, 0)).to(device)  # before each frame
+        self.plays = tracks_playing(corpus).to(device)
         place = {corpus.rows[i].seed: i for i in songs}  # both of a pair must be ours: its target may be either
         twins = [(i, place[twin]) for i in songs if (twin := corpus.rows[i].twin) in place]
         self.twins = torch.tensor([pair for i, j in twins for pair in ((i, j), (j, i))], device=device).view(-1, 2)
@@ -200,8 +198,8 @@ class Sampler:
 
     def _named_tracks(self, songs: torch.Tensor, first: torch.Tensor, frames: int) -> torch.Tensor:
         """Of the tracks that play in each crop those that a caption may name [b, 12]: mostly most of them."""
-        begin = self.start[songs] + first
-        playing = self.played[(begin + frames).clamp(max=len(self.played) - 1)] - self.played[begin] >= LEAST_PLAYED
+        index = (self.start[songs] + first)[:, None] + torch.arange(frames, device=self.device)
+        playing = self.plays[index.clamp(max=len(self.plays) - 1)].sum(dim=1) >= LEAST_PLAYED
         kept = 0.4 + 0.6 * self._uniform(len(songs), 1)
         named = playing & (self._uniform(len(songs), len(TRACK_NAMES)) < kept)
         return (named & (self._uniform(len(songs), 1) < NAMED_SHARE)).float()
