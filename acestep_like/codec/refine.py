@@ -32,17 +32,20 @@ class HeardBands(nn.Module):
         steps = dsp.log_band_matrix(n_fft, 24, 7, sampling_rate, low_hz=55.0)
         self.register_buffer("steps", steps, persistent=False)
 
+    def _banks(self, magnitude: Tensor) -> list[tuple[Tensor, Tensor]]:
+        """Every bank `[bins, bands]` in the precision of a magnitude `[..., bins]`, and the bands of that."""
+        banks = (matrix.to(magnitude) for matrix in (self.mel, self.steps))
+        return [(matrix, magnitude @ matrix + _FLOOR) for matrix in banks]
+
     def levels(self, log_magnitude: Tensor) -> list[Tensor]:
         """Log level of every band, `[..., bands]` each, of log magnitude `[..., bins]`."""
-        return [(log_magnitude.exp() @ matrix.to(log_magnitude) + _FLOOR).log() for matrix in (self.mel, self.steps)]
+        return [band.log() for _, band in self._banks(log_magnitude.exp())]
 
     def pull(self, log_magnitude: Tensor, wanted: list[Tensor]) -> Tensor:
         """Gradient with respect to log magnitude of the mean distance of the levels from those that are wanted."""
         magnitude = log_magnitude.exp()
         gradient = torch.zeros_like(magnitude)
-        for matrix, level in zip((self.mel, self.steps), wanted, strict=True):
-            matrix = matrix.to(magnitude)
-            band = magnitude @ matrix + _FLOOR
+        for (matrix, band), level in zip(self._banks(magnitude), wanted, strict=True):
             gradient += (torch.tanh((band.log() - level) / _SOFT) / band / matrix.shape[1]) @ matrix.T
         return gradient * magnitude
 

@@ -27,6 +27,14 @@ REFINE_STEPS = 4
 _LOW_HZ = 300.0  # bins count as 1 / (f + 300 Hz), near their density on a scale of hearing
 
 
+def load_codec(folder: Path, *, refining: bool) -> SpectralAutoencoder:
+    """A codec of this recipe, on the CPU in evaluation mode. One with a trained decoder may refine what it encodes; the
+    corpus is encoded while the decoder is still in training, and all its latents shall be of one kind."""
+    model = SpectralAutoencoder.from_pretrained(folder, low_cpu_mem_usage=False).eval()
+    model.register_to_config(refine_steps=REFINE_STEPS if refining else 0)
+    return model
+
+
 @torch.no_grad()
 def fit_pca(
     clips: Iterable[Tensor],

@@ -269,7 +269,7 @@ class DiTTraining:
             generator.set_state(saved.cpu())
 
     def use_hints(self, hints: torch.Tensor) -> None:
-        """From now on half of the text2music items see codes."""
+        """From now on `CODES_SHARE` of the text2music items see codes."""
         self.sampler.hints = self.judge.hints = hints
 
     def advance(self, step: int) -> tuple[int, torch.Tensor]:

@@ -13,7 +13,7 @@ from acestep_like.codec.plan_ear import FILE as PLAN_EAR
 from acestep_like.codec.track_ear import FILE as TRACK_EAR
 from acestep_like.lm.ear import FILE as EAR
 from acestep_like.lm.tempo import FILE as TEMPO
-from acestep_like.training.codec import REFINE_STEPS
+from acestep_like.training.codec import load_codec
 from acestep_like.training.data import LATENT_RATE, SAMPLE_RATE, Corpus
 from acestep_like.training.settings import EVALUATOR, MINI, MINI_LM, Settings, recorded
 
@@ -51,8 +51,6 @@ def stage_package(settings: Settings) -> None:
     """Assemble the checkpoint folders in float16, with sidecar, index and model card."""
     from diffusers import FlowMatchEulerDiscreteScheduler
 
-    from acestep_like.codec.spectral import SpectralAutoencoder
-
     work = settings.work
     building = settings.out / f"{MINI}.tmp"
     shutil.rmtree(building, ignore_errors=True)
@@ -62,9 +60,7 @@ def stage_package(settings: Settings) -> None:
     for name in ("audio_tokenizer", "audio_token_detokenizer"):
         shutil.copytree(work / "tokenizers" / name, building / name)
     codec = work / ("codec" if (work / "codec" / "config.json").exists() else "codec-pca")
-    model = SpectralAutoencoder.from_pretrained(codec, low_cpu_mem_usage=False).half()
-    model.register_to_config(refine_steps=REFINE_STEPS if codec.name == "codec" else 0)
-    model.save_pretrained(building / "vae")
+    load_codec(codec, refining=codec.name == "codec").half().save_pretrained(building / "vae")
     FlowMatchEulerDiscreteScheduler(num_train_timesteps=1, shift=1.0).save_pretrained(building / "scheduler")
     (building / "model_index.json").write_text(json.dumps(_INDEX, indent=2) + "\n")
     (building / "acestep_like.json").write_text(json.dumps(sidecar(settings), indent=2) + "\n")

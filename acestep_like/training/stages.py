@@ -51,14 +51,9 @@ _SMALL_MIX = {
 
 
 def _load_codec(settings: Settings, trained: bool = False) -> Any:
-    from acestep_like.codec.spectral import SpectralAutoencoder
-    from acestep_like.training.codec import REFINE_STEPS
+    from acestep_like.training.codec import load_codec
 
-    folder = settings.work / ("codec" if trained else "codec-pca")
-    codec = SpectralAutoencoder.from_pretrained(folder, low_cpu_mem_usage=False).to(settings.device).eval()
-    # The corpus is encoded while the decoder is still in training, and all its latents shall be of one kind.
-    codec.register_to_config(refine_steps=REFINE_STEPS if trained else 0)
-    return codec
+    return load_codec(settings.work / ("codec" if trained else "codec-pca"), refining=trained).to(settings.device)
 
 
 def _split(settings: Settings) -> list[int]:
