@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -246,8 +247,9 @@ class AceStepHandler:
         ear = TrackEar.find(self.networks.info.path)
         return None if ear is None else ear.hear(self.encode_audio(source, allow_silent=True).latents[0].cpu())
 
-    def heard_plan(self, source: Any) -> SongPlan | None:
-        """Tempo, bar lines, meter, key and chords of audio (as `encode_audio` takes it, or its answer).
+    def heard_plan(self, source: Any, between_s: tuple[float, float] | None = None) -> SongPlan | None:
+        """Tempo, bar lines, meter, key and chords of audio (as `encode_audio` takes it, or its answer), or of the part
+        of it between two times in seconds. Bars are counted from the beginning of the audio all the same.
 
         None where the checkpoint has no ear for plans (only the mini has one), or where no even pulse is heard.
         Raises what `encode_audio` does.
@@ -259,7 +261,11 @@ class AceStepHandler:
         if ear is None:
             return None
         latents = self.encode_audio(source, allow_silent=True).latents[0].cpu()
-        return heard_plan(ear.hear(latents), self.networks.codec.latent_rate)
+        rate = self.networks.codec.latent_rate
+        start_s, end_s = between_s or (0.0, len(latents) / rate)
+        first = int(start_s * rate)
+        plan = heard_plan(ear.hear(latents[first : math.ceil(end_s * rate)]), rate)
+        return plan and replace(plan, first_bar_s=plan.first_bar_s + first / rate)
 
     def convert_src_audio_to_codes(self, source: Any) -> str:
         """The `<|audio_code_N|>` string of audio (as `encode_audio` takes it, or its answer), 5 codes a second.

@@ -10,8 +10,6 @@ from acestep_like.music import KeyScale, parse_keyscale, parse_timesignature
 from acestep_like.preparation import SAMPLE_RATE, Job
 
 if TYPE_CHECKING:
-    import torch
-
     from acestep_like.songplan import SongPlan
 
 _SAME_TEMPO = 0.03
@@ -19,10 +17,10 @@ _SAME_TEMPO = 0.03
 _SILENT_BELOW = 1e-4
 
 
-def part_to_hear(job: Job) -> tuple[torch.Tensor, float] | None:
-    """The source from its first sound to its last [2, N], and where that begins in seconds; None where its tempo and
-    harmony are not for an ear to tell. They are where the checkpoint draws a guide, the task plays along with the
-    source, and neither caller nor recipe lays its bars."""
+def part_to_hear(job: Job) -> tuple[float, float] | None:
+    """Where the source begins to sound and where it ends, in seconds; None where its tempo and harmony are not for an
+    ear to tell. They are where the checkpoint draws a guide, the task plays along with the source, and neither caller
+    nor recipe lays its bars."""
     source = job.source
     if source is None or not job.task.plays_along or job.checkpoint.guide_version is None or job.ignores_source:
         return None
@@ -31,13 +29,11 @@ def part_to_hear(job: Job) -> tuple[torch.Tensor, float] | None:
     sounds = (source.samples.abs().amax(dim=0) > _SILENT_BELOW).nonzero()
     if not len(sounds):
         return None
-    first, last = int(sounds[0]), int(sounds[-1]) + 1
-    return source.samples[:, first:last], first / SAMPLE_RATE
+    return int(sounds[0]) / SAMPLE_RATE, (int(sounds[-1]) + 1) / SAMPLE_RATE
 
 
-def heed_source(job: Job, heard: SongPlan | None, start_s: float = 0.0) -> Job:
-    """The same job with the plan that was heard in its source from `start_s` on; what was told otherwise wins over the
-    whole of it."""
+def heed_source(job: Job, heard: SongPlan | None) -> Job:
+    """The same job with the plan that was heard in its source; what was told otherwise wins over the whole of it."""
     if heard is None:
         return job
     params = job.params
@@ -54,7 +50,7 @@ def heed_source(job: Job, heard: SongPlan | None, start_s: float = 0.0) -> Job:
                 f"{', '.join(asked)} was asked, its bars and chords were left open.")  # fmt: skip
         return replace(job, notes=(*job.notes, note))
     note = f"The source was heard at {heard.bpm:.0f} bpm, meter {heard.timesignature}, {key}."
-    return replace(job, heard=replace(heard, first_bar_s=heard.first_bar_s + start_s), notes=(*job.notes, note))
+    return replace(job, heard=heard, notes=(*job.notes, note))
 
 
 def _same_notes(one: KeyScale, other: KeyScale | None) -> bool:

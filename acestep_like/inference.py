@@ -112,8 +112,9 @@ def _generate(
 
     thoughts = _think(job, llm_handler, report, cancel)
     clock.lap("lm_total_time")
-    if (part := hearing.part_to_hear(job)) is not None:
-        job = hearing.heed_source(job, dit_handler.heard_plan((part[0], delivery.SAMPLE_RATE)), part[1])
+    if job.source is not None and (part := hearing.part_to_hear(job)) is not None:
+        encoded = dit_handler.encode_audio((job.source.samples, delivery.SAMPLE_RATE))
+        job = hearing.heed_source(replace(job, encoded=encoded), dit_handler.heard_plan(encoded, part))
     items = settle_items(job, thoughts or [None] * len(job.seeds))
     requests = diffusion_requests(job, items)
     report(_PREPARING, "Preparing inputs...")

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     import torch
 
     from acestep_like.checkpoints import CheckpointInfo
+    from acestep_like.diffusion.request import EncodedAudio
     from acestep_like.lm.requests import ThinkRequest
     from acestep_like.songplan import SongPlan
 
@@ -65,7 +66,8 @@ class Job:
         inherited: tempo, key, meter and chords of a source that this package made and that the new music must fit
             (not of a cover's); what was given wins.
         words_first, told: see `heed_words`; what the caption itself says of tempo, key and meter.
-        heard: see `hearing.heed_source`; the plan of a source that nobody told anything of.
+        encoded, heard: the source's latents where an ear needed them, and the plan of a source that nobody told
+            anything of (`hearing.heed_source`).
         notes: sentences for the status message.
     """
 
@@ -85,6 +87,7 @@ class Job:
     inherited: dict[str, Any] = field(default_factory=dict)
     words_first: bool = False
     told: dict[str, Any] = field(default_factory=dict)
+    encoded: EncodedAudio | None = None
     heard: SongPlan | None = None
     notes: tuple[str, ...] = ()
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 from acestep_like.checkpoints.info import ALL_TASKS, CheckpointDefaults, CheckpointInfo
-from acestep_like.diffusion.request import DiffusionOutput
+from acestep_like.diffusion.request import DiffusionOutput, EncodedAudio
 from acestep_like.lm.requests import Description, Thought
 from acestep_like.progress import StepEvent
 
@@ -52,7 +52,7 @@ class FakeDiT:
     def heard_tracks(self, audio):
         return self.heard
 
-    def heard_plan(self, audio):
+    def heard_plan(self, audio, between_s=None):
         return self.plan
 
     def generate(self, request, observer=None, cancel=None):
@@ -91,9 +91,11 @@ class FakeDiT:
         )
 
     def encode_audio(self, audio):
-        self.requests.append(audio)
         if self.fail is not None:
             raise self.fail
+        if isinstance(audio, tuple):  # a source, for an ear
+            return EncodedAudio(torch.zeros(1, audio[0].shape[-1] // HOP, 64))
+        self.requests.append(audio)
         return audio
 
     def convert_src_audio_to_codes(self, audio):

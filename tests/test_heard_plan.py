@@ -206,18 +206,18 @@ def test_silence_around_a_source_moves_its_bars_and_leaves_the_chords_open(befor
     fields = {"repainting_start": -before_s, "repainting_end": 2.0}
     job = job_of(None, task_type="repaint", src_audio=(quiet, 48000), **fields)
     part = part_to_hear(job)
-    assert part is not None and part[0].shape[-1] == pytest.approx(10 * 48000, abs=9)
-    assert part[1] == pytest.approx(before_s + 3, abs=1e-4)
-    plan = settle_items(heed_source(job, replace(HEARD, duration_s=10.0), part[1]), [None])[0].request.plan
+    assert part == pytest.approx((before_s + 3, before_s + 13), abs=1e-3)
+    heard = replace(HEARD, duration_s=10.0, first_bar_s=part[0] - 0.5)
+    plan = settle_items(heed_source(job, heard), [None])[0].request.plan
     assert plan is not None and plan.chords == () and plan.bpm == 97.3
-    bars = (part[1] - 0.5 - plan.first_bar_s) / HEARD.seconds_per_bar()
+    bars = (part[0] - 0.5 - plan.first_bar_s) / HEARD.seconds_per_bar()
     assert -HEARD.seconds_per_bar() < plan.first_bar_s <= 0 and bars == pytest.approx(round(bars), abs=1e-6)
 
 
 def test_a_moment_of_silence_before_the_music_leaves_its_chords_where_they_sound() -> None:
     """As encoders put it before a song: bars and chords move together."""
-    heard = replace(HEARD, first_bar_s=0.0)
-    plan = settle_items(heed_source(job_of(None), heard, 0.05), [None])[0].request.plan
+    heard = replace(HEARD, first_bar_s=0.05)
+    plan = settle_items(heed_source(job_of(None), heard), [None])[0].request.plan
     assert plan is not None and len(plan.chords) == len(heard.chords)
     beat_s = 60 / HEARD.bpm
     moved = [plan.first_bar_s + span.start_beat * beat_s for span in plan.chords]
@@ -274,10 +274,28 @@ def test_a_cover_keeps_the_harmony_that_it_hears(mini, song, monkeypatch: pytest
     """More of it than its codes alone tell."""
     source = (song.numpy(), 48000)
     told = editing.cover(mini, source, "solo piano ballad", seed=3)
-    monkeypatch.setattr(mini, "heard_plan", lambda audio: None)
+    monkeypatch.setattr(mini, "heard_plan", lambda *_: None)
     codes = editing.cover(mini, source, "solo piano ballad", seed=3)
     kept = [editing.agreement(source, result.audios[0])["chroma"] for result in (codes, told)]
     assert kept[1] > kept[0] + 0.05, kept
+
+
+def test_a_source_is_encoded_once_however_much_listens_to_it(few_steps, song, monkeypatch: pytest.MonkeyPatch) -> None:
+    encode, encoded = few_steps.networks.codec.encode, []
+    monkeypatch.setattr(
+        few_steps.networks.codec, "encode", lambda audio: encoded.append(audio.shape[-1]) or encode(audio)
+    )
+    result = editing.cover(few_steps, (song.numpy(), 48000), "jazz trio")
+    assert result.success and "heard at" in result.status_message and encoded == [song.shape[-1]]
+
+
+def test_bars_of_a_part_are_counted_from_the_beginning_of_the_audio(mini, song) -> None:
+    whole = np.pad(song.numpy(), ((0, 0), (2 * 48000, 0)))
+    part, cut = mini.heard_plan((whole, 48000), (2.0, 18.0)), mini.heard_plan((song.numpy(), 48000))
+    assert part is not None and cut is not None
+    assert part.bpm == pytest.approx(cut.bpm, rel=0.01) and part.first_bar_s == pytest.approx(
+        2 + cut.first_bar_s, abs=0.03
+    )
 
 
 def test_silence_has_no_plan(mini) -> None:

@@ -48,7 +48,7 @@ class DiffusionRequest:
         duration_s: target length. With a source the output is as long as the source, and this is only the length
             written into the prompt (of the unpadded source when it was padded for outpainting); None means the
             source's own length. Codes decide the length where neither is given.
-        source: [2, N] float32 at 48 kHz, or None.
+        source: [2, N] float32 at 48 kHz, or None; source_latents: [1, T, C] of it, where they are known already.
         references: timbre references, each [2, N] at 48 kHz; all items share them.
         windows: spans in seconds to generate (repaint, lego); empty means everything.
         inference_steps, shift, timesteps: the schedule; `timesteps` overrides the other two.
@@ -70,6 +70,7 @@ class DiffusionRequest:
     items: tuple[ItemRequest, ...]
     duration_s: float | None
     source: torch.Tensor | None = None
+    source_latents: torch.Tensor | None = None
     references: tuple[torch.Tensor, ...] = ()
     windows: tuple[tuple[float, float], ...] = ()
     inference_steps: int = 8

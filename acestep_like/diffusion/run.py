@@ -202,7 +202,8 @@ def _prepare(networks: Networks, request: DiffusionRequest) -> _Song:
         hop=codec.hop,
     )
     with networks.residency.use("codec"):
-        source = None if audio is None else _encode_source(networks, audio, silence)
+        known = None if request.source_latents is None else request.source_latents.to(networks.device)
+        source = None if audio is None else _encode_source(networks, audio, silence) if known is None else known
         references = reference_latents(
             _audible(request.references), [item.seed for item in request.items], codec, silence
         )
