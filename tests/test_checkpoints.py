@@ -207,6 +207,14 @@ def test_a_wrong_folder_says_what_it_holds(root, tmp_path):
         find_lm("guided", root)
 
 
+def test_a_pipeline_of_another_family_is_no_checkpoint_and_is_not_listed(tmp_path):
+    (tmp_path / "stable").mkdir()
+    (tmp_path / "stable" / "model_index.json").write_text('{"_class_name": "StableAudioPipeline"}')
+    assert "stable" not in [info.name for info in list_checkpoints(tmp_path)]
+    with pytest.raises(CheckpointError, match="no DiT checkpoint"):
+        resolve(tmp_path / "stable")
+
+
 def test_missing_parts_are_named(root, tmp_path):
     folder = tmp_path / "acestep-v15-base"
     shutil.copytree(root / "acestep-v15-base", folder)

@@ -53,7 +53,9 @@ def read_json(path: Path) -> dict[str, Any]:
 
 def folder_kind(folder: Path) -> str | None:
     """ "upstream", "diffusers", "lm", "vae", "text_encoder" or None."""
-    if (folder / "model_index.json").is_file() or (folder / "transformer" / "config.json").is_file():
+    if (index := folder / "model_index.json").is_file():
+        return "diffusers" if "AceStep" in str(read_json(index).get("_class_name", "AceStep")) else None
+    if (folder / "transformer" / "config.json").is_file():
         return "diffusers"
     config_file = folder / "config.json"
     if not config_file.is_file():
