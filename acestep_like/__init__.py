@@ -33,6 +33,10 @@ _HOME = {
     "extract": "editing",
     "lego": "editing",
     "complete": "editing",
+    "AudioClient": "client",
+    "audio_client": "client",
+    "generate_audio": "client",
+    "Clip": "clip",
     "CancelToken": "progress",
     "StepEvent": "progress",
 }

@@ -38,7 +38,7 @@ GROUPS = (
     "Batch", "Files", "Filled in by the language model",
 )  # fmt: skip
 """Headings of the fields, in the order of help and docs."""
-_TEXT, _META, _TASK, _DIFFUSION, _DIT, _LM, _LATER, _BATCH, _FILE, COT_GROUP = GROUPS
+_TEXT, _META, _TASK, _DIFFUSION, _DIT, LM_GROUP, _LATER, _BATCH, _FILE, COT_GROUP = GROUPS
 
 _Self = TypeVar("_Self", bound="_Parameters")
 
@@ -215,17 +215,23 @@ class GenerationParams(_Parameters):
     )
 
     # Language model
-    thinking: bool = parameter(True, "bool", _LM, "Let the language model plan metadata and write codes.")
-    lm_temperature: float = parameter(0.85, "float", _LM, "Sampling temperature; 0 takes the likeliest.", low=0, high=2)
-    lm_cfg_scale: float = parameter(2.0, "float", _LM, "Guidance of the language model; 1 is off.", low=1, high=20)
-    lm_top_k: int = parameter(0, "int", _LM, "Keep the k likeliest tokens; 0 is off.", low=0, high=100_000)
-    lm_top_p: float = parameter(0.9, "float", _LM, "Nucleus sampling; 1 is off.", low=0, high=1)
-    lm_negative_prompt: str = parameter("NO USER INPUT", "str", _LM, "What guidance moves away from.", max_length=4096)
-    use_cot_metas: bool = parameter(True, "bool", _LM, "Let it choose tempo, key, meter and length that are not given.")
-    use_cot_caption: bool = parameter(True, "bool", _LM, "Let it rewrite the caption.")
-    use_cot_lyrics: bool = parameter(False, "bool", _LM, "Reserved by the documented API; has no effect.")
-    use_cot_language: bool = parameter(True, "bool", _LM, "Let it detect a language that is unknown.")
-    use_constrained_decoding: bool = parameter(True, "bool", _LM, "Hold its metadata to the grammar.")
+    thinking: bool = parameter(True, "bool", LM_GROUP, "Let the language model plan metadata and write codes.")
+    lm_temperature: float = parameter(
+        0.85, "float", LM_GROUP, "Sampling temperature; 0 takes the likeliest.", low=0, high=2
+    )
+    lm_cfg_scale: float = parameter(2.0, "float", LM_GROUP, "Guidance of the language model; 1 is off.", low=1, high=20)
+    lm_top_k: int = parameter(0, "int", LM_GROUP, "Keep the k likeliest tokens; 0 is off.", low=0, high=100_000)
+    lm_top_p: float = parameter(0.9, "float", LM_GROUP, "Nucleus sampling; 1 is off.", low=0, high=1)
+    lm_negative_prompt: str = parameter(
+        "NO USER INPUT", "str", LM_GROUP, "What guidance moves away from.", max_length=4096
+    )
+    use_cot_metas: bool = parameter(
+        True, "bool", LM_GROUP, "Let it choose tempo, key, meter and length that are not given."
+    )
+    use_cot_caption: bool = parameter(True, "bool", LM_GROUP, "Let it rewrite the caption.")
+    use_cot_lyrics: bool = parameter(False, "bool", LM_GROUP, "Reserved by the documented API; has no effect.")
+    use_cot_language: bool = parameter(True, "bool", LM_GROUP, "Let it detect a language that is unknown.")
+    use_constrained_decoding: bool = parameter(True, "bool", LM_GROUP, "Hold its metadata to the grammar.")
 
     # Filled in by the language model
     cot_bpm: int | None = parameter(None, "any", COT_GROUP, "Tempo it chose.", output=True)

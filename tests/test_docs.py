@@ -77,3 +77,17 @@ def test_python_blocks_run_in_order_on_the_embedded_model(page, few_steps, mini_
     for code in blocks(ROOT / page, "python"):
         exec(compile(code, page, "exec"), names)
     assert names["result"].success, names["result"].error
+
+
+def test_the_page_of_the_audio_client_runs_on_the_embedded_model(few_steps, tmp_path, monkeypatch, capsys):
+    from acestep_like import client
+    from acestep_like.handler import AceStepHandler
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(AceStepHandler, "from_pretrained", lambda *_, **__: few_steps)
+    monkeypatch.setattr(client, "_loaded", {})
+    names: dict = {}
+    for code in blocks(ROOT / "docs" / "audio-client.md", "python"):
+        exec(compile(code, "audio-client.md", "exec"), names)
+    assert (tmp_path / names["path"]).is_file() and (tmp_path / "first.flac").is_file()
+    assert len(names["pair"]) == 2 and names["event"].step == 2

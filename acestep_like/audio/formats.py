@@ -100,8 +100,13 @@ def write_audio(
         OutputError: the file cannot be written.
     """
     target = Path(path).expanduser()
-    data = _encode(samples, sample_rate, audio_format, recipe, mp3_bitrate_kbps, mp3_sample_rate)
-    write_atomic(target, data)
+    write_atomic(
+        target,
+        encode_audio(
+            samples, sample_rate, audio_format=audio_format, recipe=recipe, mp3_bitrate_kbps=mp3_bitrate_kbps,
+            mp3_sample_rate=mp3_sample_rate,
+        ),
+    )  # fmt: skip
     return target
 
 
@@ -130,10 +135,18 @@ def _reason(error: Exception) -> str:
     return (getattr(error, "strerror", None) or str(error)).lower()
 
 
-def _encode(
-    samples: torch.Tensor, rate: int, name: str, recipe: Mapping[str, Any] | None, kbps: int, mp3_rate: int
+def encode_audio(
+    samples: torch.Tensor,
+    sample_rate: int,
+    *,
+    audio_format: str = "flac",
+    recipe: Mapping[str, Any] | None = None,
+    mp3_bitrate_kbps: int = 192,
+    mp3_sample_rate: int = 48000,
 ) -> bytes:
-    kind = parse_format(name)
+    """The bytes of the file that `write_audio` writes; arguments and errors as there."""
+    rate, kbps, mp3_rate = sample_rate, mp3_bitrate_kbps, mp3_sample_rate
+    kind = parse_format(audio_format)
     array = samples.detach().cpu().float().numpy()
     if array.ndim != 2 or array.shape[1] == 0:
         raise InputError("samples", tuple(array.shape), "samples shaped [channels, N]")
@@ -164,7 +177,7 @@ def _encode(
             for start in range(0, len(frames), _BLOCK_FRAMES):
                 file.write(frames[start : start + _BLOCK_FRAMES])
     except sf.LibsndfileError as error:
-        raise OutputError(f"cannot encode {name}: {error}") from error
+        raise OutputError(f"cannot encode {audio_format}: {error}") from error
     return buffer.getvalue()
 
 

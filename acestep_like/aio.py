@@ -1,0 +1,83 @@
+"""The audio client for asyncio: the same calls, with the event loop free while a model works."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from typing import Any, TypeVar
+
+from acestep_like import client as sync
+from acestep_like.audio_stream import ClipReady, Event
+from acestep_like.clip import Clip
+from acestep_like.models import AudioModel
+
+_T = TypeVar("_T")
+
+
+def audio_client(client: sync.AudioClient | AudioModel | None = None, **options: Any) -> AsyncAudioClient:
+    """An async client around a client, or around a new one of a model; see `client.AudioClient`."""
+    made = client if isinstance(client, sync.AudioClient) else sync.AudioClient(client, **options)
+    return AsyncAudioClient(made)
+
+
+async def generate_audio(
+    prompt: str, *, model: sync.AudioClient | AudioModel | None = None, format: str = "numpy", **values: Any
+) -> Any:
+    """`client.generate_audio` without blocking; `model` may be a client."""
+    if isinstance(model, sync.AudioClient):
+        return await AsyncAudioClient(model).generate(prompt, format=format, **values)
+    options = {name: values.pop(name) for name in sync.OPTIONS if name in values}
+    return await audio_client(model, **options).generate(prompt, format=format, **values)
+
+
+class AsyncAudioClient:
+    """Wraps a client. Calls of one model take turns; a call that is cancelled stops the work within one step.
+
+    Args:
+        client: whose weights, options and model are used.
+    """
+
+    def __init__(self, client: sync.AudioClient) -> None:
+        self.client = client
+
+    async def clips(self, prompt: str, **fields: Any) -> list[Clip]:
+        """`AudioClient.clips` (without its callback)."""
+        return [event.clip async for event in self.events(prompt, **fields) if isinstance(event, ClipReady)]
+
+    def events(self, prompt: str, **fields: Any) -> AsyncIterator[Event]:
+        """`AudioClient.events`, to be read with `async for`."""
+        return _asynchronous(self.client.events(prompt, **fields))
+
+    async def generate(self, prompt: str, *, stream: bool = False, **values: Any) -> Any:
+        """`AudioClient.generate`; with `stream=True` an iterator for `async for`."""
+        if stream:
+            return _asynchronous(self.client.generate(prompt, stream=True, **values))
+        form = {name: values.pop(name) for name in ("format", "output_dir", "audio_format") if name in values}
+        encode = sync.encoder(**form)
+        clips = await self.clips(prompt, **values)
+        results = await asyncio.to_thread(lambda: [encode(clip) for clip in clips])
+        return results[0] if values.get("num_audio", 1) == 1 else results
+
+
+async def _asynchronous(values: Iterator[_T]) -> AsyncIterator[_T]:
+    """The values of an iterator, each waited for in a thread. It is closed at the end, however that comes."""
+    end = object()
+    waiting: asyncio.Future[Any] | None = None
+    try:
+        while True:
+            waiting = asyncio.ensure_future(asyncio.to_thread(next, values, end))
+            value = await asyncio.shield(waiting)
+            if value is end:
+                return
+            yield value
+    finally:
+        # A generator cannot be closed while it runs: what is being waited for comes first, a step at most.
+        if waiting is not None and not waiting.done():
+            await asyncio.wait([waiting])
+        await asyncio.to_thread(_close, values)
+
+
+def _close(values: Iterator[Any]) -> None:
+    close = getattr(values, "close", None)
+    if close is not None:
+        close()

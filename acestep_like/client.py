@@ -1,0 +1,328 @@
+"""One client for every family of audio models: `audio_client("mini").generate("a lo-fi beat")`."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from acestep_like.audio.formats import parse_format, prepare_output_dir
+from acestep_like.audio_request import AudioRequest
+from acestep_like.audio_stream import ClipReady, Event, StepDone, chunks, in_background
+from acestep_like.clip import Clip
+from acestep_like.device import is_out_of_memory, pick_device, release_memory
+from acestep_like.errors import DeviceMemoryError, InputError
+from acestep_like.models import AudioModel, HuggingFaceAudioSpec, family, resolve_audio_model
+from acestep_like.progress import CancelToken
+from acestep_like.providers.base import Family, LoadOptions, Provider
+from acestep_like.seeds import item_seeds
+
+OUTPUT_VARIABLE = "ACESTEP_LIKE_OUTPUT_DIR"
+"""Environment variable of the folder in which `format="path"` writes to `audio/`; without it, `outputs`."""
+FORMS = ("numpy", "path", "bytes", "data_url")
+"""How `generate` may answer."""
+_OPTIONS = ("device", "torch_dtype", "revision", "local_files_only")
+OPTIONS = (*_OPTIONS, "model_kwargs")
+"""Keyword arguments that belong to the client, not to a call."""
+
+
+def audio_client(model: AudioModel | None = None, **options: Any) -> AudioClient:
+    """A client of a model; see `AudioClient`."""
+    return AudioClient(model, **options)
+
+
+def generate_audio(prompt: str, *, model: AudioModel | None = None, format: str = "numpy", **values: Any) -> Any:
+    """Make clips in one call; the model stays loaded for the next one (`AudioClient.close` lets go of it).
+
+    Args:
+        prompt: what shall be heard.
+        model: as `models.resolve_audio_model` takes it.
+        format: as `AudioClient.generate` takes it.
+        values: options of `AudioClient` and arguments of `AudioClient.generate`.
+    """
+    options = {name: values.pop(name) for name in OPTIONS if name in values}
+    return AudioClient(model, **options).generate(prompt, format=format, **values)
+
+
+@dataclass
+class _Loaded:
+    """A model in memory; whoever runs it holds the lock."""
+
+    provider: Provider
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+
+_loaded: dict[tuple[str, LoadOptions], _Loaded] = {}
+_loading = threading.Lock()
+
+
+class AudioClient:
+    """Makes clips with one model. Its weights load when they are first needed, and are shared by all clients of the
+    same model, device and precision in this process.
+
+    Args:
+        model: as `models.resolve_audio_model` takes it; None is `models.MODEL_VARIABLE`, else the embedded model.
+        device: "auto", "cuda" ("cuda:1"), "mps", "xpu" or "cpu".
+        torch_dtype: a `torch.dtype`, its name, or None or "auto" for the family's choice.
+        revision: of the Hub repository.
+        local_files_only: load nothing from the network.
+        model_kwargs: the same options as a mapping.
+
+    Raises:
+        InputError: an unknown model, device, precision or option.
+    """
+
+    def __init__(
+        self,
+        model: AudioModel | None = None,
+        *,
+        device: str = "auto",
+        torch_dtype: torch.dtype | str | None = None,
+        revision: str | None = None,
+        local_files_only: bool = False,
+        model_kwargs: Mapping[str, Any] | None = None,
+    ) -> None:
+        asked = {"device": device, "torch_dtype": torch_dtype, "revision": revision,
+                 "local_files_only": local_files_only, **(model_kwargs or {})}  # fmt: skip
+        for name in asked:
+            if name not in _OPTIONS:
+                raise InputError("model_kwargs", name, "options among " + ", ".join(_OPTIONS))
+        self.spec: HuggingFaceAudioSpec = resolve_audio_model(model)
+        self.family: Family = family(self.spec.pipeline_type)
+        self.options = LoadOptions(
+            self.spec.id, pick_device(asked["device"]), _dtype(asked["torch_dtype"]), asked["revision"],
+            asked["local_files_only"],
+        )  # fmt: skip
+
+    def __repr__(self) -> str:
+        return f"AudioClient({self.spec.id!r}, family={self.family.name!r}, device={str(self.options.device)!r})"
+
+    @property
+    def model(self) -> str:
+        """Hub id, folder or checkpoint name."""
+        return self.spec.id
+
+    def load(self) -> None:
+        """Load the weights now instead of at the first clip.
+
+        Raises:
+            CheckpointError: they cannot be loaded. DeviceMemoryError: they do not fit the device.
+        """
+        self._shared()
+
+    def close(self) -> None:
+        """Let go of the weights; the next clip loads them again."""
+        with _loading:
+            shared = _loaded.pop((self.family.name, self.options), None)
+        if shared is not None:
+            release_memory(self.options.device)
+
+    def __enter__(self) -> AudioClient:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def request(self, prompt: str, **fields: Any) -> AudioRequest:
+        """The request of keywords, checked, with the defaults of the model's family in it. Loads nothing.
+
+        Raises:
+            InputError: a field that is unknown, out of range or of no use to the family.
+        """
+        asked = AudioRequest.of(prompt, **fields)
+        if asked.duration_s is None:
+            asked = replace(asked, duration_s=self.spec.default_duration_s)
+        if asked.num_inference_steps is None and self.family.steps_count:
+            asked = replace(asked, num_inference_steps=self.spec.default_steps)
+        return self.family.check(asked)
+
+    def clips(
+        self,
+        prompt: str,
+        *,
+        on_step: Callable[[StepDone], None] | None = None,
+        cancel: CancelToken | None = None,
+        **fields: Any,
+    ) -> list[Clip]:
+        """Make clips.
+
+        Args:
+            prompt: what shall be heard.
+            on_step: called after every step of every clip. What it raises stops the work and is passed on.
+            cancel: a token whose `cancel()` stops the work within one step.
+            fields: those of `AudioRequest`, and those of the family.
+
+        Raises:
+            InputError, CheckpointError, DeviceMemoryError, Cancelled.
+        """
+        return list(self._make(self.request(prompt, **fields), on_step, cancel))
+
+    def events(self, prompt: str, **fields: Any) -> Iterator[Event]:
+        """The same as a stream: `StepDone` after every step, `ClipReady` with every clip. Input is checked at once,
+        work begins with the first event; closing the iterator stops it."""
+        return self._events(self.request(prompt, **fields))
+
+    def generate(
+        self,
+        prompt: str,
+        *,
+        format: str = "numpy",
+        output_dir: str | Path | None = None,
+        audio_format: str = "wav",
+        stream: bool = False,
+        **fields: Any,
+    ) -> Any:
+        """Make clips in the form that is wanted.
+
+        Args:
+            prompt: what shall be heard.
+            format: "numpy" for (sample rate in Hz, array `[N]` or `[channels, N]`), "path" for the name of a file that
+                is written, "bytes" for a file's content, "data_url" for the same as a `data:` URL.
+            output_dir: folder of "path", made when missing; None is `audio` in `OUTPUT_VARIABLE`, else `outputs/audio`.
+            audio_format: of files; a name in `audio.formats.FORMATS`.
+            stream: answer an iterator of `StreamChunk` instead: one a step where the family denoises in steps, and one
+                with the result for each clip.
+            fields: those of `AudioRequest`, and those of the family.
+
+        Returns:
+            one value, or a list of them where `num_audio` is more than 1.
+
+        Raises:
+            InputError, CheckpointError, DeviceMemoryError, OutputError.
+        """
+        encode = encoder(format, output_dir, audio_format)
+        request = self.request(prompt, **fields)
+        if stream:
+            return chunks(self._events(request), encode, request.duration_s, self.family.steps_count)
+        values = [encode(clip) for clip in list(self._make(request))]
+        return values[0] if request.num_audio == 1 else values
+
+    def _shared(self) -> _Loaded:
+        key = (self.family.name, self.options)
+        with _loading:
+            if key not in _loaded:
+                _loaded[key] = _Loaded(self.family.load(self.options))
+            return _loaded[key]
+
+    def _events(self, request: AudioRequest) -> Iterator[Event]:
+        def work(tell: Callable[[Event], None], cancel: CancelToken) -> None:
+            for index, clip in enumerate(self._make(request, tell, cancel)):
+                tell(ClipReady(index, clip))
+
+        return in_background(work)
+
+    def _make(
+        self,
+        request: AudioRequest,
+        on_step: Callable[[StepDone], None] | None = None,
+        cancel: CancelToken | None = None,
+    ) -> Iterator[Clip]:
+        """The clips of a checked request, one after the other: each is what it is alone."""
+        if cancel is not None:
+            cancel.raise_if_cancelled()
+        shared = self._shared()
+        longest = shared.provider.max_duration_s
+        if request.duration_s is not None and request.duration_s > longest:
+            raise InputError("duration_s", request.duration_s, f"at most {longest:g} s for {self.spec.id}")
+        seeds = item_seeds(request.num_audio, request.seeds, -1 if request.seed is None else request.seed, True)
+        for index, seed in enumerate(seeds):
+
+            def step(done: int, total: int, index: int = index) -> None:
+                if cancel is not None:
+                    cancel.raise_if_cancelled()
+                if on_step is not None:
+                    on_step(StepDone(index, done, total))
+
+            with shared.lock, self._memory():
+                sound = shared.provider.make(request, seed, step)
+            yield Clip(sound.samples, sound.sample_rate, seed, self._metadata(request, seed, index, sound.facts))
+
+    @contextmanager
+    def _memory(self) -> Iterator[None]:
+        """Work that may not fit the device; the model stays usable."""
+        try:
+            yield
+        except RuntimeError as error:
+            if not is_out_of_memory(error):
+                raise
+            release_memory(self.options.device)
+            remedy = "Ask for less, or for torch_dtype float16."
+            raise DeviceMemoryError(f"{self.options.device} has too little memory for this clip. {remedy}") from error
+
+    def _metadata(self, request: AudioRequest, seed: int, index: int, facts: Mapping[str, Any]) -> dict[str, Any]:
+        ignored = () if self.family.steps_count or request.num_inference_steps is None else ("num_inference_steps",)
+        asked = {name: value for name, value in request.given.items() if name not in ("audio", "seed", "seeds")}
+        if request.audio is not None:
+            asked["audio"] = str(request.audio) if isinstance(request.audio, str | os.PathLike) else "in memory"
+        return {
+            "model": self.spec.id,
+            "family": self.family.name,
+            "request": {**asked, **_json(request.extra)},
+            "ignored": list(ignored),
+            "seed": seed,
+            "index": index,
+            **_json(facts),
+        }
+
+
+def _json(values: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Values that JSON has; others as Python writes them."""
+    plain = (str, int, float, bool, type(None))
+    return {
+        name: value if isinstance(value, plain) else list(value) if _plain_list(value, plain) else repr(value)
+        for name, value in (values or {}).items()
+    }
+
+
+def _plain_list(value: Any, plain: tuple[type, ...]) -> bool:
+    return isinstance(value, list | tuple) and all(isinstance(entry, plain) for entry in value)
+
+
+def _dtype(asked: torch.dtype | str | None) -> torch.dtype | None:
+    if asked is None or asked == "auto" or isinstance(asked, torch.dtype):
+        return None if asked == "auto" else asked
+    found = getattr(torch, str(asked).removeprefix("torch."), None)
+    if not isinstance(found, torch.dtype) or not found.is_floating_point:
+        raise InputError("torch_dtype", asked, "float32, float16, bfloat16, or None for the family's choice")
+    return found
+
+
+def encoder(
+    format: str = "numpy", output_dir: str | Path | None = None, audio_format: str = "wav"
+) -> Callable[[Clip], Any]:
+    """What makes the form of a clip that `AudioClient.generate` is asked for with the same arguments.
+
+    Raises:
+        InputError: no such form or file format. OutputError: the folder cannot be written to.
+    """
+    if format not in FORMS:
+        raise InputError("format", format, "one of " + ", ".join(FORMS))
+    extension = parse_format(audio_format).extension
+    if output_dir is not None and format != "path":
+        raise InputError("output_dir", str(output_dir), 'format="path" beside it')
+    if format == "numpy":
+        return Clip.numpy
+    if format == "bytes":
+        return lambda clip: clip.to_bytes(audio_format)
+    if format == "data_url":
+        return lambda clip: clip.data_url(audio_format)
+    folder = (
+        Path(output_dir) if output_dir is not None else Path(os.environ.get(OUTPUT_VARIABLE) or "outputs") / "audio"
+    )
+    folder = prepare_output_dir(folder)
+    return lambda clip: str(clip.save(_free_name(folder, clip, extension), audio_format))
+
+
+def _free_name(folder: Path, clip: Clip, extension: str) -> Path:
+    """A name with the time and a digest of the clip, which no other clip has."""
+    facts = f"{clip.metadata['model']} {clip.metadata['request']} {clip.seed} {time.time_ns()}"
+    digest = hashlib.sha256(facts.encode()).hexdigest()[:8]
+    return folder / f"{time.strftime('%Y%m%d-%H%M%S')}-{digest}.{extension}"

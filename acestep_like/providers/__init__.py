@@ -1,0 +1,1 @@
+"""Model families behind one protocol: a file and a row of `catalogue.FAMILIES` each."""

@@ -1,0 +1,467 @@
+"""The audio client: what it promises whatever the family, and the embedded model through it."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import io
+import sys
+import threading
+import time
+
+import numpy as np
+import pytest
+import sine_provider
+import soundfile as sf
+
+from acestep_like import aio, client, models
+from acestep_like.audio.tags import read_recipe
+from acestep_like.audio_request import AudioRequest
+from acestep_like.audio_stream import ClipReady, StepDone
+from acestep_like.client import AudioClient, audio_client, generate_audio
+from acestep_like.errors import AceStepError, Cancelled, CheckpointError, DeviceMemoryError, InputError, OutputError
+from acestep_like.models import HuggingFaceAudioModel, HuggingFaceAudioSpec, resolve_audio_model
+from acestep_like.progress import CancelToken
+from acestep_like.tools import builtin
+
+
+@pytest.fixture(autouse=True)
+def sine(monkeypatch, tmp_path):
+    """A client of the sine family, in an empty working directory."""
+    monkeypatch.setitem(sys.modules, "acestep_like.providers.sine", sine_provider)
+    monkeypatch.setattr(models, "FAMILIES", (*models.FAMILIES, "sine"))
+    monkeypatch.setattr(client, "_loaded", {})
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv(models.MODEL_VARIABLE, raising=False)
+    monkeypatch.delenv(client.OUTPUT_VARIABLE, raising=False)
+    sine_provider.loads.clear()
+    return AudioClient("sine:one", device="cpu")
+
+
+def no_audio_thread() -> bool:
+    return not [thread for thread in threading.enumerate() if thread.name.startswith("audio")]
+
+
+class TestForms:
+    def test_numpy_is_the_default_and_one_channel_is_flat(self, sine):
+        rate, samples = sine.generate("a beat", duration_s=0.5)
+        assert rate == 8000 and samples.shape == (4000,) and samples.dtype == np.float32
+
+    def test_path_writes_a_wav_that_knows_how_it_was_made(self, sine, tmp_path):
+        path = sine.generate("a beat", format="path", seed=7)
+        assert path.startswith("outputs/audio/") and path.endswith(".wav")
+        recipe = read_recipe(path)["clip"]
+        assert recipe["seed"] == 7 and recipe["family"] == "sine" and recipe["request"]["prompt"] == "a beat"
+
+    def test_the_folder_comes_from_the_call_else_from_the_environment(self, sine, tmp_path, monkeypatch):
+        monkeypatch.setenv(client.OUTPUT_VARIABLE, str(tmp_path / "there"))
+        assert sine.generate("a beat", format="path").startswith(str(tmp_path / "there" / "audio"))
+        assert sine.generate("a beat", format="path", output_dir=tmp_path / "here").startswith(str(tmp_path / "here"))
+
+    def test_clips_of_one_second_do_not_overwrite_each_other(self, sine):
+        paths = sine.generate("a beat", format="path", num_audio=5, duration_s=0.1)
+        assert len(set(paths)) == 5 and all(sf.info(path).frames == 800 for path in paths)
+
+    def test_bytes_and_data_url_hold_the_same_file(self, sine):
+        data = sine.generate("a beat", format="bytes", seed=1)
+        url = sine.generate("a beat", format="data_url", seed=1)
+        assert url.startswith("data:audio/wav;base64,") and base64.b64decode(url.split(",")[1]) == data
+        samples, rate = sf.read(io.BytesIO(data))
+        assert rate == 8000 and len(samples) == 8000
+
+    @pytest.mark.parametrize("audio_format", ["flac", "mp3", "ogg", "opus", "wav32"])
+    def test_every_file_format_is_offered(self, sine, audio_format):
+        samples, _ = sf.read(io.BytesIO(sine.generate("a beat", format="bytes", audio_format=audio_format)))
+        assert np.abs(samples).max() > 0.3
+
+    def test_several_clips_are_a_list_one_is_not(self, sine):
+        assert isinstance(sine.generate("a beat", num_audio=2), list)
+        assert isinstance(sine.generate("a beat", num_audio=1), tuple)
+
+    def test_a_clip_saves_itself_by_its_name(self, sine, tmp_path):
+        clip = sine.clips("a beat")[0]
+        assert sf.info(clip.save(tmp_path / "x.flac")).format == "FLAC" and clip.duration_s == 1.0
+        with pytest.raises(InputError, match="ends in"):
+            clip.save(tmp_path / "x.aiff")
+
+    def test_a_folder_that_cannot_be_written_is_told_before_anything_loads(self, sine, tmp_path):
+        (tmp_path / "file").write_text("")
+        with pytest.raises(OutputError):
+            sine.generate("a beat", format="path", output_dir=tmp_path / "file" / "x")
+        assert not sine_provider.loads
+
+
+class TestSeeds:
+    def test_a_clip_of_a_batch_is_the_clip_alone(self, sine):
+        batch = sine.clips("a beat", seed=10, num_audio=3)
+        alone = sine.clips("a beat", seed=12)[0]
+        assert [clip.seed for clip in batch] == [10, 11, 12]
+        assert np.array_equal(batch[2].samples, alone.samples)
+
+    def test_seeds_by_clip_come_first_and_zero_is_a_seed(self, sine):
+        assert [clip.seed for clip in sine.clips("a beat", seeds=(0, 5), seed=70, num_audio=3)] == [0, 5, 72]
+
+    @pytest.mark.parametrize("seed", [None, -1])
+    def test_no_seed_draws_one_and_records_it(self, sine, seed):
+        first, second = (sine.clips("a beat", seed=seed)[0] for _ in range(2))
+        assert first.seed != second.seed
+        assert np.array_equal(sine.clips("a beat", seed=first.seed)[0].samples, first.samples)
+
+
+class TestBadInput:
+    @pytest.mark.parametrize(
+        ("fields", "words"),
+        [
+            ({"temperature": 1.0}, "temperature: got 1.0; expected nothing: Sine has no use for it"),
+            ({"negative_prompt": "noise"}, "negative_prompt"),
+            ({"banjo": 1}, "banjo: got 1; expected a field of Sine"),
+            ({"guidance_scale": 20.0}, "guidance_scale: got 20.0; expected from 1 to 9 for Sine"),
+            ({"num_audio": 0}, "num_audio"),
+            ({"num_inference_steps": 2.5}, "num_inference_steps"),
+            ({"duration_s": 0}, "duration_s"),
+            ({"seed": "x"}, "seed"),
+            ({"seeds": [1, "x"]}, "seeds"),
+            ({"audio_role": "melody"}, "audio_role: got 'melody'; expected an audio beside it"),
+            ({"audio": "x.wav", "audio_role": "cover"}, "audio_role: got 'cover'; expected one of melody, init"),
+            ({"format": "mp3"}, "format: got 'mp3'; expected one of numpy, path, bytes, data_url"),
+            ({"audio_format": "aiff"}, "audio_format"),
+            ({"output_dir": "x"}, "output_dir: got 'x'; expected format=\"path\" beside it"),
+            ({"sampler": "euler"}, "sampler"),
+        ],
+    )
+    def test_is_one_sentence_before_anything_loads(self, sine, fields, words):
+        with pytest.raises(InputError) as error:
+            sine.generate("a beat", **fields)
+        assert words in str(error.value) and "\n" not in str(error.value)
+        assert not sine_provider.loads
+
+    def test_an_empty_prompt_needs_an_audio(self, sine):
+        with pytest.raises(InputError, match="prompt"):
+            sine.generate("  ")
+        assert sine.clips("", audio=(np.ones(4000, np.float32), 8000))
+
+    def test_what_only_the_weights_know_is_told_before_they_run(self, sine):
+        steps: list[StepDone] = []
+        with pytest.raises(InputError, match="at most 5 s for one"):
+            sine.clips("a beat", duration_s=6.0, on_step=steps.append)
+        assert not steps
+
+    def test_streams_are_checked_when_they_are_asked_for(self, sine):
+        with pytest.raises(InputError):
+            sine.generate("a beat", stream=True, banjo=1)
+        with pytest.raises(InputError):
+            sine.events("a beat", banjo=1)
+
+
+class TestModels:
+    def test_the_embedded_model_is_the_default(self):
+        assert resolve_audio_model().pipeline_type == "acestep"
+
+    def test_the_environment_names_another(self, monkeypatch):
+        monkeypatch.setenv(models.MODEL_VARIABLE, "hf:facebook/musicgen-small")
+        assert resolve_audio_model().id == "facebook/musicgen-small"
+
+    @pytest.mark.parametrize("member", list(HuggingFaceAudioModel))
+    def test_every_known_model_has_a_family_that_is_there(self, member):
+        assert resolve_audio_model(member) == resolve_audio_model(f"hf:{member.value}") == member.spec
+        assert models.family(member.spec.pipeline_type).name == member.spec.pipeline_type
+
+    def test_documented_specs(self):
+        spec = HuggingFaceAudioModel.MUSICGEN_SMALL.spec
+        assert (spec.id, spec.pipeline_type, spec.default_duration_s, spec.default_steps) == (
+            "facebook/musicgen-small", "musicgen", 10.0, 200,
+        )  # fmt: skip
+        assert HuggingFaceAudioModel.AUDIOLDM2.spec.pipeline_type == "audioldm2"
+        assert HuggingFaceAudioModel.STABLE_AUDIO_OPEN.spec.pipeline_type == "stable_audio"
+
+    def test_any_other_model_is_named_with_its_family(self):
+        assert resolve_audio_model("musicgen:somebody/tuned") == HuggingFaceAudioSpec(
+            "somebody/tuned", "musicgen", None, None
+        )
+
+    @pytest.mark.parametrize("name", ["hf:somebody/tuned", "banjo", "banjo:x", "hf:", "musicgen:"])
+    def test_an_unknown_name_lists_the_known_ones(self, name):
+        with pytest.raises(InputError) as error:
+            AudioClient(name)
+        assert "hf:facebook/musicgen-small" in str(error.value) and "'musicgen:owner/name'" in str(error.value)
+
+    def test_what_is_no_name_is_refused(self):
+        with pytest.raises(InputError, match="a name, a folder or a member"):
+            AudioClient(3)  # type: ignore[arg-type]
+
+    @pytest.mark.parametrize(
+        ("file", "content", "family"),
+        [
+            ("model_index.json", '{"_class_name": "StableAudioPipeline"}', "stable_audio"),
+            ("model_index.json", '{"_class_name": "AudioLDM2Pipeline"}', "audioldm2"),
+            ("config.json", '{"model_type": "musicgen_melody"}', "musicgen"),
+        ],
+    )
+    def test_a_folder_tells_its_family(self, tmp_path, file, content, family):
+        (tmp_path / file).write_text(content)
+        assert resolve_audio_model(tmp_path).pipeline_type == family
+
+    @pytest.mark.parametrize("content", ["{", "[]", '{"_class_name": "StableDiffusionPipeline"}'])
+    def test_a_folder_of_something_else_is_refused(self, tmp_path, content):
+        (tmp_path / "model_index.json").write_text(content)
+        with pytest.raises(InputError, match="model"):
+            resolve_audio_model(tmp_path)
+
+    def test_nothing_is_listed_as_available_that_is_not_here(self, monkeypatch, tmp_path):
+        import huggingface_hub
+
+        monkeypatch.setattr(
+            huggingface_hub, "try_to_load_from_cache", lambda repo, file: "x" if repo == "cvssp/audioldm2" else None
+        )
+        assert models.available_audio_models() == [HuggingFaceAudioModel.AUDIOLDM2]
+
+
+class TestLoading:
+    def test_weights_load_once_for_all_clients_and_only_when_needed(self, sine):
+        assert not sine_provider.loads
+        sine.generate("a beat")
+        AudioClient("sine:one", device="cpu").generate("a beat")
+        generate_audio("a beat", model="sine:one", device="cpu")
+        assert len(sine_provider.loads) == 1
+
+    def test_other_options_are_another_model(self, sine):
+        import torch
+
+        sine.load()
+        audio_client("sine:one", model_kwargs={"device": "cpu", "torch_dtype": "bfloat16"}).load()
+        assert [options.dtype for options in sine_provider.loads] == [None, torch.bfloat16]
+
+    def test_close_lets_go(self, sine):
+        with sine:
+            sine.load()
+        sine.load()
+        assert len(sine_provider.loads) == 2
+
+    def test_a_load_that_failed_is_tried_again(self):
+        broken = AudioClient("sine:broken", device="cpu")
+        for _ in range(2):
+            with pytest.raises(CheckpointError, match="nothing there"):
+                broken.generate("a beat")
+        assert len(sine_provider.loads) == 2
+
+    @pytest.mark.parametrize("options", [{"device": "toaster"}, {"torch_dtype": "int8"}, {"model_kwargs": {"a": 1}}])
+    def test_bad_options_are_refused(self, options):
+        with pytest.raises(InputError):
+            AudioClient("sine:one", **options)
+
+
+class TestStreaming:
+    def test_a_chunk_a_step_and_a_final_one_a_clip(self, sine):
+        stream = sine.generate("a beat", stream=True, num_inference_steps=2, num_audio=2, duration_s=0.2)
+        told = [chunk.content for chunk in stream if chunk.is_audio_progress()]
+        assert [(c["step"], c["total_steps"], c["final"]) for c in told] == [
+            (1, 2, False), (2, 2, False), (2, 2, True), (1, 2, False), (2, 2, False), (2, 2, True),
+        ]  # fmt: skip
+        assert all((c["result"] is not None) == c["final"] and c["duration_s"] == 0.2 for c in told)
+
+    def test_a_family_without_steps_gives_the_final_chunk_alone_and_ignores_steps(self, sine, monkeypatch):
+        monkeypatch.setattr(sine, "family", sine.family.__class__(**{**vars(sine.family), "steps_count": False}))
+        told = [chunk.content for chunk in sine.generate("a beat", stream=True, num_inference_steps=3)]
+        assert [(c["step"], c["total_steps"], c["final"]) for c in told] == [(1, 1, True)]
+        assert sine.clips("a beat", num_inference_steps=3)[0].metadata["ignored"] == ["num_inference_steps"]
+
+    def test_events_count_steps_of_every_clip(self, sine):
+        events = list(sine.events("a beat", num_inference_steps=2, num_audio=2))
+        assert [event for event in events if isinstance(event, StepDone)] == [
+            StepDone(0, 1, 2), StepDone(0, 2, 2), StepDone(1, 1, 2), StepDone(1, 2, 2),
+        ]  # fmt: skip
+        assert [event.index for event in events if isinstance(event, ClipReady)] == [0, 1]
+
+    def test_errors_reach_the_consumer(self, sine):
+        with pytest.raises(CheckpointError, match="a string broke"):
+            list(sine.generate("break", stream=True))
+        assert no_audio_thread()
+
+    def test_too_little_memory_is_told_and_the_model_goes_on(self, sine):
+        with pytest.raises(DeviceMemoryError, match="cpu has too little memory for this clip"):
+            sine.clips("too much")
+        assert sine.clips("a beat")
+
+    def test_a_stream_that_is_closed_stops_the_work(self, sine):
+        events = sine.events("a beat", num_inference_steps=1000, num_audio=64)
+        next(events)
+        events.close()
+        assert no_audio_thread()
+        assert sine.clips("a beat", num_inference_steps=1)
+
+    def test_cancelling_stops_within_a_step(self, sine):
+        token, steps = CancelToken(), []
+
+        def watch(event: StepDone) -> None:
+            steps.append(event)
+            token.cancel()
+
+        with pytest.raises(Cancelled):
+            sine.clips("a beat", on_step=watch, cancel=token, num_inference_steps=50)
+        assert len(steps) == 1
+
+    def test_what_a_callback_raises_is_passed_on(self, sine):
+        def watch(_: StepDone) -> None:
+            raise ZeroDivisionError("mine")
+
+        with pytest.raises(ZeroDivisionError, match="mine"):
+            sine.clips("a beat", on_step=watch)
+
+
+class TestAsync:
+    def test_calls_wait_for_each_other_and_both_answer(self, sine):
+        async def two():
+            asynchronous = aio.audio_client(sine)
+            return await asyncio.gather(
+                asynchronous.generate("a beat", seed=1),
+                asynchronous.generate("a beat", seed=2, num_audio=2, format="bytes"),
+            )
+
+        (rate, _), pair = asyncio.run(two())
+        assert rate == 8000 and len(pair) == 2
+
+    def test_a_stream_is_read_with_async_for(self, sine):
+        async def read():
+            return [chunk async for chunk in await aio.audio_client(sine).generate("a beat", stream=True)]
+
+        assert [chunk.content["final"] for chunk in asyncio.run(read())] == [False, False, False, True]
+
+    def test_one_shot_takes_a_name_or_a_client(self, sine):
+        paths = [asyncio.run(aio.generate_audio("a beat", model=model, format="path", device="cpu"))
+                 for model in ("sine:one",)]  # fmt: skip
+        paths.append(asyncio.run(aio.generate_audio("a beat", model=sine, format="path")))
+        assert all(sf.info(path).frames == 8000 for path in paths)
+
+    def test_a_cancelled_task_stops_its_work(self, sine):
+        async def start_and_stop():
+            task = asyncio.create_task(aio.audio_client(sine).clips("a beat", num_inference_steps=1000, num_audio=64))
+            await asyncio.sleep(0.05)
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+
+        asyncio.run(start_and_stop())
+        assert no_audio_thread()
+
+    def test_errors_are_raised_where_they_are_awaited(self, sine):
+        with pytest.raises(InputError):
+            asyncio.run(aio.generate_audio("a beat", model=sine, banjo=1))
+
+
+class TestTool:
+    def test_it_yields_progress_and_returns_a_path(self, sine):
+        run = builtin.make_audio_tool(sine, duration_s=0.5, num_inference_steps=2)("a beat")
+        chunks = []
+        with pytest.raises(StopIteration) as end:
+            while True:
+                chunks.append(next(run))
+        assert sf.info(end.value.value).frames == 4000
+        assert [chunk.content["final"] for chunk in chunks] == [False, False, True]
+
+    def test_it_describes_itself(self, sine):
+        tool = builtin.make_audio_tool(sine)
+        assert tool.__name__ == tool.schema["name"] == "generate_audio"
+        assert tool.schema["parameters"]["required"] == ["prompt"]
+
+    def test_settings_that_can_never_work_are_refused_when_it_is_made(self, sine):
+        with pytest.raises(InputError, match="num_inference_steps"):
+            builtin.make_audio_tool(sine, num_inference_steps=0)
+
+    def test_the_shared_one_reads_the_environment_and_forgives_a_first_failure(self, monkeypatch):
+        monkeypatch.setattr(builtin, "_shared", [])
+        monkeypatch.setenv(models.MODEL_VARIABLE, "banjo")
+        with pytest.raises(InputError):
+            list(builtin.generate_audio("a beat"))
+        monkeypatch.setenv(models.MODEL_VARIABLE, "sine:one")
+        assert list(builtin.generate_audio("a beat"))[-1].content["final"]
+
+
+class TestRequest:
+    def test_given_names_what_differs_from_the_defaults(self):
+        asked = AudioRequest.of("a beat", seed=3, num_audio=1, bpm=90)
+        assert asked.given == {"prompt": "a beat", "seed": 3} and asked.extra == {"bpm": 90}
+
+    def test_arrays_can_be_given_as_audio(self):
+        assert "audio" in AudioRequest("x", audio=(np.zeros(9), 8000)).given
+
+    def test_long_words_and_halves_of_characters_are_refused(self):
+        for prompt in ("x" * 5000, "\ud800", 3):
+            with pytest.raises(InputError, match="prompt"):
+                AudioRequest(prompt)  # type: ignore[arg-type]
+
+
+class TestEmbeddedModel:
+    """The embedded checkpoint through the client, for real."""
+
+    @pytest.fixture
+    def mini_client(self, few_steps, monkeypatch):
+        from acestep_like.handler import AceStepHandler
+
+        monkeypatch.setattr(AceStepHandler, "from_pretrained", lambda *_, **__: few_steps)
+        return AudioClient("mini", device="cpu")
+
+    def test_it_makes_stereo_at_48_khz_of_any_length(self, mini_client):
+        rate, samples = mini_client.generate("a lo-fi beat", duration_s=2.5, seed=3)
+        assert rate == 48000 and samples.shape == (2, 120000) and np.abs(samples).max() > 0.1
+
+    def test_it_is_what_generate_music_makes(self, mini_client, few_steps):
+        from acestep_like import GenerationConfig, GenerationParams, generate_music
+
+        clip = mini_client.clips("a lo-fi beat", seed=3, bpm=90, keyscale="A minor")[0]
+        params = GenerationParams(caption="a lo-fi beat", duration=10, bpm=90, keyscale="A minor")
+        result = generate_music(few_steps, None, params, GenerationConfig(batch_size=1, seeds=[3]))
+        assert np.array_equal(clip.samples, result.audios[0].tensor.numpy())
+        assert clip.metadata["request"]["bpm"] == 90 and clip.metadata["key"] == result.audios[0].key
+
+    def test_a_second_clip_is_the_clip_alone(self, mini_client):
+        pair = mini_client.clips("rock", seed=1, num_audio=2, duration_s=1.0)
+        alone = mini_client.clips("rock", seed=2, duration_s=1.0)[0]
+        assert np.array_equal(pair[1].samples, alone.samples)
+
+    def test_an_audio_is_covered_and_strength_says_how_much(self, mini_client):
+        source = mini_client.clips("rock", seed=1, duration_s=3.0)[0]
+        near, far = (
+            mini_client.clips("rock", seed=2, audio=source.numpy()[::-1], strength=strength)[0] for strength in (0, 1)
+        )
+        assert near.duration_s == far.duration_s == 3.0 and not np.array_equal(near.samples, far.samples)
+        assert mini_client.clips("rock", audio=source.numpy()[::-1], duration_s=2.0)[0].duration_s == 2.0
+
+    def test_steps_are_counted_and_an_error_in_the_callback_is_the_callers(self, mini_client):
+        steps: list[StepDone] = []
+        mini_client.clips("rock", duration_s=1.0, num_inference_steps=3, on_step=steps.append)
+        assert [(event.step, event.total) for event in steps] == [(1, 3), (2, 3), (3, 3)]
+
+        def stop(_: StepDone) -> None:
+            raise KeyError("mine")
+
+        with pytest.raises(KeyError, match="mine"):
+            mini_client.clips("rock", duration_s=1.0, on_step=stop)
+
+    @pytest.mark.parametrize(
+        ("fields", "words"),
+        [
+            ({"banjo": 1}, "banjo"),
+            ({"bpm": 1000}, "bpm"),
+            ({"duration": 20}, "the client's own fields settle it"),
+            ({"thinking": True}, "works without a language model"),
+            ({"temperature": 1.0}, "temperature"),
+            ({"duration_s": 500.0}, "at most 240 s"),
+        ],
+    )
+    def test_bad_input_is_one_sentence(self, mini_client, fields, words):
+        with pytest.raises(AceStepError) as error:
+            mini_client.generate("rock", **fields)
+        assert words in str(error.value) and "\n" not in str(error.value)
+
+    def test_the_loop_stays_free_while_a_model_works(self, mini_client):
+        async def run():
+            ticks = 0
+            task = asyncio.create_task(aio.audio_client(mini_client).generate("rock", duration_s=1.0))
+            while not task.done():
+                await asyncio.sleep(0.01)
+                ticks += 1
+            return ticks, await task
+
+        start = time.monotonic()
+        ticks, (rate, _) = asyncio.run(run())
+        assert rate == 48000 and ticks > 10 * (time.monotonic() - start)
