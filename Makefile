@@ -13,6 +13,8 @@ VLLM_VENV ?= .venv-vllm
 SONG   ?= lo-fi hip hop with soft piano
 # One thread a process is fastest where cores are few and shared; the suite's own setting is in tests/conftest.py.
 TESTS  ?= tests
+# Processes of the suite; a file stays in one of them, so that what it loads is loaded once.
+JOBS   ?= 2
 
 .PHONY: song test test-vllm lint mini docs clean
 
@@ -20,7 +22,7 @@ song: $(VENV)/.song
 	$(BIN)/acestep-like generate "$(SONG)" --bpm 84 --key "A minor" --timesignature 4 --duration 20 --out outputs
 
 test: $(VENV)/.test lint
-	$(BIN)/python -m pytest -q $(TESTS)
+	$(BIN)/python -m pytest -q -n $(JOBS) --dist loadfile $(TESTS)
 
 test-vllm:
 	@if $(MAKE) --no-print-directory $(VLLM_VENV)/.test; then \

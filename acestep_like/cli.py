@@ -1,4 +1,4 @@
-"""The command line: `acestep-like generate | plan | understand | show | info | checkpoints`.
+"""The command line: `acestep-like generate | clip | plan | understand | show | info | checkpoints`.
 
 Exit codes: 0 done, 2 bad input, 1 failed. Only what a command needs is imported, so that `--help` is quick.
 """
@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from acestep_like import __version__
+from acestep_like.clip_command import add_clip
 from acestep_like.errors import AceStepError, InputError
 from acestep_like.fields import FieldSpec, specs
 from acestep_like.params import COT_GROUP, GROUPS, GenerationConfig, GenerationParams
@@ -57,6 +58,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"acestep-like {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     _add_generate(commands)
+    add_clip(commands)
     _add_plan(commands)
 
     understand = commands.add_parser("understand", help="say what an audio file sounds like")
@@ -315,6 +317,11 @@ def _show(arguments: argparse.Namespace) -> int:
     recipe = read_recipe(arguments.file)
     if arguments.json:
         print(json.dumps(recipe, ensure_ascii=False, indent=2))
+        return DONE
+    if "clip" in recipe:
+        print(f"made by acestep_like {recipe['acestep_like']}")
+        for name, value in recipe["clip"].items():
+            print(f"{name}: {value}")
         return DONE
     defaults = GenerationParams().to_dict()
     print(f"made by acestep_like {recipe['acestep_like']} with {recipe['checkpoint']['name']}")

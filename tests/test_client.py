@@ -465,3 +465,42 @@ class TestEmbeddedModel:
         start = time.monotonic()
         ticks, (rate, _) = asyncio.run(run())
         assert rate == 48000 and ticks > 10 * (time.monotonic() - start)
+
+
+class TestCommand:
+    """`acestep-like clip`."""
+
+    def test_it_writes_what_was_asked_and_the_file_tells_how(self, tmp_path, capsys):
+        from acestep_like.cli import main
+
+        order = ["clip", "a beat", "--model", "sine:one", "--device", "cpu", "--num-audio", "2", "--seed", "5"]
+        assert main([*order, "--duration-s", "0.5", "--audio-format", "flac", "--out", "made"]) == 0
+        told = capsys.readouterr().out
+        files = sorted((tmp_path / "made").iterdir())
+        assert len(files) == 2 and all(sf.info(file).frames == 4000 and file.name in told for file in files)
+        assert "seed      5" in told and "seed      6" in told
+        assert main(["show", str(files[0])]) == 0
+        assert "family: sine" in capsys.readouterr().out
+
+    @pytest.mark.parametrize(
+        ("words", "complaint"),
+        [
+            (["--set", "banjo=1"], "banjo"),
+            (["--set", "banjo"], "NAME=VALUE"),
+            (["--duration-s", "long"], "duration_s"),
+            (["--model", "banjo"], "model"),
+            (["--temperature", "1"], "temperature"),
+        ],
+    )
+    def test_bad_input_is_a_sentence_and_no_file(self, words, complaint, capsys, tmp_path):
+        from acestep_like.cli import main
+
+        assert main(["clip", "a beat", "--model", "sine:one", *words]) == 2
+        assert complaint in capsys.readouterr().err and not list(tmp_path.iterdir())
+
+    def test_fields_of_the_family_are_read_as_json_or_text(self):
+        from acestep_like.clip_command import _pair
+
+        assert [_pair(text) for text in ("bpm=90", "keyscale=A minor", "chords=Am | F", "on=true")] == [
+            ("bpm", 90), ("keyscale", "A minor"), ("chords", "Am | F"), ("on", True),
+        ]  # fmt: skip

@@ -161,22 +161,16 @@ def lms(denoise: Denoiser, noise: Noise) -> Rule:
 
 def dpmpp_2m(denoise: Denoiser, noise: Noise) -> Rule:
     """DPM-Solver++(2M) (Lu et al. 2022, arXiv:2211.01095): the estimate extrapolated from two steps. Second order."""
-    past: list[tuple[float, torch.Tensor]] = []
-
-    def step(x: torch.Tensor, a: float, b: float) -> torch.Tensor:
-        d = denoise(x, a)
-        if b == 0:
-            return d
-        h = math.log(a / b)
-        ahead = d + h / (2 * past[-1][0]) * (d - past[-1][1]) if past else d
-        past[:] = [(h, d)]
-        return b / a * x - math.expm1(-h) * ahead
-
-    return step
+    return _extrapolating(denoise, lambda x, a, b, ahead: b / a * x + (1 - b / a) * ahead)
 
 
 def dpmpp_2m_sde(denoise: Denoiser, noise: Noise) -> Rule:
     """SDE-DPM-Solver++(2M), midpoint, eta 1 (same paper)."""
+    return _extrapolating(denoise, lambda x, a, b, ahead: _sde_mean(x, a, b, ahead) + _sde_spread(a, b) * noise(x))
+
+
+def _extrapolating(denoise: Denoiser, move: Callable[[torch.Tensor, float, float, torch.Tensor], torch.Tensor]) -> Rule:
+    """Steps `move(x, a, b, clean)` along the clean estimate where a line through the last two puts it mid-step."""
     past: list[tuple[float, torch.Tensor]] = []
 
     def step(x: torch.Tensor, a: float, b: float) -> torch.Tensor:
@@ -186,7 +180,7 @@ def dpmpp_2m_sde(denoise: Denoiser, noise: Noise) -> Rule:
         h = math.log(a / b)
         ahead = d + h / (2 * past[-1][0]) * (d - past[-1][1]) if past else d
         past[:] = [(h, d)]
-        return _sde_mean(x, a, b, ahead) + _sde_spread(a, b) * noise(x)
+        return move(x, a, b, ahead)
 
     return step
 

@@ -1,0 +1,78 @@
+"""The command `acestep-like clip`: one clip or several from any family of audio models."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from typing import Any
+
+from acestep_like.audio_request import AudioRequest
+from acestep_like.errors import InputError
+from acestep_like.fields import FieldSpec, specs
+
+_OWN = ("prompt", "seeds", "extra")
+
+
+def add_clip(commands: Any) -> None:
+    """The command's options, from the declarations of `AudioRequest`."""
+    clip = commands.add_parser(
+        "clip", help="make a clip with any audio model: ours, MusicGen, AudioLDM, AudioLDM 2, Stable Audio",
+        description="Make clips with any audio model. A field that the model has no use for is refused.",
+    )  # fmt: skip
+    clip.add_argument("prompt", nargs="?", default="", help="what shall be heard")
+    clip.add_argument("--model", metavar="NAME", help="mini, hf:OWNER/NAME, FAMILY:OWNER/NAME or a folder; without it "
+                      "ACESTEP_LIKE_AUDIO_MODEL, else mini")  # fmt: skip
+    clip.add_argument("--out", metavar="DIR", help="folder for the files (default: audio in ACESTEP_LIKE_OUTPUT_DIR, "
+                      "else outputs/audio)")  # fmt: skip
+    clip.add_argument("--audio-format", metavar="NAME", default="wav", help="of the files (default: wav)")
+    clip.add_argument("--device", default="auto", help="auto, cpu, cuda, mps or xpu (default: auto)")
+    clip.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="a field of this family alone, "
+                      "such as bpm=90; may be repeated")  # fmt: skip
+    clip.add_argument("--quiet", action="store_true", help="no progress bar")
+    for name, spec in specs(AudioRequest).items():
+        if name not in _OWN:
+            clip.add_argument(f"--{name.replace('_', '-')}", metavar="X", default=argparse.SUPPRESS, help=_help(spec))
+    clip.set_defaults(run=run_clip)
+
+
+def _help(spec: FieldSpec) -> str:
+    facts = "; ".join(filter(None, (", ".join(spec.choices), " ".join(filter(None, (spec.range, spec.unit))))))
+    return (spec.help + (f" ({facts})" if facts else "")).replace("%", "%%")
+
+
+def run_clip(arguments: argparse.Namespace) -> int:
+    """Make the clips, save them, print their files and seeds."""
+    from tqdm import tqdm
+
+    from acestep_like.audio_stream import StepDone
+    from acestep_like.client import AudioClient, encoder
+
+    given = vars(arguments)
+    fields = {name: spec.parse(given[name]) for name, spec in specs(AudioRequest).items()
+              if name in given and name not in _OWN}  # fmt: skip
+    fields |= dict(_pair(text) for text in arguments.set)
+    client = AudioClient(arguments.model, device=arguments.device)
+    client.request(arguments.prompt, **fields)
+    save = encoder("path", arguments.out, arguments.audio_format)
+    with tqdm(unit="step", leave=False, file=sys.stderr, disable=True if arguments.quiet else None) as bar:
+
+        def show(event: StepDone) -> None:
+            bar.total, bar.n = event.total, event.step
+            bar.set_description(f"clip {event.index + 1}")
+
+        clips = client.clips(arguments.prompt, on_step=show, **fields)
+    for clip in clips:
+        print(f"{save(clip)}\n  seed      {clip.seed}\n  length    {clip.duration_s:.1f} s at {clip.sample_rate} Hz")
+    return 0
+
+
+def _pair(text: str) -> tuple[str, Any]:
+    """NAME=VALUE with a value as JSON writes it, or else a text."""
+    name, equals, value = text.partition("=")
+    if not equals or not name.strip():
+        raise InputError("set", text, "NAME=VALUE, such as bpm=90")
+    try:
+        return name.strip(), json.loads(value)
+    except ValueError:
+        return name.strip(), value
