@@ -198,8 +198,8 @@ class AudioClient:
         Raises:
             InputError, CheckpointError, DeviceMemoryError, OutputError.
         """
-        encode = encoder(format, output_dir, audio_format)
         request = self.request(prompt, **fields)
+        encode = encoder(format, output_dir, audio_format)
         if stream:
             return chunks(self._events(request), encode, request.duration_s, self.family.steps_count)
         values = [encode(clip) for clip in list(self._make(request))]

@@ -146,6 +146,11 @@ class TestBadInput:
             sine.clips("a beat", duration_s=6.0, on_step=steps.append)
         assert not steps
 
+    def test_leaves_no_folder_behind(self, sine, tmp_path):
+        with pytest.raises(InputError):
+            sine.generate("a beat", format="path", banjo=1)
+        assert not list(tmp_path.iterdir())
+
     def test_streams_are_checked_when_they_are_asked_for(self, sine):
         with pytest.raises(InputError):
             sine.generate("a beat", stream=True, banjo=1)

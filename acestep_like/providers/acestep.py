@@ -20,7 +20,7 @@ _NAMES = {"prompt": "caption", "lyrics": "lyrics", "duration_s": "duration", "nu
 """Fields of a request by the name that they have here."""
 _SETTLED = {*_NAMES.values(), "seed", "task_type", "src_audio", "audio_cover_strength", "instruction"}
 """Fields of `GenerationParams` that the request's own fields settle."""
-_DURATION_S, _SHORTEST_S, _STRENGTH = 10.0, 10.0, 0.5
+_SHORTEST_S, _STRENGTH = 10.0, 0.5
 
 
 def _check_own(request: AudioRequest) -> None:
@@ -81,7 +81,7 @@ def _params(request: AudioRequest) -> dict[str, Any]:
     """The parameters that the fields of a request are here."""
     values = {ours: getattr(request, name) for name, ours in _NAMES.items() if getattr(request, name) is not None}
     if request.audio is None:
-        return {**values, "duration": max(_SHORTEST_S, values.get("duration", _DURATION_S))}
+        return {**values, "duration": max(_SHORTEST_S, request.duration_s or 0)}
     source: Any = request.audio
     if (seconds := values.pop("duration", None)) is not None:
         whole = load_audio(source, field="audio")
@@ -106,7 +106,8 @@ FAMILY = Family(
     label="ACE-Step",
     fields=frozenset({"lyrics", "num_inference_steps", "guidance_scale", "audio", "strength"}),
     load=_load,
-    defaults={},
+    defaults={"duration_s": 10.0},
+    whole_audio=True,
     audio_roles=("cover",),
     check_own=_check_own,
 )

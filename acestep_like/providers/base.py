@@ -88,6 +88,7 @@ class Family:
         fields: of `AudioRequest`, beyond `ALWAYS`, that it has a use for.
         load: loads a model.
         defaults: values of fields that are left None.
+        whole_audio: whether a duration that is left None means all of an audio, where one is given.
         ranges: field to (low, high), narrower than `AudioRequest`'s own.
         audio_roles: of `AudioRequest.audio_role`; the first is meant where none is given.
         needs_prompt: whether an empty prompt is refused where no audio is given either.
@@ -103,6 +104,7 @@ class Family:
     fields: frozenset[str]
     load: Callable[[LoadOptions], Provider]
     defaults: Mapping[str, Any]
+    whole_audio: bool = False
     ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     audio_roles: tuple[str, ...] = ()
     needs_prompt: bool = True
@@ -134,6 +136,8 @@ class Family:
             raise InputError("audio_role", request.audio_role, "one of " + ", ".join(self.audio_roles))
         role = {"audio_role": self.audio_roles[0]} if request.audio is not None and not request.audio_role else {}
         left = {name: value for name, value in self.defaults.items() if getattr(request, name) is None}
+        if self.whole_audio and request.audio is not None:
+            left.pop("duration_s", None)
         request = replace(request, **{**left, **role})
         if self.check_own is not None:
             self.check_own(request)
