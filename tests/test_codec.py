@@ -16,7 +16,7 @@ from acestep_like.codec.base import DiffusersCodec
 from acestep_like.codec.load import as_codec, load_codec
 from acestep_like.codec.oobleck import decoder_reach, encoder_reach
 from acestep_like.codec.phase import PhaseStream
-from acestep_like.codec.refine import HeardBands
+from acestep_like.codec.refine import BANK_WEIGHTS, HeardBands
 from acestep_like.codec.spectral import SpectralAutoencoder
 from acestep_like.codec.stereo import StereoBands
 from acestep_like.codec.tiling import overlap_discard
@@ -168,7 +168,8 @@ def test_the_pull_is_the_gradient_of_the_distance_of_the_bands() -> None:
     levels = bands.levels(heard)
     # softened |x|: its derivative is tanh(x / 0.1)
     distance = sum(
-        (0.1 * torch.log(torch.cosh((a - b) / 0.1))).mean(-1).sum() for a, b in zip(levels, wanted, strict=True)
+        weight * (0.1 * torch.log(torch.cosh((a - b) / 0.1))).mean(-1).sum()
+        for a, b, weight in zip(levels, wanted, BANK_WEIGHTS, strict=True)
     )
     (gradient,) = torch.autograd.grad(distance, heard)
     assert torch.allclose(bands.pull(heard.detach(), wanted), gradient, rtol=1e-6, atol=1e-9)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from acestep_like.codec.spectral import SpectralAutoencoder
-from acestep_like.training.codec import DecoderLoss, fit_pca, train_decoder
+from acestep_like.training.codec import REFINE_STEPS, DecoderLoss, _DecoderRun, fit_pca, train_decoder
 
 SMALL = {"decoder_width": 16, "low_blocks": 1, "high_blocks": 1}
 
@@ -78,6 +78,22 @@ def test_training_improves_on_the_linear_codec_and_keeps_latents(fitted: Spectra
     assert float(loss.total(linear_loss(model, audio))) < before
     assert torch.equal(model.encoder.weight, fitted.encoder.weight)
     assert not model.training
+
+
+def test_the_second_half_of_a_training_decodes_mostly_what_encode_gives(fitted: SpectralAutoencoder) -> None:
+    import copy
+
+    run = _DecoderRun(copy.deepcopy(fitted), 1e-3, latent_noise=0.0, ema_decay=0.999, seed=0)
+    with torch.no_grad():
+        picture = run.model.picture(torch.stack([clip(seed) for seed in range(3)]))
+        plain, refined = (
+            run.model.project(picture),
+            run.model.refined(run.model.project(picture), picture, REFINE_STEPS),
+        )
+        early, late = run._latents(picture, 0.4), run._latents(picture, 0.6)
+    assert torch.equal(early, plain)
+    torch.testing.assert_close(late, torch.cat([refined[:2], plain[2:]]))
+    assert not torch.allclose(refined, plain, atol=1e-2)
 
 
 def test_training_resumes_where_it_stopped(fitted: SpectralAutoencoder, tmp_path: Path) -> None:

@@ -18,6 +18,8 @@ _STEP = 0.06
 _SOFT = 0.1
 """A band that is off by less than this, in natural log units, pulls less."""
 _FLOOR = 1e-2
+BANK_WEIGHTS = (4.0, 1.0)
+"""Of mel bands and of those for harmony. Mel bands count more because they come out worse."""
 _STEREO_WEIGHT = 0.3
 MEL_BANDS = (40, 160)
 
@@ -42,11 +44,12 @@ class HeardBands(nn.Module):
         return [band.log() for _, band in self._banks(log_magnitude.exp())]
 
     def pull(self, log_magnitude: Tensor, wanted: list[Tensor]) -> Tensor:
-        """Gradient with respect to log magnitude of the mean distance of the levels from those that are wanted."""
+        """Gradient with respect to log magnitude of how far the levels are from those that are wanted: the mean of each
+        bank, weighted."""
         magnitude = log_magnitude.exp()
         gradient = torch.zeros_like(magnitude)
-        for (matrix, band), level in zip(self._banks(magnitude), wanted, strict=True):
-            gradient += (torch.tanh((band.log() - level) / _SOFT) / band / matrix.shape[1]) @ matrix.T
+        for (matrix, band), level, weight in zip(self._banks(magnitude), wanted, BANK_WEIGHTS, strict=True):
+            gradient += (weight / matrix.shape[1] * torch.tanh((band.log() - level) / _SOFT) / band) @ matrix.T
         return gradient * magnitude
 
 

@@ -202,14 +202,16 @@ class SpectralAutoencoder(ModelMixin, ConfigMixin):
 
     def _latents(self, audio: Tensor) -> Tensor:
         picture = self.picture(audio)
-        latents = self.project(picture)
-        if not self.config.refine_steps:
+        return self.refined(self.project(picture), picture, self.config.refine_steps)
+
+    @torch.no_grad()
+    def refined(self, latents: Tensor, picture: tuple[Tensor, ...], steps: int) -> Tensor:
+        """Latents `[B, 64, T]` of a picture after `steps` of `refine.refine`."""
+        if not steps:
             return latents
-        with torch.no_grad():
-            corrections = self.residual(latents.to(self.readout.weight.dtype)).float()
+        corrections = self.residual(latents.to(self.readout.weight.dtype)).float()
         residual = corrections.reshape(len(latents), latents.shape[2], -1)
-        rows = latents.transpose(1, 2)
-        return refine(rows, residual, picture, self.readout, self.bands, self.config.refine_steps).transpose(1, 2)
+        return refine(latents.transpose(1, 2), residual, picture, self.readout, self.bands, steps).transpose(1, 2)
 
     @torch.no_grad()
     def silence_latent(self) -> Tensor:

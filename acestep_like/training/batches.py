@@ -29,7 +29,7 @@ class Batch:
     has_reference: torch.Tensor
 
 
-SHARES = {"text2music": 0.62, "repaint": 0.08, "lego": 0.06, "extract": 0.18, "complete": 0.06}
+SHARES = {"text2music": 0.54, "repaint": 0.09, "lego": 0.07, "extract": 0.23, "complete": 0.07}
 CODES_SHARE = 0.4
 """Share of the text2music items that see codes."""
 NAMED_SHARE = 0.65
