@@ -7,15 +7,23 @@ from collections.abc import AsyncIterator, Iterator
 from typing import Any, TypeVar
 
 from acestep_like import client as sync
-from acestep_like.audio_stream import ClipReady, Event
+from acestep_like.audio_stream import Background, ClipReady, Event, chunks
 from acestep_like.clip import Clip
+from acestep_like.errors import InputError
 from acestep_like.models import AudioModel
 
 _T = TypeVar("_T")
 
 
 def audio_client(client: sync.AudioClient | AudioModel | None = None, **options: Any) -> AsyncAudioClient:
-    """An async client around a client, or around a new one of a model; see `client.AudioClient`."""
+    """An async client around a client, or around a new one of a model; see `client.AudioClient`.
+
+    Raises:
+        InputError: as `AudioClient`, or options beside a client, which has its own.
+    """
+    if isinstance(client, sync.AudioClient) and options:
+        name, value = next(iter(options.items()))
+        raise InputError(name, value, "no options beside a client", "Give them to the client.")
     made = client if isinstance(client, sync.AudioClient) else sync.AudioClient(client, **options)
     return AsyncAudioClient(made)
 
@@ -46,21 +54,25 @@ class AsyncAudioClient:
 
     def events(self, prompt: str, **fields: Any) -> AsyncIterator[Event]:
         """`AudioClient.events`, to be read with `async for`."""
-        return _asynchronous(self.client.events(prompt, **fields))
+        events = self.client.events(prompt, **fields)
+        return _asynchronous(events, events)
 
     async def generate(self, prompt: str, *, stream: bool = False, **values: Any) -> Any:
         """`AudioClient.generate`; with `stream=True` an iterator for `async for`."""
-        if stream:
-            return _asynchronous(self.client.generate(prompt, stream=True, **values))
         form = {name: values.pop(name) for name in ("format", "output_dir", "audio_format") if name in values}
-        encode = sync.encoder(**form)
+        request = self.client.request(prompt, **values)
+        encode = await asyncio.to_thread(lambda: sync.encoder(**form))
+        if stream:
+            events = self.client.events(prompt, **values)
+            return _asynchronous(chunks(events, encode, request.duration_s, self.client.family.steps_count), events)
         clips = await self.clips(prompt, **values)
         results = await asyncio.to_thread(lambda: [encode(clip) for clip in clips])
-        return results[0] if values.get("num_audio", 1) == 1 else results
+        return results[0] if request.num_audio == 1 else results
 
 
-async def _asynchronous(values: Iterator[_T]) -> AsyncIterator[_T]:
-    """The values of an iterator, each waited for in a thread. It is closed at the end, however that comes."""
+async def _asynchronous(values: Iterator[_T], work: Background) -> AsyncIterator[_T]:
+    """The values of an iterator over some work, each waited for in a thread. At the end, however that comes, the work
+    is stopped first and the iterator closed then."""
     end = object()
     waiting: asyncio.Future[Any] | None = None
     try:
@@ -72,6 +84,7 @@ async def _asynchronous(values: Iterator[_T]) -> AsyncIterator[_T]:
             yield value
     finally:
         # A generator cannot be closed while it runs: what is being waited for comes first, a step at most.
+        work.cancel()
         if waiting is not None and not waiting.done():
             await asyncio.wait([waiting])
         await asyncio.to_thread(_close, values)

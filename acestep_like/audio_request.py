@@ -49,7 +49,7 @@ class AudioRequest:
         None, "str", "Sampling", "Name of the sampler or scheduler.", optional=True, none_means="the family's default"
     )
     temperature: float | None = parameter(
-        None, "float", "Sampling", "Of token sampling; higher is more various.", above=0, high=10, optional=True
+        None, "float", "Sampling", "Of token sampling; higher is more various.", low=0.01, high=10, optional=True
     )
     top_k: int | None = parameter(
         None, "int", "Sampling", "Draw from the k likeliest tokens; 0 is off.", low=0, optional=True
@@ -69,10 +69,17 @@ class AudioRequest:
     extra: Mapping[str, Any] | None = parameter(None, "any", "More", "Fields of this family only, by name.")
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "audio", _pair(self.audio))
         for name, spec in specs(type(self)).items():
             object.__setattr__(self, name, spec.check(getattr(self, name)))
         if not isinstance(self.seeds, tuple | list) or not all(_is_seed(seed) for seed in self.seeds):
             raise InputError("seeds", self.seeds, f"a list of whole numbers from -1 to {_SEED_TOP}")
+        if len(self.seeds) > self.num_audio:
+            raise InputError("seeds", self.seeds, f"at most one for each of {self.num_audio} clips", "Raise num_audio.")
+        if self.seed is not None and self.seed + self.num_audio - 1 > _SEED_TOP:
+            raise InputError("seed", self.seed, f"at most {_SEED_TOP} for the last clip too")
+        if not isinstance(self.extra or {}, Mapping):
+            raise InputError("extra", self.extra, "a mapping of fields to values")
         if self.audio is None and (self.audio_role is not None or self.strength is not None):
             field = "audio_role" if self.audio_role is not None else "strength"
             raise InputError(field, getattr(self, field), "an audio beside it", "Give `audio`, or leave it out.")
@@ -92,7 +99,20 @@ class AudioRequest:
         known = {field.name for field in fields(cls)}
         extra = {name: value for name, value in values.items() if name not in known}
         rest = {name: value for name, value in values.items() if name in known and name != "extra"}
-        return cls(prompt, **rest, extra={**dict(values.get("extra") or {}), **extra})
+        given = values.get("extra") or {}
+        if not isinstance(given, Mapping) or (twice := [name for name in extra if name in given]):
+            accepted = "a mapping of fields that are not given otherwise"
+            raise InputError("extra", given, accepted, f"{twice[0]} is." if isinstance(given, Mapping) else "")
+        return cls(prompt, **rest, extra={**given, **extra})
+
+
+def _pair(audio: Any) -> Any:
+    """A clip of the client as what it holds, and (rate, samples) the other way round, as `Clip.numpy` answers it."""
+    if hasattr(audio, "samples") and hasattr(audio, "sample_rate"):
+        return audio.samples, audio.sample_rate
+    if isinstance(audio, tuple) and len(audio) == 2 and isinstance(audio[0], int):
+        return audio[1], audio[0]
+    return audio
 
 
 def _is_seed(value: object) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from enum import Enum
 from queue import SimpleQueue
@@ -33,23 +33,50 @@ class ClipReady:
 Event = StepDone | ClipReady
 
 
-def in_background(work: Callable[[Callable[[Event], None], CancelToken], None]) -> Iterator[Event]:
-    """The events that `work(tell, cancel)` tells, as they come from its own thread.
+class Background(Iterator[Event]):
+    """The events that `work(tell, cancel)` tells, as they come from its own thread, which starts with the first one.
 
-    What the work raises is raised here. A consumer that stops early, or closes the iterator, cancels the work and waits
-    for its end: no thread is left behind.
+    What the work raises is raised here. Closing it, or letting go of it, cancels the work and waits for its end: no
+    thread is left behind. `cancel` may be called from any thread, also while another one waits for an event.
     """
-    told: SimpleQueue[Event | None] = SimpleQueue()
-    cancel = CancelToken()
-    with ThreadPoolExecutor(1, thread_name_prefix="audio") as pool:
-        future = pool.submit(work, told.put, cancel)
-        future.add_done_callback(lambda _: told.put(None))
-        try:
-            while (event := told.get()) is not None:
-                yield event
-            future.result()
-        finally:
-            cancel.cancel()
+
+    def __init__(self, work: Callable[[Callable[[Event], None], CancelToken], None]) -> None:
+        self._work = work
+        self._told: SimpleQueue[Event | None] = SimpleQueue()
+        self._token = CancelToken()
+        self._pool: ThreadPoolExecutor | None = None
+        self._future: Future[None] | None = None
+        self._ended = False
+
+    def __next__(self) -> Event:
+        if self._ended:
+            raise StopIteration
+        if self._future is None:
+            told = self._told
+            self._pool = ThreadPoolExecutor(1, thread_name_prefix="audio")
+            self._future = self._pool.submit(self._work, told.put, self._token)
+            self._future.add_done_callback(lambda _: told.put(None))
+        event = self._told.get()
+        if event is not None:
+            return event
+        future = self._future
+        self.close()
+        future.result()
+        raise StopIteration
+
+    def cancel(self) -> None:
+        """Ask the work to stop; the next event is what it raises then."""
+        self._token.cancel()
+
+    def close(self) -> None:
+        """Stop the work and wait for its end."""
+        self._ended = True
+        self._token.cancel()
+        if self._pool is not None:
+            self._pool.shutdown()
+
+    def __del__(self) -> None:
+        self.close()
 
 
 class StreamingContentType(str, Enum):
@@ -80,17 +107,20 @@ class StreamChunk:
 
 
 def chunks(
-    events: Iterator[Event], encode: Callable[[Clip], Any], duration_s: float | None, steps: bool
+    events: Background, encode: Callable[[Clip], Any], duration_s: float | None, steps: bool
 ) -> Iterator[StreamChunk]:
     """Events as chunks: one a step where the family denoises in steps, and a final one a clip."""
     last = 1
-    for event in events:
-        if isinstance(event, StepDone):
-            last = event.total if steps else 1
-            if steps:
-                yield _chunk(event.step, event.total, None, duration_s, final=False)
-        else:
-            yield _chunk(last, last, encode(event.clip), duration_s, final=True)
+    try:
+        for event in events:
+            if isinstance(event, StepDone):
+                last = event.total if steps else 1
+                if steps:
+                    yield _chunk(event.step, event.total, None, duration_s, final=False)
+            else:
+                yield _chunk(last, last, encode(event.clip), duration_s, final=True)
+    finally:
+        events.close()
 
 
 def _chunk(step: int, total: int, result: Any, duration_s: float | None, *, final: bool) -> StreamChunk:

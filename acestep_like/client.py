@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import os
 import threading
@@ -16,10 +17,10 @@ import torch
 
 from acestep_like.audio.formats import parse_format, prepare_output_dir
 from acestep_like.audio_request import AudioRequest
-from acestep_like.audio_stream import ClipReady, Event, StepDone, chunks, in_background
+from acestep_like.audio_stream import Background, ClipReady, Event, StepDone, chunks
 from acestep_like.clip import Clip
 from acestep_like.device import is_out_of_memory, pick_device, release_memory
-from acestep_like.errors import DeviceMemoryError, InputError
+from acestep_like.errors import AceStepError, DeviceMemoryError, InputError
 from acestep_like.models import AudioModel, HuggingFaceAudioSpec, family, resolve_audio_model
 from acestep_like.progress import CancelToken
 from acestep_like.providers.base import Family, LoadOptions, Provider
@@ -54,14 +55,33 @@ def generate_audio(prompt: str, *, model: AudioModel | None = None, format: str 
 
 @dataclass
 class _Loaded:
-    """A model in memory; whoever runs it holds the lock."""
+    """A model in memory, or about to be; whoever loads or runs it holds the lock."""
 
-    provider: Provider
+    provider: Provider | None = None
     lock: threading.Lock = field(default_factory=threading.Lock)
+    owner: int | None = None
+
+    @contextmanager
+    def held(self, cancel: CancelToken | None) -> Iterator[None]:
+        """Wait for the lock, as long as nobody cancels."""
+        if self.owner == threading.get_ident():
+            raise AceStepError(
+                "A callback of a clip asked the same model for another one; wait until the clip is done."
+            )
+        while not self.lock.acquire(timeout=_PATIENCE_S):
+            if cancel is not None:
+                cancel.raise_if_cancelled()
+        self.owner = threading.get_ident()
+        try:
+            yield
+        finally:
+            self.owner = None
+            self.lock.release()
 
 
+_PATIENCE_S = 0.05
 _loaded: dict[tuple[str, LoadOptions], _Loaded] = {}
-_loading = threading.Lock()
+_looking_up = threading.Lock()
 
 
 class AudioClient:
@@ -90,8 +110,12 @@ class AudioClient:
         local_files_only: bool = False,
         model_kwargs: Mapping[str, Any] | None = None,
     ) -> None:
+        if not isinstance(model_kwargs or {}, Mapping):
+            raise InputError("model_kwargs", model_kwargs, "a mapping of options")
         asked = {"device": device, "torch_dtype": torch_dtype, "revision": revision,
                  "local_files_only": local_files_only, **(model_kwargs or {})}  # fmt: skip
+        if not isinstance(asked["revision"], str | None):
+            raise InputError("revision", asked["revision"], "a name of a branch, tag or commit, or None")
         for name in asked:
             if name not in _OPTIONS:
                 raise InputError("model_kwargs", name, "options among " + ", ".join(_OPTIONS))
@@ -116,13 +140,15 @@ class AudioClient:
         Raises:
             CheckpointError: they cannot be loaded. DeviceMemoryError: they do not fit the device.
         """
-        self._shared()
+        with self._provider():
+            pass
 
     def close(self) -> None:
         """Let go of the weights; the next clip loads them again."""
-        with _loading:
-            shared = _loaded.pop((self.family.name, self.options), None)
-        if shared is not None:
+        with _looking_up:
+            found = _loaded.pop((self.family.name, self.options), None) is not None
+        if found:
+            gc.collect()  # networks refer to themselves; what still lives cannot be given back
             release_memory(self.options.device)
 
     def __enter__(self) -> AudioClient:
@@ -165,10 +191,16 @@ class AudioClient:
         """
         return list(self._make(self.request(prompt, **fields), on_step, cancel))
 
-    def events(self, prompt: str, **fields: Any) -> Iterator[Event]:
+    def events(self, prompt: str, **fields: Any) -> Background:
         """The same as a stream: `StepDone` after every step, `ClipReady` with every clip. Input is checked at once,
-        work begins with the first event; closing the iterator stops it."""
-        return self._events(self.request(prompt, **fields))
+        work begins with the first event; closing the iterator, or letting go of it, stops it."""
+        request = self.request(prompt, **fields)
+
+        def work(tell: Callable[[Event], None], cancel: CancelToken) -> None:
+            for index, clip in enumerate(self._make(request, tell, cancel)):
+                tell(ClipReady(index, clip))
+
+        return Background(work)
 
     def generate(
         self,
@@ -201,23 +233,19 @@ class AudioClient:
         request = self.request(prompt, **fields)
         encode = encoder(format, output_dir, audio_format)
         if stream:
-            return chunks(self._events(request), encode, request.duration_s, self.family.steps_count)
+            return chunks(self.events(prompt, **fields), encode, request.duration_s, self.family.steps_count)
         values = [encode(clip) for clip in list(self._make(request))]
         return values[0] if request.num_audio == 1 else values
 
-    def _shared(self) -> _Loaded:
-        key = (self.family.name, self.options)
-        with _loading:
-            if key not in _loaded:
-                _loaded[key] = _Loaded(self.family.load(self.options))
-            return _loaded[key]
-
-    def _events(self, request: AudioRequest) -> Iterator[Event]:
-        def work(tell: Callable[[Event], None], cancel: CancelToken) -> None:
-            for index, clip in enumerate(self._make(request, tell, cancel)):
-                tell(ClipReady(index, clip))
-
-        return in_background(work)
+    @contextmanager
+    def _provider(self, cancel: CancelToken | None = None) -> Iterator[Provider]:
+        """The loaded model, for one caller at a time; other models can be loaded and run meanwhile."""
+        with _looking_up:
+            shared = _loaded.setdefault((self.family.name, self.options), _Loaded())
+        with shared.held(cancel):
+            if shared.provider is None:
+                shared.provider = self.family.load(self.options)
+            yield shared.provider
 
     def _make(
         self,
@@ -226,12 +254,6 @@ class AudioClient:
         cancel: CancelToken | None = None,
     ) -> Iterator[Clip]:
         """The clips of a checked request, one after the other: each is what it is alone."""
-        if cancel is not None:
-            cancel.raise_if_cancelled()
-        shared = self._shared()
-        longest = shared.provider.max_duration_s
-        if request.duration_s is not None and request.duration_s > longest:
-            raise InputError("duration_s", request.duration_s, f"at most {longest:g} s for {self.spec.id}")
         seeds = item_seeds(request.num_audio, request.seeds, -1 if request.seed is None else request.seed, True)
         for index, seed in enumerate(seeds):
 
@@ -241,8 +263,13 @@ class AudioClient:
                 if on_step is not None:
                     on_step(StepDone(index, done, total))
 
-            with shared.lock, self._memory():
-                sound = shared.provider.make(request, seed, step)
+            if cancel is not None:
+                cancel.raise_if_cancelled()
+            with self._provider(cancel) as provider, self._memory():
+                longest = provider.max_duration_s
+                if request.duration_s is not None and request.duration_s > longest:
+                    raise InputError("duration_s", request.duration_s, f"at most {longest:g} s for {self.spec.id}")
+                sound = provider.make(request, seed, step)
             yield Clip(sound.samples, sound.sample_rate, seed, self._metadata(request, seed, index, sound.facts))
 
     @contextmanager
@@ -287,8 +314,8 @@ def _plain_list(value: Any, plain: tuple[type, ...]) -> bool:
 
 
 def _dtype(asked: torch.dtype | str | None) -> torch.dtype | None:
-    if asked is None or asked == "auto" or isinstance(asked, torch.dtype):
-        return None if asked == "auto" else asked
+    if asked is None or asked == "auto":
+        return None
     found = getattr(torch, str(asked).removeprefix("torch."), None)
     if not isinstance(found, torch.dtype) or not found.is_floating_point:
         raise InputError("torch_dtype", asked, "float32, float16, bfloat16, or None for the family's choice")
@@ -305,6 +332,8 @@ def encoder(
     """
     if format not in FORMS:
         raise InputError("format", format, "one of " + ", ".join(FORMS))
+    if not isinstance(audio_format, str):
+        raise InputError("audio_format", audio_format, "the name of a format")
     extension = parse_format(audio_format).extension
     if output_dir is not None and format != "path":
         raise InputError("output_dir", str(output_dir), 'format="path" beside it')

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from acestep_like.audio_request import AudioRequest
 from acestep_like.errors import InputError
 from acestep_like.fields import FieldSpec, specs
+
+if TYPE_CHECKING:
+    from acestep_like.providers.base import Family
 
 _OWN = ("prompt", "seeds", "extra")
 
@@ -51,8 +53,8 @@ def run_clip(arguments: argparse.Namespace) -> int:
     given = vars(arguments)
     fields = {name: spec.parse(given[name]) for name, spec in specs(AudioRequest).items()
               if name in given and name not in _OWN}  # fmt: skip
-    fields |= dict(_pair(text) for text in arguments.set)
     client = AudioClient(arguments.model, device=arguments.device)
+    fields |= dict(_own_field(client.family, text) for text in arguments.set)
     client.request(arguments.prompt, **fields)
     save = encoder("path", arguments.out, arguments.audio_format)
     with tqdm(unit="step", leave=False, file=sys.stderr, disable=True if arguments.quiet else None) as bar:
@@ -67,12 +69,10 @@ def run_clip(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _pair(text: str) -> tuple[str, Any]:
-    """NAME=VALUE with a value as JSON writes it, or else a text."""
+def _own_field(family: Family, text: str) -> tuple[str, Any]:
+    """NAME=VALUE, read as the family declares the field."""
     name, equals, value = text.partition("=")
-    if not equals or not name.strip():
-        raise InputError("set", text, "NAME=VALUE, such as bpm=90")
-    try:
-        return name.strip(), json.loads(value)
-    except ValueError:
-        return name.strip(), value
+    if not equals or name not in family.own_fields:
+        own = ", ".join(family.own_fields) or "none"
+        raise InputError("set", text, f"NAME=VALUE with a field of {family.label}'s own ({own})")
+    return name, family.own_fields[name].parse(value)

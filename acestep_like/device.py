@@ -41,7 +41,10 @@ def pick_device(name: str = "auto") -> torch.device:
     if not _available(kind):
         present = [kind for kind in DEVICES[1:] if _available(kind)]
         raise InputError("device", name, f"a device of this machine ({', '.join(present)})")
-    return torch.device(name)
+    try:
+        return torch.device(name)
+    except RuntimeError as error:
+        raise InputError("device", name, f"{kind}, or {kind}: and a number") from error
 
 
 @dataclass(frozen=True)

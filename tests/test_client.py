@@ -8,11 +8,14 @@ import io
 import sys
 import threading
 import time
+import weakref
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import sine_provider
 import soundfile as sf
+import torch
 
 from acestep_like import aio, client, models
 from acestep_like.audio.tags import read_recipe
@@ -114,7 +117,7 @@ class TestBadInput:
         [
             ({"temperature": 1.0}, "temperature: got 1.0; expected nothing: Sine has no use for it"),
             ({"negative_prompt": "noise"}, "negative_prompt"),
-            ({"banjo": 1}, "banjo: got 1; expected a field of Sine"),
+            ({"banjo": 1}, "banjo: got 1; expected no such field; Sine's own are none"),
             ({"guidance_scale": 20.0}, "guidance_scale: got 20.0; expected from 1 to 9 for Sine"),
             ({"num_audio": 0}, "num_audio"),
             ({"num_inference_steps": 2.5}, "num_inference_steps"),
@@ -230,8 +233,6 @@ class TestLoading:
         assert len(sine_provider.loads) == 1
 
     def test_other_options_are_another_model(self, sine):
-        import torch
-
         sine.load()
         audio_client("sine:one", model_kwargs={"device": "cpu", "torch_dtype": "bfloat16"}).load()
         assert [options.dtype for options in sine_provider.loads] == [None, torch.bfloat16]
@@ -249,7 +250,41 @@ class TestLoading:
                 broken.generate("a beat")
         assert len(sine_provider.loads) == 2
 
-    @pytest.mark.parametrize("options", [{"device": "toaster"}, {"torch_dtype": "int8"}, {"model_kwargs": {"a": 1}}])
+    def test_one_model_plays_while_another_loads(self, sine, monkeypatch):
+        sine.load()
+        asked, go_on = threading.Event(), threading.Event()
+
+        def slowly(options):
+            asked.set()
+            assert go_on.wait(30)
+            return sine_provider.SineProvider()
+
+        slow = AudioClient("sine:slow", device="cpu")
+        monkeypatch.setattr(slow, "family", replace(slow.family, load=slowly))
+        other = threading.Thread(target=slow.load)
+        other.start()
+        assert asked.wait(30) and sine.clips("a beat")
+        go_on.set()
+        other.join()
+
+    def test_closing_frees_the_model_before_memory_is_given_back(self, sine, monkeypatch):
+        sine.load()
+        provider = weakref.ref(next(iter(client._loaded.values())).provider)
+        left: list[object] = []
+        monkeypatch.setattr(client, "release_memory", lambda device: left.append(provider()))
+        sine.close()
+        assert left == [None]
+
+    def test_a_callback_that_asks_its_own_model_is_told(self, sine):
+        with pytest.raises(AceStepError, match="wait until the clip is done"):
+            sine.clips("a beat", on_step=lambda _: sine.clips("another"))
+        assert sine.clips("a beat")
+
+    @pytest.mark.parametrize(
+        "options",
+        [{"device": "toaster"}, {"device": "cpu:abc"}, {"torch_dtype": "int8"}, {"torch_dtype": torch.int8},
+         {"model_kwargs": {"a": 1}}, {"model_kwargs": [1]}, {"revision": ["a"]}],
+    )  # fmt: skip
     def test_bad_options_are_refused(self, options):
         with pytest.raises(InputError):
             AudioClient("sine:one", **options)
@@ -286,6 +321,13 @@ class TestStreaming:
         with pytest.raises(DeviceMemoryError, match="cpu has too little memory for this clip"):
             sine.clips("too much")
         assert sine.clips("a beat")
+
+    def test_a_result_that_cannot_be_encoded_stops_the_work(self, sine, monkeypatch):
+        monkeypatch.setattr(client.Clip, "numpy", lambda clip: 1 / 0)
+        stream = sine.generate("a beat", stream=True, num_audio=64, num_inference_steps=500)
+        with pytest.raises(ZeroDivisionError) as error:
+            list(stream)
+        assert no_audio_thread() and error
 
     def test_a_stream_that_is_closed_stops_the_work(self, sine):
         events = sine.events("a beat", num_inference_steps=1000, num_audio=64)
@@ -348,6 +390,27 @@ class TestAsync:
         asyncio.run(start_and_stop())
         assert no_audio_thread()
 
+    def test_a_call_that_waits_its_turn_can_be_cancelled(self, sine):
+        async def wait_and_give_up():
+            asynchronous = aio.audio_client(sine)
+            with client._looking_up:
+                shared = client._loaded.setdefault(("sine", sine.options), client._Loaded())
+            with shared.lock:  # somebody else's long clip
+                with pytest.raises(asyncio.TimeoutError):
+                    await asyncio.wait_for(asynchronous.clips("a beat"), 0.2)
+                return no_audio_thread()
+
+        assert asyncio.run(wait_and_give_up())
+
+    def test_bad_input_leaves_no_folder(self, sine, tmp_path):
+        with pytest.raises(InputError):
+            asyncio.run(aio.generate_audio("a beat", model=sine, format="path", output_dir="made", banjo=1))
+        assert not list(tmp_path.iterdir())
+
+    def test_options_beside_a_client_are_refused(self, sine):
+        with pytest.raises(InputError, match="no options beside a client"):
+            aio.audio_client(sine, device="cpu")
+
     def test_errors_are_raised_where_they_are_awaited(self, sine):
         with pytest.raises(InputError):
             asyncio.run(aio.generate_audio("a beat", model=sine, banjo=1))
@@ -388,6 +451,22 @@ class TestRequest:
 
     def test_arrays_can_be_given_as_audio(self):
         assert "audio" in AudioRequest("x", audio=(np.zeros(9), 8000)).given
+
+    def test_what_the_client_answers_can_be_given_back(self, sine):
+        clip = sine.clips("a beat")[0]
+        for audio in (clip, clip.numpy()):
+            samples, rate = AudioRequest("x", audio=audio).audio
+            assert rate == 8000 and samples.shape[-1] == 8000
+            assert sine.clips("a beat", audio=audio)
+
+    @pytest.mark.parametrize(
+        "fields",
+        [{"extra": "ab"}, {"extra": [1]}, {"seed": 2**63 - 1, "num_audio": 2}, {"seeds": [1, 2]},
+         {"bpm": 84, "extra": {"bpm": 90}}],
+    )  # fmt: skip
+    def test_values_that_contradict_are_refused(self, fields):
+        with pytest.raises(InputError):
+            AudioRequest.of("x", **fields)
 
     def test_long_words_and_halves_of_characters_are_refused(self):
         for prompt in ("x" * 5000, "\ud800", 3):
@@ -447,15 +526,21 @@ class TestEmbeddedModel:
         [
             ({"banjo": 1}, "banjo"),
             ({"bpm": 1000}, "bpm"),
-            ({"duration": 20}, "the client's own fields settle it"),
-            ({"thinking": True}, "works without a language model"),
+            ({"duration": 20}, "no such field; ACE-Step's own are reference_audio, instrumental"),
+            ({"thinking": True}, "no such field"),
+            ({"duratoin_s": 20}, "Did you mean 'duration_s'?"),
+            ({"num_inference_steps": 1000}, "num_inference_steps: got 1000; expected a whole number from 1 to 200"),
+            ({"guidance_scale": 50.0}, "guidance_scale: got 50.0"),
+            ({"prompt": "x" * 600}, "prompt: got"),
+            ({"duration_s": 0.01}, "duration_s: got 0.01; expected from 0.1 to 600 for ACE-Step"),
+            ({"repainting_start": 3.0}, "repainting_start"),
             ({"temperature": 1.0}, "temperature"),
             ({"duration_s": 500.0}, "at most 240 s"),
         ],
     )
     def test_bad_input_is_one_sentence(self, mini_client, fields, words):
         with pytest.raises(AceStepError) as error:
-            mini_client.generate("rock", **fields)
+            mini_client.generate(**{"prompt": "rock", **fields})
         assert words in str(error.value) and "\n" not in str(error.value)
 
     def test_the_loop_stays_free_while_a_model_works(self, mini_client):
@@ -503,9 +588,14 @@ class TestCommand:
         assert main(["clip", "a beat", "--model", "sine:one", *words]) == 2
         assert complaint in capsys.readouterr().err and not list(tmp_path.iterdir())
 
-    def test_fields_of_the_family_are_read_as_json_or_text(self):
-        from acestep_like.clip_command import _pair
+    def test_fields_of_the_family_are_read_as_it_declares_them(self):
+        from acestep_like.clip_command import _own_field
 
-        assert [_pair(text) for text in ("bpm=90", "keyscale=A minor", "chords=Am | F", "on=true")] == [
-            ("bpm", 90), ("keyscale", "A minor"), ("chords", "Am | F"), ("on", True),
+        told = ("bpm=90", "keyscale=A minor", "timesignature=4", "instrumental=true", "cfg_interval_end=0.5")
+        assert [_own_field(models.family("acestep"), text) for text in told] == [
+            ("bpm", 90), ("keyscale", "A minor"), ("timesignature", "4"), ("instrumental", True),
+            ("cfg_interval_end", 0.5),
         ]  # fmt: skip
+        for text in ("prompt=y", "extra=5", "banjo"):
+            with pytest.raises(InputError, match="set"):
+                _own_field(models.family("acestep"), text)

@@ -205,7 +205,7 @@ def test_what_on_step_raises_stops_the_work_and_leaves_the_provider_usable(provi
         ({"top_k": 5}, "top_k: got 5; expected nothing: {} has no use for it. Leave it out."),
         ({"top_p": 0.5}, "top_p: got 0.5; expected nothing: {} has no use for it. Leave it out."),
         ({"audio": "a.wav"}, "audio: got 'a.wav'; expected nothing: {} has no use for it. Leave it out."),
-        ({"extra": {"eta": 1}}, "eta: got 1; expected a field of {}. Leave it out."),
+        ({"extra": {"eta": 1}}, "eta: got 1; expected no such field; {}'s own are none."),
         ({"guidance_scale": 0.5}, "guidance_scale: got 0.5; expected from 1 to 100 for {}"),
         ({"sampler": "dpmpp-3m-sde"}, "sampler: got 'dpmpp-3m-sde'; expected one of ddim, dpmpp-2m, "),
         ({"prompt": "  "}, "prompt: got '  '; expected some words."),

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from acestep_like.audio.io import load_audio
 from acestep_like.audio_request import AudioRequest
 from acestep_like.errors import InputError
-from acestep_like.fields import reject_unknown, specs
-from acestep_like.params import LM_GROUP, GenerationConfig, GenerationParams
+from acestep_like.fields import specs
+from acestep_like.params import GenerationConfig, GenerationParams
 from acestep_like.providers.base import Family, LoadOptions, OnStep, Sound
 
 if TYPE_CHECKING:
@@ -18,22 +19,22 @@ if TYPE_CHECKING:
 _NAMES = {"prompt": "caption", "lyrics": "lyrics", "duration_s": "duration", "num_inference_steps": "inference_steps",
           "guidance_scale": "guidance_scale"}  # fmt: skip
 """Fields of a request by the name that they have here."""
-_SETTLED = {*_NAMES.values(), "seed", "task_type", "src_audio", "audio_cover_strength", "instruction"}
-"""Fields of `GenerationParams` that the request's own fields settle."""
-_SHORTEST_S, _STRENGTH = 10.0, 0.5
+_OWN = {
+    "instrumental", "reference_audio", "chords", "vocal_language", "bpm", "keyscale", "timesignature", "use_adg",
+    "cfg_interval_start", "cfg_interval_end", "shift", "infer_method", "timesteps", "cover_noise_strength",
+}  # fmt: skip
+"""Fields of `GenerationParams` that go through as they are, beside those of the group `_SOUND`."""
+_SOUND = "Sound and experiments"
+_SHORTEST_S, _STRENGTH, _SLACK_S = 10.0, 0.5, 0.01
 
 
 def _check_own(request: AudioRequest) -> None:
-    """Other fields of `GenerationParams` (bpm, keyscale, chords, ...) go through as they are."""
-    extra = request.extra or {}
-    reject_unknown(GenerationParams, extra)
-    for name, value in extra.items():
-        spec = specs(GenerationParams)[name]
-        if name in _SETTLED or spec.output:
-            raise InputError(name, value, "nothing: the client's own fields settle it", "Leave it out.")
-        if spec.group == LM_GROUP:
-            raise InputError(name, value, "nothing: the client works without a language model", "Use generate_music.")
-        spec.check(value)
+    """What a request's fields may be here, under the names that the caller knows."""
+    known = specs(GenerationParams)
+    for name, ours in _NAMES.items():
+        value = getattr(request, name)
+        if value is not None and name != "duration_s":
+            replace(known[ours], name=name).check(value)
 
 
 class AceStepProvider:
@@ -85,6 +86,8 @@ def _params(request: AudioRequest) -> dict[str, Any]:
     source: Any = request.audio
     if (seconds := values.pop("duration", None)) is not None:
         whole = load_audio(source, field="audio")
+        if seconds > whole.duration_s + _SLACK_S:
+            raise InputError("duration_s", seconds, f"at most the {whole.duration_s:.2f} s of the audio")
         source = (whole.samples[:, : round(seconds * whole.sample_rate)], whole.sample_rate)
     strength = _STRENGTH if request.strength is None else request.strength
     return {**values, "task_type": "cover", "src_audio": source, "audio_cover_strength": 1.0 - strength}
@@ -108,6 +111,8 @@ FAMILY = Family(
     load=_load,
     defaults={"duration_s": 10.0},
     whole_audio=True,
+    ranges={"duration_s": (0.1, 600.0)},
     audio_roles=("cover",),
+    own_fields={name: spec for name, spec in specs(GenerationParams).items() if name in _OWN or spec.group == _SOUND},
     check_own=_check_own,
 )

@@ -11,6 +11,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from difflib import get_close_matches
 from importlib import import_module
 from typing import Any, Protocol
 
@@ -22,6 +23,7 @@ from acestep_like.audio.io import load_audio
 from acestep_like.audio_request import AudioRequest
 from acestep_like.device import is_out_of_memory
 from acestep_like.errors import AceStepError, CheckpointError, DeviceMemoryError, InputError
+from acestep_like.fields import FieldSpec
 
 OnStep = Callable[[int, int], None]
 """Called as `(step, total)` after every step, counted from 1. What it raises stops the work and is passed on."""
@@ -93,8 +95,9 @@ class Family:
         audio_roles: of `AudioRequest.audio_role`; the first is meant where none is given.
         needs_prompt: whether an empty prompt is refused where no audio is given either.
         samplers: names that `sampler` takes.
-        check_own: checks a request with its defaults in it for what only this family knows: the fields in
-            `AudioRequest.extra`, and fields that contradict each other. Without one every extra field is refused.
+        own_fields: that `AudioRequest.extra` may have, by name.
+        check_own: checks a request with its defaults in it for what only this family knows, such as fields that
+            contradict each other.
         steps_count: whether it denoises in `num_inference_steps`; where it does not, these are accepted and ignored, as
             documented for MusicGen, and the clip's metadata say so.
     """
@@ -109,6 +112,7 @@ class Family:
     audio_roles: tuple[str, ...] = ()
     needs_prompt: bool = True
     samplers: tuple[str, ...] = ()
+    own_fields: Mapping[str, FieldSpec] = field(default_factory=dict)
     check_own: Callable[[AudioRequest], None] | None = None
     steps_count: bool = True
 
@@ -125,9 +129,7 @@ class Family:
             low, high = self.ranges.get(name, (-np.inf, np.inf))
             if name in self.ranges and not low <= value <= high:
                 raise InputError(name, value, f"from {low:g} to {high:g} for {self.label}")
-        if request.extra and self.check_own is None:
-            name = next(iter(request.extra))
-            raise InputError(name, request.extra[name], f"a field of {self.label}", "Leave it out.")
+        extra = {name: self._own_field(name, value).check(value) for name, value in (request.extra or {}).items()}
         if self.needs_prompt and not request.prompt.strip() and request.audio is None:
             raise InputError("prompt", request.prompt, "some words")
         if request.sampler is not None and request.sampler not in self.samplers:
@@ -138,10 +140,20 @@ class Family:
         left = {name: value for name, value in self.defaults.items() if getattr(request, name) is None}
         if self.whole_audio and request.audio is not None:
             left.pop("duration_s", None)
-        request = replace(request, **{**left, **role})
+        request = replace(request, **{**left, **role, "extra": extra})
         if self.check_own is not None:
             self.check_own(request)
         return request
+
+    def _own_field(self, name: str, value: Any) -> FieldSpec:
+        if name in self.own_fields:
+            return self.own_fields[name]
+        shown = value if isinstance(value, str | int | float) else type(value).__name__
+        near = get_close_matches(name, [*self.own_fields, *ALWAYS, *self.fields], n=1)
+        own = ", ".join(self.own_fields) or "none"
+        raise InputError(
+            name, shown, f"no such field; {self.label}'s own are {own}", f"Did you mean {near[0]!r}?" if near else ""
+        )
 
 
 @contextmanager

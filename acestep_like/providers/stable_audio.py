@@ -342,5 +342,6 @@ FAMILY = Family(
     defaults={"duration_s": 10.0, "num_inference_steps": 200, "guidance_scale": 7.0, "sampler": "dpmpp-3m-sde"},
     audio_roles=("init",),
     samplers=SAMPLERS,
+    own_fields=specs(StableAudioFields),
     check_own=_check_own,
 )
