@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Generator
+from contextlib import closing
 from typing import Any
 
 from acestep_like.audio_stream import StreamChunk
@@ -56,9 +57,10 @@ def make_audio_tool(
 
 def _saved(client: AudioClient, prompt: str, fixed: dict[str, Any]) -> Generator[StreamChunk, None, str]:
     path = ""
-    for chunk in client.generate(prompt, format="path", stream=True, **fixed):
-        path = str(chunk.content["result"] or path)
-        yield chunk
+    with closing(client.generate(prompt, format="path", stream=True, **fixed)) as chunks:
+        for chunk in chunks:
+            path = str(chunk.content["result"] or path)
+            yield chunk
     return path
 
 
