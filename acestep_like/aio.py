@@ -50,7 +50,7 @@ class AsyncAudioClient:
 
     async def clips(self, prompt: str, **fields: Any) -> list[Clip]:
         """`AudioClient.clips` (without its callback)."""
-        return [event.clip async for event in self.events(prompt, **fields) if isinstance(event, ClipReady)]
+        return await _clips(self.client.events(prompt, **fields))
 
     def events(self, prompt: str, **fields: Any) -> AsyncIterator[Event]:
         """`AudioClient.events`, to be read with `async for`."""
@@ -62,17 +62,21 @@ class AsyncAudioClient:
         form = {name: values.pop(name) for name in ("format", "output_dir", "audio_format") if name in values}
         request = self.client.request(prompt, **values)
         encode = await asyncio.to_thread(lambda: sync.encoder(**form))
+        events = self.client.run(request)
         if stream:
-            events = self.client.events(prompt, **values)
             return _asynchronous(chunks(events, encode, request.duration_s, self.client.family.steps_count), events)
-        clips = await self.clips(prompt, **values)
+        clips = await _clips(events)
         results = await asyncio.to_thread(lambda: [encode(clip) for clip in clips])
         return results[0] if request.num_audio == 1 else results
 
 
+async def _clips(events: Background) -> list[Clip]:
+    return [event.clip async for event in _asynchronous(events, events) if isinstance(event, ClipReady)]
+
+
 async def _asynchronous(values: Iterator[_T], work: Background) -> AsyncIterator[_T]:
     """The values of an iterator over some work, each waited for in a thread. At the end, however that comes, the work
-    is stopped first and the iterator closed then."""
+    is stopped."""
     end = object()
     waiting: asyncio.Future[Any] | None = None
     try:
@@ -83,14 +87,8 @@ async def _asynchronous(values: Iterator[_T], work: Background) -> AsyncIterator
                 return
             yield value
     finally:
-        # A generator cannot be closed while it runs: what is being waited for comes first, a step at most.
+        # What is being waited for comes first, a step at most: two threads would take events otherwise.
         work.cancel()
         if waiting is not None and not waiting.done():
             await asyncio.wait([waiting])
-        await asyncio.to_thread(_close, values)
-
-
-def _close(values: Iterator[Any]) -> None:
-    close = getattr(values, "close", None)
-    if close is not None:
-        close()
+        await asyncio.to_thread(work.close)

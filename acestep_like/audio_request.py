@@ -78,13 +78,11 @@ class AudioRequest:
             raise InputError("seeds", self.seeds, f"at most one for each of {self.num_audio} clips", "Raise num_audio.")
         if self.seed is not None and self.seed + self.num_audio - 1 > _SEED_TOP:
             raise InputError("seed", self.seed, f"at most {_SEED_TOP} for the last clip too")
-        if not isinstance(self.extra or {}, Mapping):
-            raise InputError("extra", self.extra, "a mapping of fields to values")
         if self.audio is None and (self.audio_role is not None or self.strength is not None):
             field = "audio_role" if self.audio_role is not None else "strength"
             raise InputError(field, getattr(self, field), "an audio beside it", "Give `audio`, or leave it out.")
         object.__setattr__(self, "seeds", tuple(self.seeds))
-        object.__setattr__(self, "extra", dict(self.extra or {}))
+        object.__setattr__(self, "extra", _mapping(self.extra))
 
     @property
     def given(self) -> dict[str, Any]:
@@ -99,11 +97,16 @@ class AudioRequest:
         known = {field.name for field in fields(cls)}
         extra = {name: value for name, value in values.items() if name not in known}
         rest = {name: value for name, value in values.items() if name in known and name != "extra"}
-        given = values.get("extra") or {}
-        if not isinstance(given, Mapping) or (twice := [name for name in extra if name in given]):
-            accepted = "a mapping of fields that are not given otherwise"
-            raise InputError("extra", given, accepted, f"{twice[0]} is." if isinstance(given, Mapping) else "")
+        given = _mapping(values.get("extra"))
+        if twice := [name for name in extra if name in given]:
+            raise InputError("extra", given, "a mapping of fields that are not given otherwise", f"{twice[0]} is.")
         return cls(prompt, **rest, extra={**given, **extra})
+
+
+def _mapping(extra: Any) -> dict[str, Any]:
+    if not isinstance(extra or {}, Mapping):
+        raise InputError("extra", extra, "a mapping of fields to values")
+    return dict(extra or {})
 
 
 def _pair(audio: Any) -> Any:

@@ -194,7 +194,10 @@ class AudioClient:
     def events(self, prompt: str, **fields: Any) -> Background:
         """The same as a stream: `StepDone` after every step, `ClipReady` with every clip. Input is checked at once,
         work begins with the first event; closing the iterator, or letting go of it, stops it."""
-        request = self.request(prompt, **fields)
+        return self.run(self.request(prompt, **fields))
+
+    def run(self, request: AudioRequest) -> Background:
+        """`events` of a request that `request` has made."""
 
         def work(tell: Callable[[Event], None], cancel: CancelToken) -> None:
             for index, clip in enumerate(self._make(request, tell, cancel)):
@@ -233,7 +236,7 @@ class AudioClient:
         request = self.request(prompt, **fields)
         encode = encoder(format, output_dir, audio_format)
         if stream:
-            return chunks(self.events(prompt, **fields), encode, request.duration_s, self.family.steps_count)
+            return chunks(self.run(request), encode, request.duration_s, self.family.steps_count)
         values = [encode(clip) for clip in list(self._make(request))]
         return values[0] if request.num_audio == 1 else values
 

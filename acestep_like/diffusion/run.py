@@ -202,8 +202,7 @@ def _prepare(networks: Networks, request: DiffusionRequest) -> _Song:
         hop=codec.hop,
     )
     with networks.residency.use("codec"):
-        known = None if request.source_latents is None else request.source_latents.to(networks.device)
-        source = None if audio is None else _encode_source(networks, audio, silence) if known is None else known
+        source = None if audio is None else _source(networks, request, audio, silence)
         references = reference_latents(
             _audible(request.references), [item.seed for item in request.items], codec, silence
         )
@@ -228,6 +227,13 @@ def _audible(references: Sequence[torch.Tensor]) -> Sequence[torch.Tensor]:
         if float(audio.abs().max()) < _SILENT_BELOW:
             raise InputError("reference_audio", "silence", "audio that can be heard")
     return references
+
+
+def _source(networks: Networks, request: DiffusionRequest, audio: torch.Tensor, silence: torch.Tensor) -> torch.Tensor:
+    """Source latents [1, T, C] of a request, encoded unless they are known."""
+    if request.source_latents is not None:
+        return request.source_latents.to(networks.device)
+    return _encode_source(networks, audio, silence)
 
 
 def _encode_source(networks: Networks, audio: torch.Tensor, silence: torch.Tensor) -> torch.Tensor:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from acestep_like.audio.io import load_audio
 from acestep_like.audio_request import AudioRequest
-from acestep_like.errors import InputError
+from acestep_like.errors import Cancelled, InputError
 from acestep_like.fields import specs
 from acestep_like.params import GenerationConfig, GenerationParams
 from acestep_like.providers.base import Family, LoadOptions, OnStep, Sound
@@ -54,20 +54,14 @@ class AceStepProvider:
         """
         from acestep_like.inference import generate_music
 
-        raised: list[Exception] = []
-
         def watch(event: StepEvent) -> None:
-            try:
-                on_step(event.step, event.total)
-            except Exception as error:
-                raised.append(error)  # `generate_music` answers it in words; the caller wants it as it is
-                raise
+            on_step(event.step, event.total)
 
         params = GenerationParams(**_params(request), **(request.extra or {}))
         config = GenerationConfig(batch_size=1, seeds=[seed])
         result = generate_music(self.handler, None, params, config, on_step=watch)
-        if raised:
-            raise raised[0]
+        if isinstance(result.exception, Cancelled) and result.exception.__cause__ is not None:
+            raise result.exception.__cause__  # what `on_step` raised, as it was
         if result.exception is not None:
             raise result.exception
         audio = result.audios[0]

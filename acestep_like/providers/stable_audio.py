@@ -79,14 +79,7 @@ class StableAudioFields:
 
     @classmethod
     def of(cls, extra: Mapping[str, Any] | None) -> StableAudioFields:
-        """The fields of `AudioRequest.extra`.
-
-        Raises:
-            InputError: as the class, or a name that is none of its fields.
-        """
-        for name, value in (extra or {}).items():
-            if name not in specs(cls):
-                raise InputError(str(name), value, "no such field; Stable Audio's own are " + ", ".join(specs(cls)))
+        """The fields of `AudioRequest.extra`, whose names `Family.check` has checked; InputError as the class."""
         return cls(**(extra or {}))
 
 
