@@ -22,7 +22,6 @@ from acestep_like.audio_request import AudioRequest
 from acestep_like.audio_stream import ClipReady, StepDone
 from acestep_like.client import AudioClient, audio_client, generate_audio
 from acestep_like.errors import AceStepError, Cancelled, CheckpointError, DeviceMemoryError, InputError, OutputError
-from acestep_like.models import HuggingFaceAudioModel, HuggingFaceAudioSpec, resolve_audio_model
 from acestep_like.progress import CancelToken
 from acestep_like.tools import builtin
 
@@ -158,69 +157,6 @@ class TestBadInput:
             sine.generate("a beat", stream=True, banjo=1)
         with pytest.raises(InputError):
             sine.events("a beat", banjo=1)
-
-
-class TestModels:
-    def test_the_embedded_model_is_the_default(self):
-        assert resolve_audio_model().pipeline_type == "acestep"
-
-    def test_the_environment_names_another(self, monkeypatch):
-        monkeypatch.setenv(models.MODEL_VARIABLE, "hf:facebook/musicgen-small")
-        assert resolve_audio_model().id == "facebook/musicgen-small"
-
-    @pytest.mark.parametrize("member", list(HuggingFaceAudioModel))
-    def test_every_known_model_has_a_family_that_is_there(self, member):
-        assert resolve_audio_model(member) == resolve_audio_model(f"hf:{member.value}") == member.spec
-        assert models.family(member.spec.pipeline_type).name == member.spec.pipeline_type
-
-    def test_documented_specs(self):
-        spec = HuggingFaceAudioModel.MUSICGEN_SMALL.spec
-        assert (spec.id, spec.pipeline_type, spec.default_duration_s, spec.default_steps) == (
-            "facebook/musicgen-small", "musicgen", 10.0, 200,
-        )  # fmt: skip
-        assert HuggingFaceAudioModel.AUDIOLDM2.spec.pipeline_type == "audioldm2"
-        assert HuggingFaceAudioModel.STABLE_AUDIO_OPEN.spec.pipeline_type == "stable_audio"
-
-    def test_any_other_model_is_named_with_its_family(self):
-        assert resolve_audio_model("musicgen:somebody/tuned") == HuggingFaceAudioSpec(
-            "somebody/tuned", "musicgen", None, None
-        )
-
-    @pytest.mark.parametrize("name", ["hf:somebody/tuned", "banjo", "banjo:x", "hf:", "musicgen:"])
-    def test_an_unknown_name_lists_the_known_ones(self, name):
-        with pytest.raises(InputError) as error:
-            AudioClient(name)
-        assert "hf:facebook/musicgen-small" in str(error.value) and "'musicgen:owner/name'" in str(error.value)
-
-    def test_what_is_no_name_is_refused(self):
-        with pytest.raises(InputError, match="a name, a folder or a member"):
-            AudioClient(3)  # type: ignore[arg-type]
-
-    @pytest.mark.parametrize(
-        ("file", "content", "family"),
-        [
-            ("model_index.json", '{"_class_name": "StableAudioPipeline"}', "stable_audio"),
-            ("model_index.json", '{"_class_name": "AudioLDM2Pipeline"}', "audioldm2"),
-            ("config.json", '{"model_type": "musicgen_melody"}', "musicgen"),
-        ],
-    )
-    def test_a_folder_tells_its_family(self, tmp_path, file, content, family):
-        (tmp_path / file).write_text(content)
-        assert resolve_audio_model(tmp_path).pipeline_type == family
-
-    @pytest.mark.parametrize("content", ["{", "[]", '{"_class_name": "StableDiffusionPipeline"}'])
-    def test_a_folder_of_something_else_is_refused(self, tmp_path, content):
-        (tmp_path / "model_index.json").write_text(content)
-        with pytest.raises(InputError, match="model"):
-            resolve_audio_model(tmp_path)
-
-    def test_nothing_is_listed_as_available_that_is_not_here(self, monkeypatch, tmp_path):
-        import huggingface_hub
-
-        monkeypatch.setattr(
-            huggingface_hub, "try_to_load_from_cache", lambda repo, file: "x" if repo == "cvssp/audioldm2" else None
-        )
-        assert models.available_audio_models() == [HuggingFaceAudioModel.AUDIOLDM2]
 
 
 class TestLoading:
