@@ -38,7 +38,7 @@ mini: $(VENV)/.mini
 	$(BIN)/python -m acestep_like.training
 
 docs: $(VENV)/.song
-	$(BIN)/python -m acestep_like.docs
+	$(BIN)/python scripts/write_reference.py
 
 $(BIN)/python:
 	$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 10) else "Python 3.10 or later is needed")'

@@ -5,50 +5,98 @@ The public names below are loaded on first use, so that `import acestep_like` co
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING
+
+from acestep_like._lazy import lazy_names
+
+if TYPE_CHECKING:
+    from acestep_like.client.client import AudioClient, audio_client, generate_audio
+    from acestep_like.client.clip import Clip
+    from acestep_like.editing.covering import cover
+    from acestep_like.editing.layers import complete, lego
+    from acestep_like.editing.repainting import extend, repaint
+    from acestep_like.editing.stems import extract
+    from acestep_like.handler import AceStepHandler
+    from acestep_like.inference.api import (
+        create_sample,
+        format_sample,
+        generate_music,
+        understand_audio,
+        understand_music,
+    )
+    from acestep_like.inference.estimate import Plan, plan
+    from acestep_like.llm_inference import LLMHandler
+    from acestep_like.types.params import GenerationConfig, GenerationParams
+    from acestep_like.types.progress import CancelToken, StepEvent
+    from acestep_like.types.results import (
+        AudioResult,
+        CreateSampleResult,
+        FormatSampleResult,
+        GenerationResult,
+        UnderstandResult,
+    )
+
+__all__ = [
+    "AceStepHandler",
+    "AudioClient",
+    "AudioResult",
+    "CancelToken",
+    "Clip",
+    "CreateSampleResult",
+    "FormatSampleResult",
+    "GenerationConfig",
+    "GenerationParams",
+    "GenerationResult",
+    "LLMHandler",
+    "Plan",
+    "StepEvent",
+    "UnderstandResult",
+    "__version__",
+    "audio_client",
+    "complete",
+    "cover",
+    "create_sample",
+    "extend",
+    "extract",
+    "format_sample",
+    "generate_audio",
+    "generate_music",
+    "lego",
+    "plan",
+    "repaint",
+    "understand_audio",
+    "understand_music",
+]
 
 __version__ = "0.1.0"
 
-_HOME = {
-    "AceStepHandler": "handler",
-    "LLMHandler": "llm_inference",
-    "GenerationParams": "params",
-    "GenerationConfig": "params",
-    "GenerationResult": "results",
-    "AudioResult": "results",
-    "UnderstandResult": "results",
-    "CreateSampleResult": "results",
-    "FormatSampleResult": "results",
-    "generate_music": "inference",
-    "understand_music": "inference",
-    "create_sample": "inference",
-    "format_sample": "inference",
-    "understand_audio": "inference",
-    "plan": "planning",
-    "Plan": "planning",
-    "cover": "editing",
-    "repaint": "editing",
-    "extend": "editing",
-    "extract": "editing",
-    "lego": "editing",
-    "complete": "editing",
-    "AudioClient": "client",
-    "audio_client": "client",
-    "generate_audio": "client",
-    "Clip": "clip",
-    "CancelToken": "progress",
-    "StepEvent": "progress",
-}
-
-__all__ = ["__version__", *_HOME]
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *_HOME})
+__getattr__, __dir__ = lazy_names(
+    __name__,
+    {
+        "acestep_like.handler": ["AceStepHandler"],
+        "acestep_like.llm_inference": ["LLMHandler"],
+        "acestep_like.types.params": ["GenerationConfig", "GenerationParams"],
+        "acestep_like.types.results": [
+            "AudioResult",
+            "CreateSampleResult",
+            "FormatSampleResult",
+            "GenerationResult",
+            "UnderstandResult",
+        ],
+        "acestep_like.inference.api": [
+            "create_sample",
+            "format_sample",
+            "generate_music",
+            "understand_audio",
+            "understand_music",
+        ],
+        "acestep_like.inference.estimate": ["Plan", "plan"],
+        "acestep_like.editing.covering": ["cover"],
+        "acestep_like.editing.layers": ["complete", "lego"],
+        "acestep_like.editing.repainting": ["extend", "repaint"],
+        "acestep_like.editing.stems": ["extract"],
+        "acestep_like.client.client": ["AudioClient", "audio_client", "generate_audio"],
+        "acestep_like.client.clip": ["Clip"],
+        "acestep_like.types.progress": ["CancelToken", "StepEvent"],
+    },
+)

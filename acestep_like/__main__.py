@@ -2,7 +2,7 @@
 
 import sys
 
-from acestep_like.cli import main
+from acestep_like.entrypoints.cli.main import main
 
 if __name__ == "__main__":
     sys.exit(main())

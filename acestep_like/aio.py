@@ -6,11 +6,11 @@ import asyncio
 from collections.abc import AsyncIterator, Iterator
 from typing import Any, TypeVar
 
-from acestep_like import client as sync
-from acestep_like.audio_stream import Background, ClipReady, Event, chunks
-from acestep_like.clip import Clip
+from acestep_like.client import client as sync
+from acestep_like.client.clip import Clip
+from acestep_like.client.events import Background, ClipReady, Event, chunks
 from acestep_like.errors import InputError
-from acestep_like.models import AudioModel
+from acestep_like.models.catalog import AudioModel
 
 _T = TypeVar("_T")
 

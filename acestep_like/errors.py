@@ -1,6 +1,6 @@
 """The error tree. Standard library only.
 
-Below the public functions errors are raised; `inference.py` turns them into `success=False` and one sentence.
+Below the public functions errors are raised; `inference/api.py` turns them into `success=False` and one sentence.
 """
 
 from __future__ import annotations

@@ -7,16 +7,26 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from acestep_like.audio.io import load_audio
 from acestep_like.errors import AceStepError, InputError, NotLoadedError
+from acestep_like.models.analysis.structure_decoding import heard_plan
+from acestep_like.models.analysis.structure_tagger import PlanEar
+from acestep_like.models.analysis.track_tagger import TrackEar
+from acestep_like.models.checkpoints.hub import resolve_or_download
+from acestep_like.models.diffusion.encode import required_tokenizer, source_codes, source_latents
+from acestep_like.models.diffusion.lora import LoraStack
+from acestep_like.models.diffusion.networks import LoadOptions, load_networks
+from acestep_like.models.diffusion.pipeline import run_request
+from acestep_like.models.diffusion.request import EncodedAudio
 
 if TYPE_CHECKING:
-    from acestep_like.checkpoints import CheckpointInfo
-    from acestep_like.checkpoints.lora import LoraInfo, LoraStack
-    from acestep_like.codec.base import Codec
-    from acestep_like.diffusion.request import DiffusionOutput, DiffusionRequest, EncodedAudio
-    from acestep_like.diffusion.run import Networks
-    from acestep_like.progress import CancelToken, Observer
-    from acestep_like.songplan import SongPlan
+    from acestep_like.models.checkpoints.info import CheckpointInfo
+    from acestep_like.models.codec.base import Codec
+    from acestep_like.models.diffusion.lora import LoraInfo, LoraStack
+    from acestep_like.models.diffusion.networks import Networks
+    from acestep_like.models.diffusion.request import DiffusionOutput, DiffusionRequest, EncodedAudio
+    from acestep_like.music.song_plan import SongPlan
+    from acestep_like.types.progress import CancelToken, Observer
 
 NOT_LOADED = "Model not fully initialized. Please initialize all components first."
 _LATER_ARGUMENTS = ("use_mlx_dit", "vae_checkpoint")
@@ -145,9 +155,6 @@ class AceStepHandler:
         return handler
 
     def _load(self, name_or_path: str | Path, *, root: str | Path | None, **options: Any) -> None:
-        from acestep_like.checkpoints.hub import resolve_or_download
-        from acestep_like.diffusion.networks import LoadOptions, load_networks
-
         revision = options.pop("revision", None)
         local_files_only = options.pop("local_files_only", False)
         vae = options.pop("vae_checkpoint", None)
@@ -172,8 +179,6 @@ class AceStepHandler:
             DeviceMemoryError: one item alone does not fit the device; the handler stays usable.
             Cancelled: the caller cancelled.
         """
-        from acestep_like.diffusion.run import run_request
-
         return run_request(self.networks, request, observer, cancel)
 
     @property
@@ -195,8 +200,6 @@ class AceStepHandler:
             InputError: the name is in use, or the scale is no such number.
             DependencyError: `peft` is not installed.
         """
-        from acestep_like.checkpoints.lora import LoraStack
-
         self._loras = self._loras or LoraStack(self.networks.dit.transformer)
         return self._loras.load(path_or_folder, name, scale)
 
@@ -225,10 +228,6 @@ class AceStepHandler:
             NotLoadedError: nothing is loaded.
             InputError: the audio cannot be read, or is silent where that is not allowed.
         """
-        from acestep_like.audio.io import load_audio
-        from acestep_like.diffusion.request import EncodedAudio
-        from acestep_like.diffusion.run import source_latents
-
         if isinstance(source, EncodedAudio):
             return source
         networks = self.networks
@@ -242,8 +241,6 @@ class AceStepHandler:
         None where the checkpoint has no ear for tracks (only the mini has one), or where the audio is under 2 s long.
         Raises what `encode_audio` does.
         """
-        from acestep_like.codec.track_ear import TrackEar
-
         ear = TrackEar.find(self.networks.info.path)
         return None if ear is None else ear.hear(self.encode_audio(source, allow_silent=True).latents[0].cpu())
 
@@ -254,9 +251,6 @@ class AceStepHandler:
         None where the checkpoint has no ear for plans (only the mini has one), or where no even pulse is heard.
         Raises what `encode_audio` does.
         """
-        from acestep_like.codec.heard_plan import heard_plan
-        from acestep_like.codec.plan_ear import PlanEar
-
         ear = PlanEar.find(self.networks.info.path)
         if ear is None:
             return None
@@ -274,7 +268,5 @@ class AceStepHandler:
             NotLoadedError: nothing is loaded.
             InputError: the audio cannot be read, or the checkpoint has no audio tokenizer.
         """
-        from acestep_like.diffusion.run import required_tokenizer, source_codes
-
         required_tokenizer(self.networks)  # before anything is encoded
         return source_codes(self.networks, self.encode_audio(source).latents)

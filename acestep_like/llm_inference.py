@@ -6,7 +6,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from acestep_like.errors import AceStepError, CheckpointError, NotLoadedError
-from acestep_like.lm.requests import (
+from acestep_like.models.checkpoints.resolve import find_lm
+from acestep_like.models.device import pick_device
+from acestep_like.models.lm.describe import format_text, inspire, understand
+from acestep_like.models.lm.model import load_lm
+from acestep_like.models.lm.requests import (
     NO_USER_INPUT,
     DescribeOptions,
     Description,
@@ -16,10 +20,11 @@ from acestep_like.lm.requests import (
     ThinkRequest,
     Thought,
 )
-from acestep_like.progress import CancelToken
+from acestep_like.models.lm.think import think
+from acestep_like.types.progress import CancelToken
 
 if TYPE_CHECKING:
-    from acestep_like.lm.model import LoadedLM
+    from acestep_like.models.lm.model import LoadedLM
 
 __all__ = ["NO_USER_INPUT", "Description", "LLMHandler", "Metadata", "Sampling", "ThinkRequest", "Thought"]
 
@@ -128,8 +133,6 @@ class LLMHandler:
             InputError: codes without a length, or more text than the context holds.
             Cancelled: `cancel` was set.
         """
-        from acestep_like.lm.think import think
-
         return think(self._loaded(), request, cancel, observer)
 
     def understand(self, audio_codes: str, **options: Any) -> Description:
@@ -143,8 +146,6 @@ class LLMHandler:
             NotLoadedError: no model is loaded.
             InputError: no codes, codes out of range, or more than the context holds.
         """
-        from acestep_like.lm.describe import understand
-
         return understand(self._loaded(), audio_codes, DescribeOptions(**options))
 
     def inspire(
@@ -158,8 +159,6 @@ class LLMHandler:
             NotLoadedError: no model is loaded.
             InputError: the query is no text or too long.
         """
-        from acestep_like.lm.describe import inspire
-
         return inspire(self._loaded(), query, instrumental, vocal_language, DescribeOptions(**options))
 
     def format(
@@ -173,8 +172,6 @@ class LLMHandler:
             NotLoadedError: no model is loaded.
             InputError: caption or lyrics are no text or too long.
         """
-        from acestep_like.lm.describe import format_text
-
         return format_text(self._loaded(), caption, lyrics, user_metadata, DescribeOptions(**options))
 
     def _load(
@@ -186,10 +183,6 @@ class LLMHandler:
         root: str | Path | None,
         offload: bool = False,
     ) -> None:
-        from acestep_like.checkpoints import find_lm
-        from acestep_like.device import pick_device
-        from acestep_like.lm.model import load_lm
-
         self._lm = load_lm(
             find_lm(name_or_path, root).path, backend=backend, device=pick_device(device), dtype=dtype, offload=offload
         )

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import torch
 
-from acestep_like.codec.base import DiffusersCodec
-from acestep_like.codec.load import load_codec
+from acestep_like.models.codec.base import DiffusersCodec
+from acestep_like.models.codec.load import load_codec
 
 EMBEDDED = Path(__file__).resolve().parent.parent / "checkpoints" / "acestep-mini" / "vae"
 

@@ -6,8 +6,8 @@
     python benchmarks/dit.py --medium           width 640, 10 layers, on the CPU
 
 Prints one JSON line a measurement: medians in seconds, peak memory, and the ratios. The floor counts the DiT's
-multiplications and weight bytes (`acestep_like.diffusion.cost`) and divides them by the matrix and copy rates measured
-in the same run. With one thread on the CPU seconds are processor time, so that other programs do not count.
+multiplications and weight bytes (`acestep_like.models.diffusion.cost_counter`) and divides them by the matrix and
+copy rates measured in the same run. With one thread on the CPU seconds are processor time, so that other programs do not count.
 Needs torch, transformers and diffusers only; nothing is read from disk.
 """
 
@@ -28,36 +28,57 @@ import torch
 from diffusers import AceStepPipeline, AutoencoderOobleck, FlowMatchEulerDiscreteScheduler
 from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3Model
 
-from acestep_like.checkpoints.info import ALL_TASKS, CheckpointDefaults, CheckpointInfo
-from acestep_like.checkpoints.load import PART_CLASSES, DiTModules, TextModules
-from acestep_like.checkpoints.upstream import part_configs
-from acestep_like.codec.load import as_codec
-from acestep_like.device import Residency, synchronize
-from acestep_like.diffusion.attention import install_fast_paths, install_stock_paths
-from acestep_like.diffusion.cost import Rates, measured_rates
-from acestep_like.diffusion.request import DiffusionRequest, ItemRequest
-from acestep_like.diffusion.run import Networks, run_request
-from acestep_like.diffusion.skeleton import count_evaluation
 from acestep_like.errors import DeviceMemoryError
+from acestep_like.models.checkpoints.info import ALL_TASKS, CheckpointDefaults, CheckpointInfo
+from acestep_like.models.checkpoints.upstream_layout import part_configs
+from acestep_like.models.codec.load import as_codec
+from acestep_like.models.device import Residency, synchronize
+from acestep_like.models.diffusion.attention import install_fast_paths, install_stock_paths
+from acestep_like.models.diffusion.cost_counter import Rates, measured_rates
+from acestep_like.models.diffusion.cost_model import count_evaluation
+from acestep_like.models.diffusion.load import PART_CLASSES, DiTModules, TextModules
+from acestep_like.models.diffusion.networks import Networks
+from acestep_like.models.diffusion.pipeline import run_request
+from acestep_like.models.diffusion.request import DiffusionRequest, ItemRequest
 
 INSTRUCTION = "Fill the audio semantic mask based on the given conditions:"
 CAPTION = "warm lo-fi hip hop with soft piano, vinyl crackle and a slow swing"
 LYRICS = "\n".join(["[Verse]", *["walking home along the quiet river in the rain"] * 12])
 
 FULL = {
-    "hidden_size": 2048, "intermediate_size": 6144, "num_hidden_layers": 24, "num_attention_heads": 16,
-    "num_key_value_heads": 8, "head_dim": 128, "sliding_window": 128, "text_hidden_dim": 1024,
-}  # fmt: skip
+    "hidden_size": 2048,
+    "intermediate_size": 6144,
+    "num_hidden_layers": 24,
+    "num_attention_heads": 16,
+    "num_key_value_heads": 8,
+    "head_dim": 128,
+    "sliding_window": 128,
+    "text_hidden_dim": 1024,
+}
 SMALL = {
-    "hidden_size": 256, "intermediate_size": 768, "num_hidden_layers": 4, "num_attention_heads": 4,
-    "num_key_value_heads": 2, "head_dim": 64, "sliding_window": 32, "text_hidden_dim": 64,
-    "num_lyric_encoder_hidden_layers": 2, "num_timbre_encoder_hidden_layers": 2,
-}  # fmt: skip
+    "hidden_size": 256,
+    "intermediate_size": 768,
+    "num_hidden_layers": 4,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "head_dim": 64,
+    "sliding_window": 32,
+    "text_hidden_dim": 64,
+    "num_lyric_encoder_hidden_layers": 2,
+    "num_timbre_encoder_hidden_layers": 2,
+}
 MEDIUM = {
-    "hidden_size": 640, "intermediate_size": 1920, "num_hidden_layers": 10, "num_attention_heads": 10,
-    "num_key_value_heads": 5, "head_dim": 64, "sliding_window": 64, "text_hidden_dim": 128,
-    "num_lyric_encoder_hidden_layers": 2, "num_timbre_encoder_hidden_layers": 2,
-}  # fmt: skip
+    "hidden_size": 640,
+    "intermediate_size": 1920,
+    "num_hidden_layers": 10,
+    "num_attention_heads": 10,
+    "num_key_value_heads": 5,
+    "head_dim": 64,
+    "sliding_window": 64,
+    "text_hidden_dim": 128,
+    "num_lyric_encoder_hidden_layers": 2,
+    "num_timbre_encoder_hidden_layers": 2,
+}
 
 
 def build(sizes: dict[str, Any], device: torch.device, dtype: torch.dtype, *, turbo: bool) -> Networks:
@@ -74,16 +95,24 @@ def build(sizes: dict[str, Any], device: torch.device, dtype: torch.dtype, *, tu
     with torch.device(device):
         encoder = Qwen3Model(
             Qwen3Config(
-                vocab_size=512, hidden_size=sizes["text_hidden_dim"], intermediate_size=3 * sizes["text_hidden_dim"],
-                num_hidden_layers=2 if small else 28, num_attention_heads=4 if small else 16,
-                num_key_value_heads=2 if small else 8, head_dim=16 if small else 128,
+                vocab_size=512,
+                hidden_size=sizes["text_hidden_dim"],
+                intermediate_size=3 * sizes["text_hidden_dim"],
+                num_hidden_layers=2 if small else 28,
+                num_attention_heads=4 if small else 16,
+                num_key_value_heads=2 if small else 8,
+                head_dim=16 if small else 128,
             )
-        )  # fmt: skip
+        )
         vae = AutoencoderOobleck(
-            encoder_hidden_size=128, downsampling_ratios=[2, 4, 4, 6, 10],
+            encoder_hidden_size=128,
+            downsampling_ratios=[2, 4, 4, 6, 10],
             channel_multiples=[1, 1, 1, 1, 1] if small else [1, 2, 4, 8, 16],
-            decoder_channels=8 if small else 128, decoder_input_channels=64, audio_channels=2, sampling_rate=48000,
-        )  # fmt: skip
+            decoder_channels=8 if small else 128,
+            decoder_input_channels=64,
+            audio_channels=2,
+            sampling_rate=48000,
+        )
     text = TextModules(encoder.to(dtype).eval().requires_grad_(False), byte_tokenizer())
     codec = as_codec(vae.to(dtype).eval().requires_grad_(False))
     defaults = CheckpointDefaults(8, 3.0, 1.0) if turbo else CheckpointDefaults(50, 1.0, 7.0)
@@ -135,31 +164,53 @@ def dit_floor(networks: Networks, frames: int, batch: int, rates: Rates) -> floa
     return max(cost.multiply_adds / rates.multiply_adds, stored / rates.copied_bytes)
 
 
-def measure(networks: Networks, pipe: AceStepPipeline, duration_s: int, batch: int, steps: int, guidance: float,
-            repeats: int, rates: Rates) -> dict[str, Any]:  # fmt: skip
+def measure(
+    networks: Networks,
+    pipe: AceStepPipeline,
+    duration_s: int,
+    batch: int,
+    steps: int,
+    guidance: float,
+    repeats: int,
+    rates: Rates,
+) -> dict[str, Any]:
     """One row of the table."""
     device = networks.device
     items = tuple(ItemRequest(CAPTION, LYRICS, "en", 90, "C major", "4", seed) for seed in range(batch))
     shift = networks.info.defaults.shift
     request = DiffusionRequest(
-        "text2music", INSTRUCTION, items, float(duration_s),
-        inference_steps=steps, guidance_scale=guidance, shift=shift,
-    )  # fmt: skip
+        "text2music",
+        INSTRUCTION,
+        items,
+        float(duration_s),
+        inference_steps=steps,
+        guidance_scale=guidance,
+        shift=shift,
+    )
 
     def theirs() -> Any:
         return pipe(
-            prompt=[CAPTION] * batch, lyrics=[LYRICS] * batch, audio_duration=float(duration_s), bpm=90,
-            keyscale="C major", timesignature="4", num_inference_steps=steps, guidance_scale=guidance, shift=shift,
-            output_type="pt", generator=[torch.Generator("cpu").manual_seed(seed) for seed in range(batch)],
-        ).audios  # fmt: skip
+            prompt=[CAPTION] * batch,
+            lyrics=[LYRICS] * batch,
+            audio_duration=float(duration_s),
+            bpm=90,
+            keyscale="C major",
+            timesignature="4",
+            num_inference_steps=steps,
+            guidance_scale=guidance,
+            shift=shift,
+            output_type="pt",
+            generator=[torch.Generator("cpu").manual_seed(seed) for seed in range(batch)],
+        ).audios
 
     def ours(graphs: bool) -> Any:
         networks.cuda_graphs = graphs
         return run_request(networks, request)
 
     runs: list[tuple[str, Callable[[Any], None], Callable[[], Any]]] = [
-        ("diffusers", install_stock_paths, theirs), ("ours_without_graphs", install_fast_paths, lambda: ours(False))
-    ]  # fmt: skip
+        ("diffusers", install_stock_paths, theirs),
+        ("ours_without_graphs", install_fast_paths, lambda: ours(False)),
+    ]
     if device.type == "cuda":
         runs.append(("ours", install_fast_paths, lambda: ours(True)))
     row: dict[str, Any] = {"seconds": duration_s, "batch": batch, "steps": steps, "guidance": guidance}
@@ -209,15 +260,27 @@ def main() -> None:
     networks = build(sizes, device, dtype, turbo=not arguments.base)
     rates = measured_rates(device, dtype)
     pipe = AceStepPipeline(
-        vae=networks.codec.model, text_encoder=networks.text.text_encoder, tokenizer=networks.text.tokenizer,
-        transformer=networks.dit.transformer, condition_encoder=networks.dit.condition_encoder,
+        vae=networks.codec.model,
+        text_encoder=networks.text.text_encoder,
+        tokenizer=networks.text.tokenizer,
+        transformer=networks.dit.transformer,
+        condition_encoder=networks.dit.condition_encoder,
         scheduler=FlowMatchEulerDiscreteScheduler(num_train_timesteps=1, shift=1.0),
-    )  # fmt: skip
+    )
     pipe.set_progress_bar_config(disable=True)
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
-    print(json.dumps({"device": name, "torch": torch.__version__, "dtype": str(dtype),
-                      "gmacs": round(rates.multiply_adds / 1e9, 1),
-                      "gb_per_s": round(rates.copied_bytes / 1e9)}), flush=True)  # fmt: skip
+    print(
+        json.dumps(
+            {
+                "device": name,
+                "torch": torch.__version__,
+                "dtype": str(dtype),
+                "gmacs": round(rates.multiply_adds / 1e9, 1),
+                "gb_per_s": round(rates.copied_bytes / 1e9),
+            }
+        ),
+        flush=True,
+    )
     durations = arguments.durations or ([30, 60, 120, 240] if device.type == "cuda" else [4])
     batches = arguments.batches or ([1] if arguments.base or device.type == "cpu" else [1, 8])
     steps, guidance = (50, 7.0) if arguments.base else (8, 1.0)

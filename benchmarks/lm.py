@@ -20,14 +20,14 @@ import torch
 import transformers
 from transformers import AutoModelForCausalLM
 
-from acestep_like.checkpoints import find_lm
 from acestep_like.errors import DependencyError
-from acestep_like.lm import prompts
-from acestep_like.lm.base import CodeRange, LMRequest
-from acestep_like.lm.constraint import GrammarCompiler
-from acestep_like.lm.grammar import metadata_grammar
-from acestep_like.lm.model import LoadedLM, load_lm
-from acestep_like.lm.requests import Sampling
+from acestep_like.models.checkpoints.resolve import find_lm
+from acestep_like.models.lm import prompts
+from acestep_like.models.lm.base import CodeRange, LMRequest
+from acestep_like.models.lm.constraint import GrammarCompiler
+from acestep_like.models.lm.grammar import metadata_grammar
+from acestep_like.models.lm.model import LoadedLM, load_lm
+from acestep_like.models.lm.requests import Sampling
 
 SCALE = 2.0
 THEIRS = "transformers.generate"
@@ -74,9 +74,14 @@ def transformers_codes(model: torch.nn.Module, request: LMRequest, batch: int) -
     @torch.inference_mode()
     def run() -> list[list[int]]:
         out = model.generate(
-            torch.tensor([request.cond_ids] * batch), negative_prompt_ids=torch.tensor([request.uncond_ids] * batch),
-            guidance_scale=SCALE, do_sample=False, max_new_tokens=codes, min_new_tokens=codes, suppress_tokens=others,
-        )  # fmt: skip
+            torch.tensor([request.cond_ids] * batch),
+            negative_prompt_ids=torch.tensor([request.uncond_ids] * batch),
+            guidance_scale=SCALE,
+            do_sample=False,
+            max_new_tokens=codes,
+            min_new_tokens=codes,
+            suppress_tokens=others,
+        )
         return out[:, len(request.cond_ids) :].tolist()
 
     return run

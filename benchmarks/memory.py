@@ -22,10 +22,19 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 SIZES = {
-    "hidden_size": 512, "intermediate_size": 1536, "num_hidden_layers": 20, "num_attention_heads": 8,
-    "num_key_value_heads": 4, "head_dim": 64, "sliding_window": 128, "text_hidden_dim": 256, "is_turbo": False,
-    "model_version": "base", "num_lyric_encoder_hidden_layers": 8, "num_timbre_encoder_hidden_layers": 4,
-}  # fmt: skip
+    "hidden_size": 512,
+    "intermediate_size": 1536,
+    "num_hidden_layers": 20,
+    "num_attention_heads": 8,
+    "num_key_value_heads": 4,
+    "head_dim": 64,
+    "sliding_window": 128,
+    "text_hidden_dim": 256,
+    "is_turbo": False,
+    "model_version": "base",
+    "num_lyric_encoder_hidden_layers": 8,
+    "num_timbre_encoder_hidden_layers": 4,
+}
 
 
 def resident(name: str) -> int:
@@ -45,10 +54,10 @@ def write_checkpoint(root: Path) -> None:
     import torch
     from safetensors.torch import save_file
 
-    from acestep_like.checkpoints import resolve
-    from acestep_like.checkpoints.convert import convert
-    from acestep_like.checkpoints.load import PART_CLASSES
-    from acestep_like.checkpoints.upstream import part_configs, upstream_key
+    from acestep_like.models.checkpoints import resolve
+    from acestep_like.models.checkpoints.convert import convert
+    from acestep_like.models.checkpoints.upstream_layout import part_configs, upstream_key
+    from acestep_like.models.diffusion.load import PART_CLASSES
 
     layer_types = ["full_attention" if i % 2 else "sliding_attention" for i in range(SIZES["num_hidden_layers"])]
     config = {**SIZES, "model_type": "acestep", "layer_types": layer_types, "rope_theta": 1e6, "fsq_dim": 512}
@@ -70,8 +79,8 @@ def load_one(folder: str, dtype: str) -> dict[str, Any]:
     """Peak of loading the DiT parts of a folder, beyond what the imports took."""
     import torch
 
-    from acestep_like.checkpoints import resolve
-    from acestep_like.checkpoints.load import load_dit
+    from acestep_like.models.checkpoints import resolve
+    from acestep_like.models.diffusion.load import load_dit
 
     info, before = resolve(folder), resident("VmRSS")
     modules = load_dit(info, dtype=getattr(torch, dtype))
@@ -97,8 +106,11 @@ def loading() -> None:
             for dtype in ("bfloat16", "float32"):
                 row = apart("load", str(Path(folder) / name), dtype)
                 weights, peak, touched = (row[key] / 1e6 for key in ("weights", "peak", "touched"))
-                print(f"| {layout} | bf16 | {dtype} | {weights:.0f} | {peak:.0f} | {peak / weights:.2f} | "
-                      f"{touched:.0f} | {touched / weights:.2f} |", flush=True)  # fmt: skip
+                print(
+                    f"| {layout} | bf16 | {dtype} | {weights:.0f} | {peak:.0f} | {peak / weights:.2f} | "
+                    f"{touched:.0f} | {touched / weights:.2f} |",
+                    flush=True,
+                )
 
 
 def plan_one(duration_s: str, batch: str, steps: str) -> dict[str, Any]:
@@ -117,8 +129,12 @@ def plan_one(duration_s: str, batch: str, steps: str) -> dict[str, Any]:
     start = clock()
     result = generate_music(handler, None, params, config)
     assert result.success, result.error
-    return {"planned_bytes": told.host_bytes, "planned_s": told.seconds, "measured_s": clock() - start,
-            "measured_bytes": resident("VmHWM")}  # fmt: skip
+    return {
+        "planned_bytes": told.host_bytes,
+        "planned_s": told.seconds,
+        "measured_s": clock() - start,
+        "measured_bytes": resident("VmHWM"),
+    }
 
 
 def planned(rows: list[tuple[int, int]], steps: int) -> None:
@@ -128,8 +144,11 @@ def planned(rows: list[tuple[int, int]], steps: int) -> None:
     for duration_s, batch in rows:
         row = apart("song", str(duration_s), str(batch), str(steps))
         told, seen = row["planned_bytes"] / 1e9, row["measured_bytes"] / 1e9
-        print(f"| {duration_s} s | {batch} | {told:.2f} | {seen:.2f} | {told / seen:.2f} | {row['planned_s']:.1f} | "
-              f"{row['measured_s']:.1f} | {row['planned_s'] / row['measured_s']:.2f} |", flush=True)  # fmt: skip
+        print(
+            f"| {duration_s} s | {batch} | {told:.2f} | {seen:.2f} | {told / seen:.2f} | {row['planned_s']:.1f} | "
+            f"{row['measured_s']:.1f} | {row['planned_s'] / row['measured_s']:.2f} |",
+            flush=True,
+        )
 
 
 def main() -> None:

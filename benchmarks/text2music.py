@@ -49,15 +49,15 @@ def peak_memory_gb() -> float | None:
 
 def song_plan(duration_s: float) -> Any:
     """The plan every run of a duration shares."""
-    from acestep_like.music import parse_keyscale
-    from acestep_like.songplan import SongPlan
+    from acestep_like.music.song_plan import SongPlan
+    from acestep_like.music.theory import parse_keyscale
 
     return SongPlan(duration_s, bpm=90, timesignature="4", keyscale=parse_keyscale("A minor"))
 
 
 def our_request(handler: Any, duration_s: float, batch: int) -> Any:
     """The request of one row."""
-    from acestep_like.diffusion.request import DiffusionRequest, ItemRequest
+    from acestep_like.models.diffusion.request import DiffusionRequest, ItemRequest
 
     plan = song_plan(duration_s)
     items = tuple(
@@ -65,9 +65,14 @@ def our_request(handler: Any, duration_s: float, batch: int) -> Any:
     )
     defaults = handler.checkpoint.defaults
     return DiffusionRequest(
-        "text2music", INSTRUCTION, items, duration_s, inference_steps=defaults.inference_steps,
-        guidance_scale=defaults.guidance_scale, shift=defaults.shift,
-    )  # fmt: skip
+        "text2music",
+        INSTRUCTION,
+        items,
+        duration_s,
+        inference_steps=defaults.inference_steps,
+        guidance_scale=defaults.guidance_scale,
+        shift=defaults.shift,
+    )
 
 
 def pipeline(handler: Any) -> Any:
@@ -76,10 +81,13 @@ def pipeline(handler: Any) -> Any:
 
     networks = handler.networks
     pipe = AceStepPipeline(
-        vae=networks.codec.model, text_encoder=networks.text.text_encoder, tokenizer=networks.text.tokenizer,
-        transformer=networks.dit.transformer, condition_encoder=networks.dit.condition_encoder,
+        vae=networks.codec.model,
+        text_encoder=networks.text.text_encoder,
+        tokenizer=networks.text.tokenizer,
+        transformer=networks.dit.transformer,
+        condition_encoder=networks.dit.condition_encoder,
         scheduler=FlowMatchEulerDiscreteScheduler(num_train_timesteps=1, shift=1.0),
-    )  # fmt: skip
+    )
     pipe.set_progress_bar_config(disable=True)
     return pipe
 
@@ -89,8 +97,8 @@ def stock_attention(handler: Any, duration_s: float) -> Iterator[None]:
     """The pipeline's surroundings: stock processors, and a hook that appends the guide to the context."""
     import torch
 
-    from acestep_like.diffusion.attention import install_fast_paths, install_stock_paths
-    from acestep_like.diffusion.guide import build_guide, guide_width
+    from acestep_like.models.diffusion.attention import install_fast_paths, install_stock_paths
+    from acestep_like.models.diffusion.guide import build_guide, guide_width
 
     networks = handler.networks
     transformer = networks.dit.transformer
@@ -154,11 +162,19 @@ def compare(handler: Any, pipe: Any, duration_s: float, batch: int, repeats: int
 
     def theirs() -> Any:
         return pipe(
-            prompt=[CAPTION] * batch, lyrics=["[Instrumental]"] * batch, vocal_language="unknown",
-            audio_duration=duration_s, bpm=90, keyscale="A minor", timesignature="4", output_type="pt",
-            num_inference_steps=request.inference_steps, guidance_scale=request.guidance_scale, shift=request.shift,
+            prompt=[CAPTION] * batch,
+            lyrics=["[Instrumental]"] * batch,
+            vocal_language="unknown",
+            audio_duration=duration_s,
+            bpm=90,
+            keyscale="A minor",
+            timesignature="4",
+            output_type="pt",
+            num_inference_steps=request.inference_steps,
+            guidance_scale=request.guidance_scale,
+            shift=request.shift,
             generator=[torch.Generator("cpu").manual_seed(seed) for seed in range(batch)],
-        ).audios  # fmt: skip
+        ).audios
 
     runs: dict[str, list[Run]] = {"ours": [], "diffusers": []}
     for _ in range(repeats):
@@ -177,7 +193,8 @@ def compare(handler: Any, pipe: Any, duration_s: float, batch: int, repeats: int
 
 def thinking(handler: Any, llm: Any, duration_s: float, batch: int, repeats: int) -> dict[str, Any]:
     """One row of the whole call with the language model: shares of LM, DiT and decoding."""
-    from acestep_like.inference import GenerationConfig, GenerationParams, generate_music
+    from acestep_like.inference.api import generate_music
+    from acestep_like.types.params import GenerationConfig, GenerationParams
 
     params = GenerationParams(caption=CAPTION, instrumental=True, duration=duration_s, thinking=True)
     config = GenerationConfig(batch_size=batch, seeds=list(range(batch)))
@@ -208,9 +225,12 @@ def cold(repeats: int) -> dict[str, dict[str, float]]:
         for _ in range(repeats):
             start, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
             subprocess.run(
-                [sys.executable, "-c", script], check=True, cwd=Path(__file__).resolve().parent.parent,
-                env={**os.environ, "HF_HUB_OFFLINE": "1"}, stderr=subprocess.DEVNULL,
-            )  # fmt: skip
+                [sys.executable, "-c", script],
+                check=True,
+                cwd=Path(__file__).resolve().parent.parent,
+                env={**os.environ, "HF_HUB_OFFLINE": "1"},
+                stderr=subprocess.DEVNULL,
+            )
             after = resource.getrusage(resource.RUSAGE_CHILDREN)
             wall.append(time.perf_counter() - start)
             cpu.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)

@@ -31,9 +31,9 @@ def _few_threads():
 @pytest.fixture(scope="session")
 def mini():
     """The embedded DiT checkpoint, loaded once."""
-    from acestep_like.checkpoints import resolve
     from acestep_like.errors import CheckpointError
     from acestep_like.handler import AceStepHandler
+    from acestep_like.models.checkpoints import resolve
 
     try:
         resolve("mini")
@@ -45,9 +45,9 @@ def mini():
 @pytest.fixture(scope="session")
 def mini_lm():
     """The embedded language model, loaded once."""
-    from acestep_like.checkpoints import find_lm
     from acestep_like.errors import CheckpointError
     from acestep_like.llm_inference import LLMHandler
+    from acestep_like.models.checkpoints.resolve import find_lm
 
     try:
         find_lm("mini")

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import torch
 
-from acestep_like.checkpoints.info import ALL_TASKS, CheckpointDefaults, CheckpointInfo
-from acestep_like.diffusion.request import DiffusionOutput, EncodedAudio
-from acestep_like.lm.requests import Description, Thought
-from acestep_like.progress import StepEvent
+from acestep_like.models.checkpoints.info import ALL_TASKS, CheckpointDefaults, CheckpointInfo
+from acestep_like.models.diffusion.request import DiffusionOutput, EncodedAudio
+from acestep_like.models.lm.requests import Description, Thought
+from acestep_like.types.progress import StepEvent
 
 RATE, HOP, LATENT_RATE = 48000, 1920, 25
 
@@ -114,10 +114,18 @@ class FakeLM:
     name = "fake-lm"
 
     def __init__(self, metadata=None, *, fail=None):
-        self.metadata = {
-            "bpm": 96, "caption": "a caption by the model", "duration": 12, "keyscale": "D minor",
-            "language": "fr", "timesignature": "3",
-        } if metadata is None else metadata  # fmt: skip
+        self.metadata = (
+            {
+                "bpm": 96,
+                "caption": "a caption by the model",
+                "duration": 12,
+                "keyscale": "D minor",
+                "language": "fr",
+                "timesignature": "3",
+            }
+            if metadata is None
+            else metadata
+        )
         self.fail = fail
         self.requests = []
 
@@ -126,9 +134,11 @@ class FakeLM:
         if self.fail is not None:
             raise self.fail
         given = {
-            "bpm": request.bpm, "keyscale": request.keyscale, "timesignature": request.timesignature,
+            "bpm": request.bpm,
+            "keyscale": request.keyscale,
+            "timesignature": request.timesignature,
             "duration": request.duration_s,
-        }  # fmt: skip
+        }
         given = {name: value for name, value in given.items() if value not in (None, "")}
         allowed = {"caption": request.use_cot_caption, "language": request.use_cot_language}
         decided = {
@@ -159,6 +169,13 @@ class FakeLM:
         if self.fail is not None:
             raise self.fail
         return Description(
-            caption="piano", lyrics="[Verse]\nla", bpm=90, duration=30.0, keyscale="C major", language="N/A",
-            timesignature="4", fields=tuple(self.metadata), status="✅ Understanding completed successfully",
-        )  # fmt: skip
+            caption="piano",
+            lyrics="[Verse]\nla",
+            bpm=90,
+            duration=30.0,
+            keyscale="C major",
+            language="N/A",
+            timesignature="4",
+            fields=tuple(self.metadata),
+            status="✅ Understanding completed successfully",
+        )

@@ -6,7 +6,7 @@ import random
 
 import numpy as np
 
-from acestep_like.music import BEATS_PER_BAR, PITCH_NAMES
+from acestep_like.music.theory import BEATS_PER_BAR, PITCH_NAMES
 from acestep_like.training.lm_examples import SongTexts
 
 STYLES = {"house": (118, 130), "lofi": (70, 90), "jazz": (100, 180), "waltz": (84, 120)}
@@ -32,16 +32,22 @@ def fake_song(seed: int) -> tuple[SongTexts, np.ndarray]:
     codes[wrong] = noise.integers(0, 1024, wrong.sum())
     mood = "dark" if mode == "minor" else "bright"
     captions = (
-        f"a {mood} {style} track", f"{mood} {style}, {bpm} bpm", f"{style} in {key}",
+        f"a {mood} {style} track",
+        f"{mood} {style}, {bpm} bpm",
+        f"{style} in {key}",
         f"{style} with soft piano, {mood}",
-    )  # fmt: skip
+    )
     bar_s = 60 / bpm * BEATS_PER_BAR[meter]
     sections = ((0.0, "[Intro]"), (4 * bar_s, "[Verse]\nla la la"), (12 * bar_s, "[Chorus]\nooh ooh"))
     metadata = {
-        "bpm": bpm, "keyscale": key, "timesignature": meter, "duration": duration, "language": "unknown",
+        "bpm": bpm,
+        "keyscale": key,
+        "timesignature": meter,
+        "duration": duration,
+        "language": "unknown",
         "genres": style,
         "caption": f"A {mood} {style} piece with soft piano and a steady beat that goes on and on and on.",
-    }  # fmt: skip
+    }
     lyrics = "\n\n".join(text for _, text in sections)
     return SongTexts(captions, lyrics, (f"give me some {mood} {style}",), metadata, bar_s, sections), codes
 

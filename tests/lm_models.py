@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from transformers import Qwen3Config, Qwen3ForCausalLM
 
-from acestep_like.lm.model import LoadedLM, load_lm
+from acestep_like.models.lm.model import LoadedLM, load_lm
 from acestep_like.training.lm_examples import chat
 from acestep_like.training.lm_tokenizer import END_TURN, build_tokenizer, save_tokenizer
 
@@ -28,11 +28,21 @@ def write_random_lm(folder: Path, *, codes: int = 1024, seed: int = 0) -> Path:
     torch.manual_seed(seed)
     end = tokenizer.token_to_id(END_TURN)
     config = Qwen3Config(
-        vocab_size=-(-tokenizer.get_vocab_size() // 64) * 64, hidden_size=64, intermediate_size=96,
-        num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2, head_dim=16, max_position_embeddings=4096,
-        rope_parameters={"rope_type": "default", "rope_theta": 10000.0}, tie_word_embeddings=True,
-        initializer_range=0.3, eos_token_id=end, pad_token_id=0, bos_token_id=None,
-    )  # fmt: skip
+        vocab_size=-(-tokenizer.get_vocab_size() // 64) * 64,
+        hidden_size=64,
+        intermediate_size=96,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        head_dim=16,
+        max_position_embeddings=4096,
+        rope_parameters={"rope_type": "default", "rope_theta": 10000.0},
+        tie_word_embeddings=True,
+        initializer_range=0.3,
+        eos_token_id=end,
+        pad_token_id=0,
+        bos_token_id=None,
+    )
     Qwen3ForCausalLM(config).save_pretrained(folder)
     save_tokenizer(tokenizer, folder, max_length=4096)
     return folder

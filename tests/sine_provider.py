@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from acestep_like.client.providers.base import Family, LoadOptions, OnStep, Sound, heard
 from acestep_like.errors import CheckpointError
-from acestep_like.providers.base import Family, LoadOptions, OnStep, Sound, heard
 
 RATE = 8000
 loads: list[LoadOptions] = []

@@ -132,11 +132,16 @@ def test_unusable_files_are_refused_by_field(tmp_path: Path) -> None:
     (tmp_path / "cut.flac").write_bytes(flac[: len(flac) // 2])
     (tmp_path / "head.wav").write_bytes(write(tmp_path / "w.wav", tone()).read_bytes()[:44])
     cases = {
-        tmp_path / "missing.wav": "existing", tmp_path: "not a folder", tmp_path / "empty.wav": "empty",
-        tmp_path / "text.wav": "decoded", tmp_path / "noise.mp3": "decoded|samples",
+        tmp_path / "missing.wav": "existing",
+        tmp_path: "not a folder",
+        tmp_path / "empty.wav": "empty",
+        tmp_path / "text.wav": "decoded",
+        tmp_path / "noise.mp3": "decoded|samples",
         tmp_path / "cut.flac": "breaks off|decoded",
-        tmp_path / "head.wav": "samples", "bad\0path.wav": "path", tmp_path / ("x" * 300 + ".wav"): "existing",
-    }  # fmt: skip
+        tmp_path / "head.wav": "samples",
+        "bad\0path.wav": "path",
+        tmp_path / ("x" * 300 + ".wav"): "existing",
+    }
     for path, sentence in cases.items():
         with pytest.raises(InputError, match=sentence) as caught:
             load_audio(path, field="reference_audio")

@@ -10,8 +10,9 @@ import pytest
 import soundfile as sf
 from fakes import FakeDiT, FakeLM, fake_checkpoint, tone
 
-from acestep_like.checkpoints.info import TURBO_TASKS
-from acestep_like.inference import GenerationConfig, GenerationParams, generate_music
+from acestep_like.inference.api import generate_music
+from acestep_like.models.checkpoints.info import TURBO_TASKS
+from acestep_like.types.params import GenerationConfig, GenerationParams
 
 GOOD = {"caption": "soft piano", "duration": 10}
 SOURCE = (tone(12), 48000)
@@ -94,8 +95,11 @@ PARAMS = [
     ({"task_type": "cover", "src_audio": SOURCE, "caption": ""}, "caption", "''"),
     ({"task_type": "cover", "src_audio": SOURCE, "audio_codes": "<|audio_code_1|>"}, "audio_codes", "audio_code_1"),
     ({"task_type": "lego", "src_audio": SOURCE}, "instruction", "Fill the audio"),
-    ({"task_type": "extract", "src_audio": SOURCE, "instruction": "Extract the kazoo track from the audio:"},
-     "instruction", "'kazoo'"),
+    (
+        {"task_type": "extract", "src_audio": SOURCE, "instruction": "Extract the kazoo track from the audio:"},
+        "instruction",
+        "'kazoo'",
+    ),
     ({"task_type": "repaint", "src_audio": SOURCE, "repainting_start": 5, "repainting_end": 4}, "repainting_end", "4"),
     ({"task_type": "repaint", "src_audio": SOURCE, "repainting_start": 50}, "repainting_start", "50"),
     ({"task_type": "repaint", "src_audio": SOURCE, "repainting_start": [1, 2]}, "repainting_end", "-1"),
@@ -109,7 +113,7 @@ PARAMS = [
     ({"reference_audio": []}, "reference_audio", "[]"),
     ({"reference_audio": (tone(3) * 0, 48000)}, "reference_audio", "array"),
     ({"reference_audio": (np.full((2, 48000), np.nan), 48000)}, "reference_audio", "array"),
-]  # fmt: skip
+]
 CONFIGS = [
     ({"batch_size": 0}, "batch_size", "0"),
     ({"batch_size": 9}, "batch_size", "9"),

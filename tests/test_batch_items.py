@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from acestep_like.inference import GenerationConfig, GenerationParams, generate_music
+from acestep_like.inference.api import generate_music
+from acestep_like.types.params import GenerationConfig, GenerationParams
 
 SEED = 21
 COMMON = {"caption": "slow lo-fi piano with soft drums", "duration": 10, "inference_steps": 2, "thinking": False}

@@ -11,15 +11,16 @@ import tiny
 import torch
 from safetensors.torch import load_file
 
-from acestep_like.checkpoints import find_lm, list_checkpoints, resolve
-from acestep_like.checkpoints.convert import convert
-from acestep_like.checkpoints.hashes import hashes, verify
-from acestep_like.checkpoints.hub import download_size, is_hub_id, resolve_or_download
-from acestep_like.checkpoints.info import ALL_TASKS, DIT_PARTS
-from acestep_like.checkpoints.load import load_dit, prepend_timbre_token
-from acestep_like.checkpoints.upstream import part_of, upstream_key
-from acestep_like.checkpoints.weights import read_silence
 from acestep_like.errors import CheckpointError, OutputError
+from acestep_like.models.checkpoints import resolve
+from acestep_like.models.checkpoints.convert import convert
+from acestep_like.models.checkpoints.hashes import hashes, verify
+from acestep_like.models.checkpoints.hub import download_size, is_hub_id, resolve_or_download
+from acestep_like.models.checkpoints.info import ALL_TASKS, DIT_PARTS
+from acestep_like.models.checkpoints.resolve import find_lm, list_checkpoints
+from acestep_like.models.checkpoints.upstream_layout import part_of, upstream_key
+from acestep_like.models.checkpoints.weights import read_silence
+from acestep_like.models.diffusion.load import load_dit, prepend_timbre_token
 
 
 @pytest.fixture(scope="module")
@@ -165,7 +166,7 @@ def test_a_conversion_that_fails_leaves_nothing(root, tmp_path, monkeypatch):
     def full(*args, **options):
         raise OSError("No space left on device")
 
-    monkeypatch.setattr("acestep_like.checkpoints.convert.save_file", full)
+    monkeypatch.setattr("acestep_like.models.checkpoints.convert.save_file", full)
     with pytest.raises(OutputError, match="No space left"):
         convert(resolve("acestep-v15-base", root), tmp_path / "new")
     assert not list(tmp_path.iterdir())

@@ -10,9 +10,9 @@ import sys
 import pytest
 from fakes import FakeDiT, FakeLM, tone
 
-from acestep_like import cli
-from acestep_like.fields import specs
-from acestep_like.params import GenerationConfig, GenerationParams
+from acestep_like.entrypoints.cli import main as cli
+from acestep_like.types.fields import specs
+from acestep_like.types.params import GenerationConfig, GenerationParams
 
 
 @pytest.fixture
@@ -39,8 +39,16 @@ def test_every_parameter_is_an_option():
                 sample = str(spec.choices[-1])
             if name in ("keyscale", "chords"):
                 sample = "Am"
-            special = {"timesignature": "3", "audio_codes": "<|audio_code_1|>", "duration": "30", "shift": "2",
-                       "bpm": "90", "guidance_scale": "3", "lm_cfg_scale": "3", "normalization_db": "-3"}  # fmt: skip
+            special = {
+                "timesignature": "3",
+                "audio_codes": "<|audio_code_1|>",
+                "duration": "30",
+                "shift": "2",
+                "bpm": "90",
+                "guidance_scale": "3",
+                "lm_cfg_scale": "3",
+                "normalization_db": "-3",
+            }
             sample = special.get(name, sample)
             flag = f"--{name.replace('_', '-')}"
             params, config = order(flag) if spec.kind == "bool" else order(f"{flag}={sample}")

@@ -16,14 +16,13 @@ import sine_provider
 import soundfile as sf
 import torch
 
-from acestep_like import aio, client, models
+from acestep_like import aio
 from acestep_like.audio.tags import read_recipe
-from acestep_like.audio_request import AudioRequest
-from acestep_like.audio_stream import ClipReady, StepDone
-from acestep_like.client import AudioClient, audio_client, generate_audio
+from acestep_like.client import AudioClient, AudioRequest, ClipReady, StepDone, audio_client, client, generate_audio
 from acestep_like.errors import AceStepError, Cancelled, CheckpointError, DeviceMemoryError, InputError, OutputError
-from acestep_like.progress import CancelToken
+from acestep_like.models import catalog as models
 from acestep_like.tools import builtin
+from acestep_like.types.progress import CancelToken
 
 
 @pytest.fixture(autouse=True)
@@ -217,9 +216,16 @@ class TestLoading:
 
     @pytest.mark.parametrize(
         "options",
-        [{"device": "toaster"}, {"device": "cpu:abc"}, {"torch_dtype": "int8"}, {"torch_dtype": torch.int8},
-         {"model_kwargs": {"a": 1}}, {"model_kwargs": [1]}, {"revision": ["a"]}],
-    )  # fmt: skip
+        [
+            {"device": "toaster"},
+            {"device": "cpu:abc"},
+            {"torch_dtype": "int8"},
+            {"torch_dtype": torch.int8},
+            {"model_kwargs": {"a": 1}},
+            {"model_kwargs": [1]},
+            {"revision": ["a"]},
+        ],
+    )
     def test_bad_options_are_refused(self, options):
         with pytest.raises(InputError):
             AudioClient("sine:one", **options)
@@ -230,8 +236,13 @@ class TestStreaming:
         stream = sine.generate("a beat", stream=True, num_inference_steps=2, num_audio=2, duration_s=0.2)
         told = [chunk.content for chunk in stream if chunk.is_audio_progress()]
         assert [(c["step"], c["total_steps"], c["final"]) for c in told] == [
-            (1, 2, False), (2, 2, False), (2, 2, True), (1, 2, False), (2, 2, False), (2, 2, True),
-        ]  # fmt: skip
+            (1, 2, False),
+            (2, 2, False),
+            (2, 2, True),
+            (1, 2, False),
+            (2, 2, False),
+            (2, 2, True),
+        ]
         assert all((c["result"] is not None) == c["final"] and c["duration_s"] == 0.2 for c in told)
 
     def test_a_family_without_steps_gives_the_final_chunk_alone_and_ignores_steps(self, sine, monkeypatch):
@@ -243,8 +254,11 @@ class TestStreaming:
     def test_events_count_steps_of_every_clip(self, sine):
         events = list(sine.events("a beat", num_inference_steps=2, num_audio=2))
         assert [event for event in events if isinstance(event, StepDone)] == [
-            StepDone(0, 1, 2), StepDone(0, 2, 2), StepDone(1, 1, 2), StepDone(1, 2, 2),
-        ]  # fmt: skip
+            StepDone(0, 1, 2),
+            StepDone(0, 2, 2),
+            StepDone(1, 1, 2),
+            StepDone(1, 2, 2),
+        ]
         assert [event.index for event in events if isinstance(event, ClipReady)] == [0, 1]
 
     def test_errors_reach_the_consumer(self, sine):
@@ -309,8 +323,10 @@ class TestAsync:
         assert [chunk.content["final"] for chunk in asyncio.run(read())] == [False, False, False, True]
 
     def test_one_shot_takes_a_name_or_a_client(self, sine):
-        paths = [asyncio.run(aio.generate_audio("a beat", model=model, format="path", device="cpu"))
-                 for model in ("sine:one",)]  # fmt: skip
+        paths = [
+            asyncio.run(aio.generate_audio("a beat", model=model, format="path", device="cpu"))
+            for model in ("sine:one",)
+        ]
         paths.append(asyncio.run(aio.generate_audio("a beat", model=sine, format="path")))
         assert all(sf.info(path).frames == 8000 for path in paths)
 
@@ -396,9 +412,14 @@ class TestRequest:
 
     @pytest.mark.parametrize(
         "fields",
-        [{"extra": "ab"}, {"extra": [1]}, {"seed": 2**63 - 1, "num_audio": 2}, {"seeds": [1, 2]},
-         {"bpm": 84, "extra": {"bpm": 90}}],
-    )  # fmt: skip
+        [
+            {"extra": "ab"},
+            {"extra": [1]},
+            {"seed": 2**63 - 1, "num_audio": 2},
+            {"seeds": [1, 2]},
+            {"bpm": 84, "extra": {"bpm": 90}},
+        ],
+    )
     def test_values_that_contradict_are_refused(self, fields):
         with pytest.raises(InputError):
             AudioRequest.of("x", **fields)
@@ -413,7 +434,7 @@ class TestCommand:
     """`acestep-like clip`."""
 
     def test_it_writes_what_was_asked_and_the_file_tells_how(self, tmp_path, capsys):
-        from acestep_like.cli import main
+        from acestep_like.entrypoints.cli.main import main
 
         order = ["clip", "a beat", "--model", "sine:one", "--device", "cpu", "--num-audio", "2", "--seed", "5"]
         assert main([*order, "--duration-s", "0.5", "--audio-format", "flac", "--out", "made"]) == 0
@@ -435,19 +456,22 @@ class TestCommand:
         ],
     )
     def test_bad_input_is_a_sentence_and_no_file(self, words, complaint, capsys, tmp_path):
-        from acestep_like.cli import main
+        from acestep_like.entrypoints.cli.main import main
 
         assert main(["clip", "a beat", "--model", "sine:one", *words]) == 2
         assert complaint in capsys.readouterr().err and not list(tmp_path.iterdir())
 
     def test_fields_of_the_family_are_read_as_it_declares_them(self):
-        from acestep_like.clip_command import _own_field
+        from acestep_like.entrypoints.cli.clip import _own_field
 
         told = ("bpm=90", "keyscale=A minor", "timesignature=4", "instrumental=true", "cfg_interval_end=0.5")
         assert [_own_field(models.family("acestep"), text) for text in told] == [
-            ("bpm", 90), ("keyscale", "A minor"), ("timesignature", "4"), ("instrumental", True),
+            ("bpm", 90),
+            ("keyscale", "A minor"),
+            ("timesignature", "4"),
+            ("instrumental", True),
             ("cfg_interval_end", 0.5),
-        ]  # fmt: skip
+        ]
         for text in ("prompt=y", "extra=5", "banjo"):
             with pytest.raises(InputError, match="set"):
                 _own_field(models.family("acestep"), text)

@@ -8,9 +8,8 @@ import time
 import numpy as np
 import pytest
 
-from acestep_like import aio, client
-from acestep_like.audio_stream import StepDone
-from acestep_like.client import AudioClient
+from acestep_like import aio
+from acestep_like.client import AudioClient, StepDone, client
 from acestep_like.errors import AceStepError
 
 

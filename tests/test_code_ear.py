@@ -9,19 +9,19 @@ import pytest
 import torch
 from lm_models import write_random_lm
 
-from acestep_like.checkpoints.small import write_half
-from acestep_like.codestring import format_codes
 from acestep_like.errors import CheckpointError
-from acestep_like.lm.describe import understand
-from acestep_like.lm.ear import CodeEar, Ears
-from acestep_like.lm.model import load_lm
-from acestep_like.lm.requests import DescribeOptions
-from acestep_like.lm.tempo import TempoEar
-from acestep_like.tasks import TRACK_NAMES
+from acestep_like.models.analysis.code_tagger import CodeEar, Ears
+from acestep_like.models.analysis.code_tempo import TempoEar
+from acestep_like.models.checkpoints.small_networks import write_half
+from acestep_like.models.lm.describe import understand
+from acestep_like.models.lm.model import load_lm
+from acestep_like.models.lm.requests import DescribeOptions
+from acestep_like.music.instruments import TRACK_NAMES
+from acestep_like.training.code_tagger import train_ear
 from acestep_like.training.corpus.genres import NAMES
 from acestep_like.training.corpus.styles import STYLES
 from acestep_like.training.data import Corpus, SongRow
-from acestep_like.training.ear import train_ear
+from acestep_like.types.audio_codes import format_codes
 
 KINDS = (("rock", "A minor", "4", ["bass", "drums"]), ("jazz", "Eb major", "3", ["brass", "keyboard"]))
 

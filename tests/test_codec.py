@@ -11,16 +11,16 @@ import pytest
 import torch
 from torch import Tensor
 
-from acestep_like.codec import dsp
-from acestep_like.codec.base import DiffusersCodec
-from acestep_like.codec.load import as_codec, load_codec
-from acestep_like.codec.oobleck import decoder_reach, encoder_reach
-from acestep_like.codec.phase import PhaseStream
-from acestep_like.codec.refine import BANK_WEIGHTS, HeardBands
-from acestep_like.codec.spectral import SpectralAutoencoder
-from acestep_like.codec.stereo import StereoBands
-from acestep_like.codec.tiling import overlap_discard
 from acestep_like.errors import CheckpointError, InputError
+from acestep_like.models.codec import dsp
+from acestep_like.models.codec.base import DiffusersCodec
+from acestep_like.models.codec.load import as_codec, load_codec
+from acestep_like.models.codec.oobleck import decoder_reach, encoder_reach
+from acestep_like.models.codec.phase import PhaseStream
+from acestep_like.models.codec.refine import BANK_WEIGHTS, HeardBands
+from acestep_like.models.codec.spectral import SpectralAutoencoder
+from acestep_like.models.codec.stereo import StereoBands
+from acestep_like.models.codec.tiling import overlap_discard
 
 HOP, RATE = 1920, 48000
 
@@ -48,8 +48,12 @@ def spectral() -> SpectralAutoencoder:
 
     model = fit_pca(
         [tone_music(4.0, seed) * 0.5**seed for seed in range(3)],
-        decoder_width=16, low_blocks=2, high_blocks=2, griffin_lim_iterations=4, log=lambda line: None,
-    )  # fmt: skip
+        decoder_width=16,
+        low_blocks=2,
+        high_blocks=2,
+        griffin_lim_iterations=4,
+        log=lambda line: None,
+    )
     torch.nn.init.normal_(model.residual.head.weight, std=0.02, generator=torch.Generator().manual_seed(1))
     return model
 
@@ -293,9 +297,14 @@ def oobleck() -> torch.nn.Module:
 
     torch.manual_seed(0)
     return AutoencoderOobleck(
-        encoder_hidden_size=16, downsampling_ratios=[2, 4, 4, 6, 10], channel_multiples=[1, 1, 1, 1, 1],
-        decoder_channels=4, decoder_input_channels=8, audio_channels=2, sampling_rate=RATE,
-    ).eval()  # fmt: skip
+        encoder_hidden_size=16,
+        downsampling_ratios=[2, 4, 4, 6, 10],
+        channel_multiples=[1, 1, 1, 1, 1],
+        decoder_channels=4,
+        decoder_input_channels=8,
+        audio_channels=2,
+        sampling_rate=RATE,
+    ).eval()
 
 
 def test_oobleck_tiles_equal_the_whole(oobleck: torch.nn.Module) -> None:

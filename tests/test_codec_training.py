@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from acestep_like.codec.spectral import SpectralAutoencoder
+from acestep_like.models.codec.spectral import SpectralAutoencoder
 from acestep_like.training.codec import REFINE_STEPS, DecoderLoss, _DecoderRun, fit_pca, train_decoder
 
 SMALL = {"decoder_width": 16, "low_blocks": 1, "high_blocks": 1}

@@ -8,9 +8,9 @@ import torch
 from torch._dynamo.testing import CompileCounter
 
 from acestep_like import AceStepHandler
-from acestep_like.diffusion.buckets import bucket
-from acestep_like.diffusion.request import DiffusionRequest, ItemRequest
-from acestep_like.tasks import DEFAULT_INSTRUCTION
+from acestep_like.models.diffusion.request import DiffusionRequest, ItemRequest
+from acestep_like.models.diffusion.static_shapes import bucket
+from acestep_like.types.tasks import DEFAULT_INSTRUCTION
 
 
 @pytest.fixture(scope="module")
@@ -52,8 +52,8 @@ def test_a_compiled_handler_gives_the_plain_songs_and_compiles_once_a_bucket(roo
 
 
 def test_padding_reaches_no_real_frame(root):
-    from acestep_like.diffusion.buckets import install_masked_attention
-    from acestep_like.diffusion.denoiser import DiTDenoiser
+    from acestep_like.models.diffusion.denoiser import DiTDenoiser
+    from acestep_like.models.diffusion.static_shapes import install_masked_attention
 
     handler = AceStepHandler.from_pretrained("guided", root=root, device="cpu")
     transformer = handler.networks.dit.transformer

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from acestep_like.diffusion.conditioning import ItemTokens, group_by_length, lyric_prompt, text_prompt
-from acestep_like.diffusion.prompts import plain_caption
-from acestep_like.diffusion.reference import crop_reference, reference_latents
+from acestep_like.models.diffusion.conditioning import ItemTokens, group_by_length
+from acestep_like.models.diffusion.prompts import lyric_prompt, plain_caption, text_prompt
+from acestep_like.models.diffusion.reference import crop_reference, reference_latents
 
 
 def test_the_text_prompt_is_verbatim():

@@ -6,8 +6,8 @@ import pytest
 import tiny
 import torch
 
-from acestep_like.codestring import format_codes
-from acestep_like.diffusion.codes import (
+from acestep_like.models.diffusion.context import CONTEXTS, Material, build_context, window_mask
+from acestep_like.models.diffusion.hints import (
     fit_frames,
     hints_from_codes,
     hints_from_latents,
@@ -15,8 +15,8 @@ from acestep_like.diffusion.codes import (
     silence_frames,
     tokenize,
 )
-from acestep_like.diffusion.context import CONTEXTS, Material, build_context, window_mask
-from acestep_like.tasks import TASKS
+from acestep_like.types.audio_codes import format_codes
+from acestep_like.types.tasks import TASKS
 
 FRAMES, C = 12, 4
 SILENCE = torch.arange(20.0).view(1, 20, 1).expand(1, 20, C) / 100

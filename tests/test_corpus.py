@@ -9,13 +9,14 @@ from itertools import pairwise
 
 import pytest
 
-from acestep_like.music import BEATS_PER_BAR, CHORD_QUALITIES, MODES, Chord, KeyScale, parse_chords
-from acestep_like.songplan import ChordSpan, Section, SongPlan
-from acestep_like.training.corpus import SPLITS, STYLES, TRACK_CLASSES, Song, compose
+from acestep_like.music.chart import parse_chords
+from acestep_like.music.song_plan import ChordSpan, Section, SongPlan
+from acestep_like.music.theory import BEATS_PER_BAR, CHORD_QUALITIES, MODES, Chord, KeyScale
+from acestep_like.training.corpus import SPLITS, compose
 from acestep_like.training.corpus.form import choose_form, section_bars
 from acestep_like.training.corpus.patterns import DRUMS, PERCUSSION, STEPS_PER_BAR, clean
-from acestep_like.training.corpus.song import DRUM_BANK, PROGRAM_NAMES, class_of
-from acestep_like.training.corpus.styles import TABLE
+from acestep_like.training.corpus.song import DRUM_BANK, PROGRAM_NAMES, TRACK_CLASSES, Song, class_of
+from acestep_like.training.corpus.styles import STYLES, TABLE
 from acestep_like.training.corpus.theory import lead_voices, nearest_in, parse_progression
 
 

@@ -5,22 +5,16 @@ from __future__ import annotations
 import random
 import re
 
-from acestep_like.music import TIME_SIGNATURES, parse_keyscale, section_tags
-from acestep_like.training.corpus import (
-    STYLES,
-    TRACK_CLASSES,
-    captions,
-    compose,
-    lyrics,
-    metadata,
-    query,
-    random_caption,
-    vocabulary,
-)
-from acestep_like.training.corpus.captions import line_up
+from acestep_like.music.sections import section_tags
+from acestep_like.music.theory import TIME_SIGNATURES, parse_keyscale
+from acestep_like.training.corpus import captions, compose
+from acestep_like.training.corpus.captions import line_up, metadata, query, random_caption, vocabulary
+from acestep_like.training.corpus.distractor_words import COMMON, Lookalikes, among_strangers
 from acestep_like.training.corpus.genres import NAMES, SCENES
 from acestep_like.training.corpus.lexicon import TEMPO_WORDS, tempo_class
-from acestep_like.training.corpus.strangers import COMMON, Lookalikes, among_strangers
+from acestep_like.training.corpus.song import TRACK_CLASSES
+from acestep_like.training.corpus.styles import STYLES
+from acestep_like.training.corpus.verses import lyrics
 
 
 def test_every_style_has_many_names() -> None:

@@ -6,8 +6,8 @@ import pytest
 from fakes import FakeDiT, FakeLM
 
 from acestep_like.errors import InputError
-from acestep_like.harmony import plan_song
-from acestep_like.inference import create_sample, format_sample, understand_audio, understand_music
+from acestep_like.inference.api import create_sample, format_sample, understand_audio, understand_music
+from acestep_like.music.planner import plan_song
 
 
 def test_the_three_helpers_fill_typed_results():

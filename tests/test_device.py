@@ -7,8 +7,8 @@ import time
 import pytest
 import torch
 
-from acestep_like.device import Residency, Stopwatch, is_out_of_memory, pick_device, pick_precision
 from acestep_like.errors import InputError
+from acestep_like.models.device import Residency, Stopwatch, is_out_of_memory, pick_device, pick_precision
 
 CPU = torch.device("cpu")
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from acestep_like.docs import main, parameters_page
-from acestep_like.params import all_specs
+from acestep_like.types.params import all_specs
+from scripts.write_reference import main, parameters_page
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [ROOT / "README.md", ROOT / "examples" / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -56,11 +56,16 @@ def test_make_targets_of_the_readme_exist():
 def test_command_lines_of_the_pages_parse():
     import shlex
 
-    from acestep_like.cli import build_parser
+    from acestep_like.entrypoints.cli.main import build_parser
 
     pages = ("README.md", "docs/audio-client.md")
-    commands = [line for page in pages for block in blocks(ROOT / page, "bash") for line in block.splitlines()
-                if line.startswith("acestep-like ")]  # fmt: skip
+    commands = [
+        line
+        for page in pages
+        for block in blocks(ROOT / page, "bash")
+        for line in block.splitlines()
+        if line.startswith("acestep-like ")
+    ]
     assert len(commands) >= 4
     for line in commands:
         build_parser().parse_args(shlex.split(line, comments=True)[1:])
@@ -81,7 +86,7 @@ def test_python_blocks_run_in_order_on_the_embedded_model(page, few_steps, mini_
 
 
 def test_the_page_of_the_audio_client_runs_on_the_embedded_model(few_steps, tmp_path, monkeypatch, capsys):
-    from acestep_like import client
+    from acestep_like.client import client
     from acestep_like.handler import AceStepHandler
 
     monkeypatch.chdir(tmp_path)

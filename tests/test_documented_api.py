@@ -6,14 +6,8 @@ import pytest
 import soundfile as sf
 from fakes import FakeDiT, FakeLM, fake_checkpoint, tone
 
-from acestep_like.inference import (
-    GenerationConfig,
-    GenerationParams,
-    create_sample,
-    format_sample,
-    generate_music,
-    understand_music,
-)
+from acestep_like.inference.api import create_sample, format_sample, generate_music, understand_music
+from acestep_like.types.params import GenerationConfig, GenerationParams
 
 LYRICS = "Verse 1:\nSteps upon the stair tonight\n\nChorus:\nHold on, hold on\n"
 
@@ -25,22 +19,53 @@ def run(params, config, folder, **dit):
 @pytest.mark.parametrize(
     ("params", "config"),
     [
-        ({"task_type": "text2music", "caption": "calm ambient", "duration": 60, "bpm": 80, "keyscale": "C Major"},
-         {"batch_size": 2, "audio_format": "flac"}),
-        ({"task_type": "text2music", "caption": "pop ballad", "lyrics": LYRICS, "vocal_language": "en", "bpm": 72,
-          "duration": 45}, {"batch_size": 1}),
-        ({"caption": "jazz fusion", "timesteps": [0.97, 0.76, 0.615, 0.5, 0.395, 0.28, 0.18, 0.085, 0],
-          "thinking": True}, {"batch_size": 1}),
+        (
+            {"task_type": "text2music", "caption": "calm ambient", "duration": 60, "bpm": 80, "keyscale": "C Major"},
+            {"batch_size": 2, "audio_format": "flac"},
+        ),
+        (
+            {
+                "task_type": "text2music",
+                "caption": "pop ballad",
+                "lyrics": LYRICS,
+                "vocal_language": "en",
+                "bpm": 72,
+                "duration": 45,
+            },
+            {"batch_size": 1},
+        ),
+        (
+            {
+                "caption": "jazz fusion",
+                "timesteps": [0.97, 0.76, 0.615, 0.5, 0.395, 0.28, 0.18, 0.085, 0],
+                "thinking": True,
+            },
+            {"batch_size": 1},
+        ),
         ({"caption": "dance", "inference_steps": 8, "shift": 3.0, "infer_method": "ode"}, {"batch_size": 2}),
-        ({"caption": "trailer"}, {"batch_size": 4, "seeds": [42, 123, 456], "use_random_seed": False,
-                                  "lm_batch_chunk_size": 2}),
-        ({"caption": "fusion", "inference_steps": 64, "guidance_scale": 8.0, "use_adg": True, "cfg_interval_start": 0.0,
-          "cfg_interval_end": 1.0, "shift": 3.0, "seed": 42},
-         {"batch_size": 1, "use_random_seed": False, "audio_format": "wav"}),
-        ({"caption": "x", "lyrics": "[Instrumental]", "bpm": 140, "duration": 30},
-         {"batch_size": 8, "allow_lm_batch": True, "lm_batch_chunk_size": 4}),
+        (
+            {"caption": "trailer"},
+            {"batch_size": 4, "seeds": [42, 123, 456], "use_random_seed": False, "lm_batch_chunk_size": 2},
+        ),
+        (
+            {
+                "caption": "fusion",
+                "inference_steps": 64,
+                "guidance_scale": 8.0,
+                "use_adg": True,
+                "cfg_interval_start": 0.0,
+                "cfg_interval_end": 1.0,
+                "shift": 3.0,
+                "seed": 42,
+            },
+            {"batch_size": 1, "use_random_seed": False, "audio_format": "wav"},
+        ),
+        (
+            {"caption": "x", "lyrics": "[Instrumental]", "bpm": 140, "duration": 30},
+            {"batch_size": 8, "allow_lm_batch": True, "lm_batch_chunk_size": 4},
+        ),
     ],
-)  # fmt: skip
+)
 def test_text_to_music_examples(tmp_path, params, config):
     result = run(GenerationParams(**params), GenerationConfig(**config), tmp_path)
     assert result.success, result.error
@@ -53,14 +78,22 @@ def test_text_to_music_examples(tmp_path, params, config):
     [
         {"task_type": "cover", "caption": "orchestral arrangement", "audio_cover_strength": 0.7, "use_cot_metas": True},
         {"task_type": "repaint", "caption": "piano solo", "repainting_start": 5.0, "repainting_end": 8.0},
-        {"task_type": "lego", "instruction": "Generate the guitar track based on the audio context:",
-         "caption": "lead guitar", "repainting_start": 0.0, "repainting_end": -1},
+        {
+            "task_type": "lego",
+            "instruction": "Generate the guitar track based on the audio context:",
+            "caption": "lead guitar",
+            "repainting_start": 0.0,
+            "repainting_end": -1,
+        },
         {"task_type": "extract", "instruction": "Extract the vocals track from the audio:"},
-        {"task_type": "complete", "instruction": "Complete the input track with drums, bass, guitar:",
-         "caption": "rock style"},
+        {
+            "task_type": "complete",
+            "instruction": "Complete the input track with drums, bass, guitar:",
+            "caption": "rock style",
+        },
     ],
     ids=lambda params: params["task_type"],
-)  # fmt: skip
+)
 def test_examples_with_a_source(tmp_path, params):
     source = tmp_path / "original.flac"
     sf.write(source, tone(12).T.numpy(), 48000)
@@ -83,9 +116,18 @@ def test_examples_with_the_language_model_alone(tmp_path):
         thinking=True,
     )
     assert run(params, GenerationConfig(batch_size=2), tmp_path).success
-    formatted = format_sample(llm_handler=llm_handler, caption="rock ballad", lyrics="[Verse]\nIn the dark",
-                              user_metadata={"bpm": 95}, temperature=0.85)  # fmt: skip
+    formatted = format_sample(
+        llm_handler=llm_handler,
+        caption="rock ballad",
+        lyrics="[Verse]\nIn the dark",
+        user_metadata={"bpm": 95},
+        temperature=0.85,
+    )
     assert formatted.success and formatted.bpm and formatted.keyscale
-    heard = understand_music(llm_handler=llm_handler, audio_codes="<|audio_code_10695|><|audio_code_54246|>",
-                             temperature=0.85, use_constrained_decoding=True)  # fmt: skip
+    heard = understand_music(
+        llm_handler=llm_handler,
+        audio_codes="<|audio_code_10695|><|audio_code_54246|>",
+        temperature=0.85,
+        use_constrained_decoding=True,
+    )
     assert heard.success and heard.caption and heard.duration

@@ -1,4 +1,4 @@
-"""Promises of `editing.py` on a stand-in for the DiT: what is asked of the model, what is kept, what is reported."""
+"""Promises of `cover.py` on a stand-in for the DiT: what is asked of the model, what is kept, what is reported."""
 
 from __future__ import annotations
 
@@ -9,14 +9,15 @@ import pytest
 import torch
 from fakes import RATE, FakeDiT, fake_checkpoint, tone
 
-from acestep_like import editing
 from acestep_like.audio.tags import read_recipe
-from acestep_like.edit_call import read_windows
+from acestep_like.editing import cover as editing
+from acestep_like.editing.common import read_windows
 from acestep_like.errors import InputError
-from acestep_like.harmony import chart_text
-from acestep_like.inference import GenerationConfig, GenerationParams, generate_music
-from acestep_like.lineage import origin_of
-from acestep_like.tasks import TRACK_NAMES
+from acestep_like.inference.api import generate_music
+from acestep_like.inference.provenance import origin_of
+from acestep_like.music.chart import chart_text
+from acestep_like.music.instruments import TRACK_NAMES
+from acestep_like.types.params import GenerationConfig, GenerationParams
 
 
 @pytest.fixture
@@ -150,8 +151,15 @@ def test_stems_and_residual_sum_to_the_mix_exactly(sixteen_bits: bool, masked: b
     source = mix()[0]
     if sixteen_bits:
         source = (source * 32768).round() / 32768
-    result = editing.extract(dit, (source, RATE), ["drums", "vocals"], masked=masked, seed=1, save_dir=tmp_path,
-                             config=GenerationConfig(batch_size=1, audio_format="wav32"))  # fmt: skip
+    result = editing.extract(
+        dit,
+        (source, RATE),
+        ["drums", "vocals"],
+        masked=masked,
+        seed=1,
+        save_dir=tmp_path,
+        config=GenerationConfig(batch_size=1, audio_format="wav32"),
+    )
     assert result.success, result.error
     whole = sum(audio.tensor for audio in result.audios)
     assert torch.equal(whole, result.extra_outputs["mix"])
@@ -241,8 +249,9 @@ def test_target_similarity_searches_the_strength_and_returns_the_curve(dit, monk
 
     monkeypatch.setattr(dit, "generate", mixing)
     values: list[float] = []
-    result = editing.cover(dit, (source, RATE), "jazz", target_similarity=0.6, seed=1,
-                           progress=lambda value, desc="": values.append(value))  # fmt: skip
+    result = editing.cover(
+        dit, (source, RATE), "jazz", target_similarity=0.6, seed=1, progress=lambda value, desc="": values.append(value)
+    )
     curve = result.extra_outputs["similarity_curve"]
     assert [point["strength"] for point in curve] == sorted(
         {0.0, 0.25, 0.5, 0.75, 1.0} | {p["strength"] for p in curve}

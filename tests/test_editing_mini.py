@@ -9,10 +9,11 @@ from __future__ import annotations
 import pytest
 import torch
 
-from acestep_like import editing
 from acestep_like.audio.level import rms_dbfs
-from acestep_like.codec.track_ear import UNHEARD_BELOW
-from acestep_like.inference import GenerationConfig, GenerationParams, generate_music
+from acestep_like.editing import cover as editing
+from acestep_like.inference.api import generate_music
+from acestep_like.models.analysis.track_tagger import UNHEARD_BELOW
+from acestep_like.types.params import GenerationConfig, GenerationParams
 
 RATE = 48000
 BPM = 112
@@ -25,10 +26,17 @@ BAR_S = 240 / BPM
 @pytest.fixture(scope="module")
 def song(mini):
     params = GenerationParams(
-        caption="funk with slap bass, drums and electric piano", bpm=BPM, keyscale="D minor", timesignature="4",
-        duration=round(5 * BAR_S, 2), chords="Dm7 | G7", instrumental=True, seed=11, thinking=False,
+        caption="funk with slap bass, drums and electric piano",
+        bpm=BPM,
+        keyscale="D minor",
+        timesignature="4",
+        duration=round(5 * BAR_S, 2),
+        chords="Dm7 | G7",
+        instrumental=True,
+        seed=11,
+        thinking=False,
         inference_steps=STEPS,
-    )  # fmt: skip
+    )
     result = generate_music(mini, None, params, GenerationConfig(batch_size=1))
     assert result.success, result.error
     return result.audios[0]
@@ -83,8 +91,14 @@ def test_a_chain_of_all_tasks_touches_no_disk(mini, song, tmp_path, monkeypatch:
     patched = editing.repaint(mini, full, "drum fill", (4.0, 6.0), **steps).audios[0]
     longer = editing.extend(mini, patched, "funk outro", right_s=2.0, **steps).audios[0]
     covered = editing.cover(mini, longer, "jazz trio", **steps).audios[0]
-    for parent, child in ((song, drums), (drums, both), (both, full), (full, patched), (patched, longer),
-                          (longer, covered)):  # fmt: skip
+    for parent, child in (
+        (song, drums),
+        (drums, both),
+        (both, full),
+        (full, patched),
+        (patched, longer),
+        (longer, covered),
+    ):
         assert parent.key in child.params["parents"]
     assert longer.tensor.shape[1] == song.tensor.shape[1] + 2 * RATE == covered.tensor.shape[1]
     assert list(tmp_path.iterdir()) == []
@@ -102,7 +116,7 @@ def test_the_ear_hears_the_tracks_of_the_song_and_extract_believes_it(mini, song
 
 
 def _heard_style(mini, caption: str) -> str:
-    from acestep_like.evaluation.evaluator import default_evaluator
+    from acestep_like.models.analysis.evaluator import default_evaluator
 
     params = GenerationParams(caption=caption, duration=12, seed=4, thinking=False, instrumental=True)
     result = generate_music(mini, None, params, GenerationConfig(batch_size=1))

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 import torch
 
-from acestep_like.evaluation import adherence, features
-from acestep_like.music import KeyScale, parse_chord
-from acestep_like.songplan import ChordSpan, Section, SongPlan
+from acestep_like.audio import features
+from acestep_like.evaluation import adherence
+from acestep_like.music.song_plan import ChordSpan, Section, SongPlan
+from acestep_like.music.theory import KeyScale, parse_chord
 
 RATE = 48000
 

@@ -10,11 +10,13 @@ import numpy as np
 import pytest
 import torch
 
-from acestep_like.evaluation import clips, mini, reference, studio, tasks
-from acestep_like.evaluation.evaluator import Evaluator, EvaluatorConfig, EvaluatorNet
+from acestep_like.evaluation import clip_cache as studio
+from acestep_like.evaluation import clip_metrics as clips
+from acestep_like.evaluation import mini, reference, tasks
 from acestep_like.evaluation.prompts import FREE_PROMPTS, held_out_prompts, prompt_of, song_of
-from acestep_like.music import KeyScale
-from acestep_like.tasks import TRACK_NAMES
+from acestep_like.models.analysis.evaluator import Evaluator, EvaluatorConfig, EvaluatorNet
+from acestep_like.music.instruments import TRACK_NAMES
+from acestep_like.music.theory import KeyScale
 
 
 @pytest.fixture(scope="module")
@@ -107,9 +109,18 @@ def test_figures_repeat_and_carry_errors(prompts):
 
 @pytest.mark.parametrize(
     ("heard", "asked", "meter", "agrees"),
-    [(120, 120, "4", True), (60, 120, "4", True), (240, 120, "4", True), (124, 120, "4", True), (126, 120, "4", False),
-     (90, 60, "4", False), (90, 60, "6", True), (180, 60, "6", True), (80, 60, "6", False)],
-)  # fmt: skip
+    [
+        (120, 120, "4", True),
+        (60, 120, "4", True),
+        (240, 120, "4", True),
+        (124, 120, "4", True),
+        (126, 120, "4", False),
+        (90, 60, "4", False),
+        (90, 60, "6", True),
+        (180, 60, "6", True),
+        (80, 60, "6", False),
+    ],
+)
 def test_octaves_of_a_tempo_agree(heard, asked, meter, agrees):
     assert clips.tempo_agrees(heard, asked, meter) is agrees
 
@@ -142,10 +153,15 @@ def test_free_text_needs_plan_and_sound_to_agree():
 
 def test_free_figures_count_prompts_without_tempo_words_by_style_alone():
     rows = [
-        {"text": p.text, "style": p.styles[0], "bpm_planned": sum(p.bpm) / 2 if p.bpm else 300.0,
-         "bpm_heard": sum(p.bpm) / 2 if p.bpm else 1.0, "timesignature": "4"}
+        {
+            "text": p.text,
+            "style": p.styles[0],
+            "bpm_planned": sum(p.bpm) / 2 if p.bpm else 300.0,
+            "bpm_heard": sum(p.bpm) / 2 if p.bpm else 1.0,
+            "timesignature": "4",
+        }
         for p in FREE_PROMPTS
-    ]  # fmt: skip
+    ]
     found = mini.free_figures(rows)
     assert found["free text: style and tempo words"].value == 1.0
     assert found["free text: tempo words"].count < len(FREE_PROMPTS)
@@ -255,14 +271,14 @@ def test_the_other_style_is_another_one(prompts):
 
 def test_people_ask_for_every_style():
     from acestep_like.evaluation.prompts import FREE_PROMPTS
-    from acestep_like.training.corpus import STYLES
+    from acestep_like.training.corpus.styles import STYLES
 
     assert {free.styles[0] for free in FREE_PROMPTS} == set(STYLES)
 
 
 def test_sheet_draws_a_picture(tmp_path):
     pytest.importorskip("matplotlib")
-    from acestep_like.evaluation.sheet import contact_sheet
+    from acestep_like.evaluation.contact_sheet import contact_sheet
 
     audio = np.random.default_rng(0).standard_normal((2, 48000)).astype(np.float32)
     contact_sheet(

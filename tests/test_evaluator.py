@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from acestep_like.errors import CheckpointError
-from acestep_like.evaluation.evaluator import (
+from acestep_like.models.analysis.evaluator import (
     Evaluator,
     EvaluatorConfig,
     EvaluatorNet,
@@ -19,7 +19,7 @@ from acestep_like.evaluation.evaluator import (
     normalise,
     pace_of,
 )
-from acestep_like.tasks import TRACK_NAMES
+from acestep_like.music.instruments import TRACK_NAMES
 from acestep_like.training.evaluator import ClipStore, present_tracks, stem_activity, train_evaluator
 
 RATE = 48000
@@ -141,8 +141,8 @@ def test_pace_of_a_tempo(bpm, pace):
 
 
 def test_the_embedded_evaluator_is_small_and_says_how_good_it_is():
-    from acestep_like.evaluation.evaluator import default_evaluator
-    from acestep_like.training.corpus import STYLES
+    from acestep_like.models.analysis.evaluator import default_evaluator
+    from acestep_like.training.corpus.styles import STYLES
 
     evaluator = default_evaluator()
     held_out = evaluator.report["held_out"]

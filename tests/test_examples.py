@@ -40,7 +40,7 @@ def test_example(path, few_steps, mini_lm, tmp_path, monkeypatch, capsys):
 def test_the_notebook_runs_and_every_result_displays(few_steps, mini_lm, tmp_path, monkeypatch, capsys):
     from acestep_like.handler import AceStepHandler
     from acestep_like.llm_inference import LLMHandler
-    from acestep_like.results import GenerationResult
+    from acestep_like.types.results import GenerationResult
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(AceStepHandler, "from_pretrained", lambda *_, **__: few_steps)

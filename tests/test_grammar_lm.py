@@ -9,17 +9,36 @@ import pytest
 import torch
 from lm_models import random_lm
 
-from acestep_like.lm.constraint import GrammarCompiler
-from acestep_like.lm.grammar import CAPTION_LIMIT, _duration_rule, metadata_grammar
-from acestep_like.lm.parse import FIELDS, parse_answer
-from acestep_like.lm.requests import Metadata
-from acestep_like.music import LANGUAGES, TIME_SIGNATURES
+from acestep_like.models.lm.constraint import GrammarCompiler
+from acestep_like.models.lm.grammar import CAPTION_LIMIT, _duration_rule, metadata_grammar
+from acestep_like.models.lm.parse import FIELDS, parse_answer
+from acestep_like.models.lm.requests import Metadata
+from acestep_like.music.theory import LANGUAGES, TIME_SIGNATURES
 
 AWKWARD = (
-    "Upbeat: \"rock\" #1", "it's 'quoted'", "# heading", "- list\n- of\nthings", "a\n\nb: c", "emoji 😀 ♭♯ 音楽",
-    "</think>", "<|audio_code_1|><|im_end|>", "key: value: other", "true", "no", "12", "\ttab", "{x}", "[Verse]",
-    "`tick`", "back\\slash \\n", "* &anchor !tag | > % @", "…  ends ", "null", "~", "x" * 300,
-)  # fmt: skip
+    'Upbeat: "rock" #1',
+    "it's 'quoted'",
+    "# heading",
+    "- list\n- of\nthings",
+    "a\n\nb: c",
+    "emoji 😀 ♭♯ 音楽",
+    "</think>",
+    "<|audio_code_1|><|im_end|>",
+    "key: value: other",
+    "true",
+    "no",
+    "12",
+    "\ttab",
+    "{x}",
+    "[Verse]",
+    "`tick`",
+    "back\\slash \\n",
+    "* &anchor !tag | > % @",
+    "…  ends ",
+    "null",
+    "~",
+    "x" * 300,
+)
 
 
 @pytest.fixture(scope="module")
@@ -55,10 +74,14 @@ def scribble(compiler: GrammarCompiler, ebnf: str, rng: random.Random, limit: in
 
 def random_fields(rng: random.Random) -> tuple[Metadata, set[str]]:
     values: Metadata = {
-        "bpm": rng.randint(30, 300), "caption": rng.choice(AWKWARD), "duration": rng.randint(10, 600),
-        "genres": rng.choice(AWKWARD), "keyscale": rng.choice(("Bb minor", "F♯ major", "C major")),
-        "language": rng.choice(LANGUAGES), "timesignature": rng.choice(TIME_SIGNATURES),
-    }  # fmt: skip
+        "bpm": rng.randint(30, 300),
+        "caption": rng.choice(AWKWARD),
+        "duration": rng.randint(10, 600),
+        "genres": rng.choice(AWKWARD),
+        "keyscale": rng.choice(("Bb minor", "F♯ major", "C major")),
+        "language": rng.choice(LANGUAGES),
+        "timesignature": rng.choice(TIME_SIGNATURES),
+    }
     given = {name: value for name, value in values.items() if rng.random() < 0.35}
     return given, {name for name in ("caption", "genres", "language") if name not in given and rng.random() < 0.4}
 
@@ -101,9 +124,13 @@ def test_forced_text_is_spelt_as_the_tokenizer_spells_it(compiler: GrammarCompil
     """A model that would split every literal into bytes still gets the tokens it was trained on."""
     lm = random_lm()
     given: Metadata = {
-        "bpm": 120, "caption": "A slow jazz piece", "duration": 30, "keyscale": "C# minor", "language": "unknown",
+        "bpm": 120,
+        "caption": "A slow jazz piece",
+        "duration": 30,
+        "keyscale": "C# minor",
+        "language": "unknown",
         "timesignature": "4",
-    }  # fmt: skip
+    }
     state, ids = compiler.start(metadata_grammar(given, skip={"genres"}).ebnf), []
     while True:
         token = state.forced()
@@ -120,7 +147,7 @@ def test_forced_text_is_spelt_as_the_tokenizer_spells_it(compiler: GrammarCompil
 
 def test_debug_logs_the_masks(compiler: GrammarCompiler, caplog: pytest.LogCaptureFixture) -> None:
     state = compiler.start(metadata_grammar({}).ebnf, debug=True)
-    with caplog.at_level("INFO", logger="acestep_like.lm.constraint"):
+    with caplog.at_level("INFO", logger="acestep_like.models.lm.constraint"):
         state.mask(torch.zeros(random_lm().backend.vocab_size))
     assert "tokens allowed" in caplog.text
 

@@ -6,9 +6,9 @@ import pytest
 import tiny
 import torch
 
-from acestep_like.diffusion.attention import install_fast_paths, install_stock_paths, windowed_attention
-from acestep_like.diffusion.denoiser import DiTDenoiser
-from acestep_like.diffusion.guidance import GUIDANCE_MODES, GuidedDenoiser, interval_in_t, make_guidance
+from acestep_like.models.diffusion.attention import install_fast_paths, install_stock_paths, windowed_attention
+from acestep_like.models.diffusion.denoiser import DiTDenoiser
+from acestep_like.models.diffusion.guidance import GUIDANCE_MODES, GuidedDenoiser, interval_in_t, make_guidance
 
 
 def tensors(seed=0):

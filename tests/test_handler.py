@@ -8,8 +8,6 @@ import pytest
 import tiny
 import torch
 
-from acestep_like.diffusion import run
-from acestep_like.diffusion.request import DiffusionRequest, ItemRequest
 from acestep_like.errors import (
     AceStepError,
     Cancelled,
@@ -21,10 +19,12 @@ from acestep_like.errors import (
     UnsupportedTaskError,
 )
 from acestep_like.handler import AceStepHandler
-from acestep_like.music import parse_keyscale
-from acestep_like.progress import CancelToken
-from acestep_like.songplan import SongPlan
-from acestep_like.tasks import DEFAULT_INSTRUCTION
+from acestep_like.models.diffusion import pipeline as run
+from acestep_like.models.diffusion.request import DiffusionRequest, ItemRequest
+from acestep_like.music.song_plan import SongPlan
+from acestep_like.music.theory import parse_keyscale
+from acestep_like.types.progress import CancelToken
+from acestep_like.types.tasks import DEFAULT_INSTRUCTION
 
 SECONDS = 1.0
 FRAMES = 25
@@ -32,9 +32,13 @@ FRAMES = 25
 
 def item(seed=1, **changes):
     facts = {
-        "caption": "lo-fi piano", "lyrics": "[Instrumental]", "language": "unknown", "bpm": 90,
-        "keyscale": "C major", "timesignature": "4",
-    } | changes  # fmt: skip
+        "caption": "lo-fi piano",
+        "lyrics": "[Instrumental]",
+        "language": "unknown",
+        "bpm": 90,
+        "keyscale": "C major",
+        "timesignature": "4",
+    } | changes
     return ItemRequest(seed=seed, **facts)
 
 
@@ -111,9 +115,13 @@ def test_text2music_has_the_asked_length_and_all_time_costs(guided):
     assert bool(output.chunk_masks.all()) and output.timesteps.tolist()[-1] == 0
     costs = output.time_costs
     assert set(costs) == {
-        "dit_encoder_time_cost", "dit_diffusion_time_cost", "dit_diffusion_per_step_time_cost",
-        "dit_vae_decode_time_cost", "dit_offload_time_cost", "dit_total_time_cost",
-    }  # fmt: skip
+        "dit_encoder_time_cost",
+        "dit_diffusion_time_cost",
+        "dit_diffusion_per_step_time_cost",
+        "dit_vae_decode_time_cost",
+        "dit_offload_time_cost",
+        "dit_total_time_cost",
+    }
     parts = costs["dit_encoder_time_cost"] + costs["dit_diffusion_time_cost"] + costs["dit_vae_decode_time_cost"]
     assert 0.9 * costs["dit_total_time_cost"] <= parts + costs["dit_offload_time_cost"] <= costs["dit_total_time_cost"]
 
@@ -153,7 +161,7 @@ def test_items_sampled_together_equal_the_items_alone_within_rounding(like_an_ac
 
 
 def test_items_that_differ_in_their_seed_only_share_one_condition(guided, source, monkeypatch):
-    monkeypatch.setattr("acestep_like.diffusion.reference.TIMBRE_FRAMES", 30)
+    monkeypatch.setattr("acestep_like.models.diffusion.reference.TIMBRE_FRAMES", 30)
     calls, genuine = [], run.encode_condition
     monkeypatch.setattr(run, "encode_condition", lambda *args: calls.append(args) or genuine(*args))
     guided.generate(request(item(1), item(2), item(3, bpm=140)))
@@ -273,7 +281,7 @@ def test_a_source_becomes_codes_and_silence_is_the_silence_latent(guided, source
 
 
 def test_references_change_the_song(guided, source, monkeypatch):
-    monkeypatch.setattr("acestep_like.diffusion.reference.TIMBRE_FRAMES", 30)
+    monkeypatch.setattr("acestep_like.models.diffusion.reference.TIMBRE_FRAMES", 30)
     plain = guided.generate(request()).latents
     one = guided.generate(request(references=(source,))).latents
     two = guided.generate(request(references=(source, source * 0.2))).latents
@@ -395,7 +403,7 @@ def test_the_null_half_keeps_only_the_grid_of_the_guide(guided, monkeypatch):
     plan = SongPlan(SECONDS, bpm=90, timesignature="4", keyscale=parse_keyscale("C major"))
     output = guided.generate(request(item(plan=plan), guidance_scale=3.0))
     shown, hidden = output.context_latents[0], seen[0][0]
-    from acestep_like.diffusion.guide import FLAG_OF, GUIDE_GROUPS
+    from acestep_like.models.diffusion.guide import FLAG_OF, GUIDE_GROUPS
 
     flags = 2 * tiny.CHANNELS + GUIDE_GROUPS["flags"].start
     assert float(shown[0, flags + FLAG_OF["key"]]) == 1 and float(hidden[0, flags + FLAG_OF["key"]]) == 0
@@ -423,8 +431,8 @@ def test_the_null_half_of_a_cover_does_not_hear_the_source(guided, source, monke
 
 
 def test_asked_tracks_are_drawn_and_the_null_half_lacks_them(guided, source, monkeypatch):
-    from acestep_like.diffusion.guide import GUIDE_GROUPS
-    from acestep_like.tasks import TRACK_NAMES
+    from acestep_like.models.diffusion.guide import GUIDE_GROUPS
+    from acestep_like.music.instruments import TRACK_NAMES
 
     seen = []
     genuine = run.DiTDenoiser
@@ -440,7 +448,7 @@ def test_a_checkpoint_of_the_first_guide_layout_still_plays(tmp_path):
     """Layout 2 appended the asked tracks: the first channels mean what they meant."""
     import json
 
-    from acestep_like.diffusion.guide import SONG_CHANNELS
+    from acestep_like.models.diffusion.guide import SONG_CHANNELS
 
     built = tiny.modules(guide_channels=SONG_CHANNELS)
     folder = tiny.save_diffusers(tmp_path / "first", guide=True, guide_version=1)
@@ -452,7 +460,7 @@ def test_a_checkpoint_of_the_first_guide_layout_still_plays(tmp_path):
 
 
 def test_offloading_gives_the_same_song(root, guided, monkeypatch):
-    from acestep_like.device import Residency
+    from acestep_like.models.device import Residency
 
     networks = guided.networks
     offloading = Residency(torch.device("cpu"), ("dit", "text", "codec"))

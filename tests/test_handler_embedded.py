@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 import torch
 
-from acestep_like.diffusion.guide import GUIDE_CHANNELS, GUIDE_VERSION
-from acestep_like.diffusion.request import DiffusionRequest, ItemRequest
 from acestep_like.errors import InputError
-from acestep_like.music import parse_keyscale
-from acestep_like.songplan import SongPlan
-from acestep_like.tasks import DEFAULT_INSTRUCTION
+from acestep_like.models.diffusion.guide import GUIDE_CHANNELS, GUIDE_VERSION
+from acestep_like.models.diffusion.request import DiffusionRequest, ItemRequest
+from acestep_like.music.song_plan import SongPlan
+from acestep_like.music.theory import parse_keyscale
+from acestep_like.types.tasks import DEFAULT_INSTRUCTION
 
 SECONDS = 3.0
 
@@ -18,9 +18,13 @@ SECONDS = 3.0
 def request(mini, *items, **changes):
     defaults = mini.checkpoint.defaults
     facts = {
-        "task": "text2music", "instruction": DEFAULT_INSTRUCTION, "duration_s": SECONDS, "inference_steps": 5,
-        "shift": defaults.shift, "guidance_scale": defaults.guidance_scale,
-    }  # fmt: skip
+        "task": "text2music",
+        "instruction": DEFAULT_INSTRUCTION,
+        "duration_s": SECONDS,
+        "inference_steps": 5,
+        "shift": defaults.shift,
+        "guidance_scale": defaults.guidance_scale,
+    }
     return DiffusionRequest(items=items, **(facts | changes))
 
 

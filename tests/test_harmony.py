@@ -1,4 +1,4 @@
-"""Promises of `harmony.py` and `stylebook.py`: what is given is kept, what is chosen is music that fills the song."""
+"""Promises of `planner.py` and `styles.py`: what is given is kept, what is chosen is music that fills the song."""
 
 from __future__ import annotations
 
@@ -12,34 +12,30 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from acestep_like.errors import InputError
-from acestep_like.harmony import chart_text, key_of_chords, parse_chart, plan_song
-from acestep_like.music import (
-    ACE_MODE,
-    CHORD_QUALITIES,
-    KeyScale,
-    degree_of,
-    parse_chord,
-    parse_chords,
-    parse_keyscale,
-)
-from acestep_like.songplan import SongPlan
-from acestep_like.stylebook import STYLE_HARMONY, caption_bpm, caption_key, detect_style
+from acestep_like.music.caption import caption_bpm, caption_key, detect_style
+from acestep_like.music.chart import chart_text, parse_chart, parse_chords
+from acestep_like.music.planner import key_of_chords, plan_song
+from acestep_like.music.song_plan import SongPlan
+from acestep_like.music.styles import STYLE_HARMONY
+from acestep_like.music.theory import ACE_MODE, CHORD_QUALITIES, KeyScale, degree_of, parse_chord, parse_keyscale
 
 CAPTIONS = ["", "slow sad waltz", "upbeat funk", "solo piano", *STYLE_HARMONY, "fast metal in F# phrygian", "☃ 漢字"]
 LONG = "[Intro]\n" + "[Verse]\n[Chorus]\n" * 9 + "[Outro]"
 LYRICS = ["", "[Instrumental]", "[Verse]\nla\n[Chorus]\nla", LONG, "la la"]
 CHARTS = ["", "Am | F | C G", "(Dm | G) x2 | Cmaj7", "verse: Am ; chorus: F | G"]
 
-PLANS = st.fixed_dictionaries({
-    "duration_s": st.floats(2, 600),
-    "bpm": st.none() | st.integers(30, 300),
-    "timesignature": st.sampled_from(["", "2", "3", "4", "6", "6/8", 4]),
-    "keyscale": st.sampled_from(["", "C major", "F# minor", "B♭ major", "D dorian"]),
-    "chords_text": st.sampled_from(CHARTS),
-    "lyrics": st.sampled_from(LYRICS),
-    "caption": st.sampled_from(CAPTIONS),
-    "seed": st.integers(0, 2**40),
-})  # fmt: skip
+PLANS = st.fixed_dictionaries(
+    {
+        "duration_s": st.floats(2, 600),
+        "bpm": st.none() | st.integers(30, 300),
+        "timesignature": st.sampled_from(["", "2", "3", "4", "6", "6/8", 4]),
+        "keyscale": st.sampled_from(["", "C major", "F# minor", "B♭ major", "D dorian"]),
+        "chords_text": st.sampled_from(CHARTS),
+        "lyrics": st.sampled_from(LYRICS),
+        "caption": st.sampled_from(CAPTIONS),
+        "seed": st.integers(0, 2**40),
+    }
+)
 
 
 def bar_chords(plan: SongPlan) -> list[list[str]]:
@@ -160,10 +156,17 @@ def test_labelled_charts_serve_their_sections() -> None:
     assert set(parse_chart("[Verse]: Am | F\n[Chorus]: C")) == {"verse", "chorus"}
 
 
-@pytest.mark.parametrize(("text", "key"), [
-    ("Am | F | C | G", "A minor"), ("C | G | Am | F", "C major"), ("Dm7 | G7 | Cmaj7", "C major"),
-    ("Em | C | G | D", "E minor"), ("E5 | G5 | A5", "E minor"), ("Bb | Gm | Eb | F", "Bb major"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("text", "key"),
+    [
+        ("Am | F | C | G", "A minor"),
+        ("C | G | Am | F", "C major"),
+        ("Dm7 | G7 | Cmaj7", "C major"),
+        ("Em | C | G | D", "E minor"),
+        ("E5 | G5 | A5", "E minor"),
+        ("Bb | Gm | Eb | F", "Bb major"),
+    ],
+)
 def test_the_key_of_a_chart_is_found(text: str, key: str) -> None:
     assert key_of_chords(parse_chords(text)).ace_name == KeyScale(*_tonic_mode(key)).ace_name
     assert plan_song(duration_s=20, chords_text=text).keyscale == KeyScale(*_tonic_mode(key))
@@ -174,10 +177,18 @@ def _tonic_mode(text: str) -> tuple[int, str]:
     return key.tonic, key.mode
 
 
-@pytest.mark.parametrize(("caption", "bpm"), [
-    ("house at 124 bpm", 124), ("BPM: 90, lo-fi", 90), ("bpm 72", 72), ("a 140BPM banger", 140), ("in 1999", None),
-    ("808 bpm", None), ("", None),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("caption", "bpm"),
+    [
+        ("house at 124 bpm", 124),
+        ("BPM: 90, lo-fi", 90),
+        ("bpm 72", 72),
+        ("a 140BPM banger", 140),
+        ("in 1999", None),
+        ("808 bpm", None),
+        ("", None),
+    ],
+)
 def test_written_tempi_are_read(caption: str, bpm: int | None) -> None:
     assert caption_bpm(caption) == bpm
     if bpm:
@@ -185,12 +196,22 @@ def test_written_tempi_are_read(caption: str, bpm: int | None) -> None:
         assert plan_song(duration_s=10, caption=caption, bpm=100).bpm == 100
 
 
-@pytest.mark.parametrize(("caption", "key"), [
-    ("a ballad in D minor", "D minor"), ("in f sharp minor", "F# minor"), ("Bb major jazz", "Bb major"),
-    ("F# dorian groove", "F# dorian"), ("in e-flat major", "Eb major"), ("in a minor key", None),
-    ("a major hit", None), ("in A minor", "A minor"), ("vitamin C", None), ("a minor key in 3/4", None),
-    ("key of g major", "G major"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("caption", "key"),
+    [
+        ("a ballad in D minor", "D minor"),
+        ("in f sharp minor", "F# minor"),
+        ("Bb major jazz", "Bb major"),
+        ("F# dorian groove", "F# dorian"),
+        ("in e-flat major", "Eb major"),
+        ("in a minor key", None),
+        ("a major hit", None),
+        ("in A minor", "A minor"),
+        ("vitamin C", None),
+        ("a minor key in 3/4", None),
+        ("key of g major", "G major"),
+    ],
+)
 def test_written_keys_are_read(caption: str, key: str | None) -> None:
     assert caption_key(caption) == (parse_keyscale(key) if key else None)
 
@@ -209,14 +230,23 @@ def test_words_choose_mode_meter_and_tempo() -> None:
         assert slow < fast
 
 
-@pytest.mark.parametrize(("caption", "style"), [
-    ("lo-fi hip hop with soft piano", "lofi"), ("energetic rock music with electric guitar", "rock"),
-    ("upbeat electronic dance music with heavy bass", "house"), ("calm ambient music with soft piano", "ambient"),
-    ("jazz fusion with complex harmonies", "jazz"), ("epic orchestral trailer", "orchestral"),
-    ("8-bit video game theme", "chiptune"), ("drum and bass", "dnb"), ("heavy metal", "metal"), ("something", None),
-    ("a gentle piano melody", "piano"),
-    ("cheap rocket", None),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("caption", "style"),
+    [
+        ("lo-fi hip hop with soft piano", "lofi"),
+        ("energetic rock music with electric guitar", "rock"),
+        ("upbeat electronic dance music with heavy bass", "house"),
+        ("calm ambient music with soft piano", "ambient"),
+        ("jazz fusion with complex harmonies", "jazz"),
+        ("epic orchestral trailer", "orchestral"),
+        ("8-bit video game theme", "chiptune"),
+        ("drum and bass", "dnb"),
+        ("heavy metal", "metal"),
+        ("something", None),
+        ("a gentle piano melody", "piano"),
+        ("cheap rocket", None),
+    ],
+)
 def test_styles_are_recognised_in_words_people_use(caption: str, style: str | None) -> None:
     assert detect_style(caption) == style
 
@@ -227,10 +257,13 @@ BAD = {
     "keyscale": [{"keyscale": "H minor"}, {"keyscale": "C blues"}],
     "timesignature": [{"timesignature": "5/4"}, {"timesignature": True}],
     "chords": [
-        {"chords_text": "Am | Q"}, {"chords_text": "verse:"}, {"chords_text": "|||"}, {"chords_text": "door: Am"},
+        {"chords_text": "Am | Q"},
+        {"chords_text": "verse:"},
+        {"chords_text": "|||"},
+        {"chords_text": "door: Am"},
         {"chords_text": "Am | F ; chorus: C"},
     ],
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize(("field", "arguments"), [(field, case) for field, cases in BAD.items() for case in cases])
@@ -282,7 +315,7 @@ def test_style_tables_agree_with_the_corpus() -> None:
 
 def test_degrees_are_read_as_the_corpus_reads_them() -> None:
     theory = pytest.importorskip("acestep_like.training.corpus.theory")
-    from acestep_like.harmony import progression_chords
+    from acestep_like.music.planner import progression_chords
 
     for style in STYLE_HARMONY.values():
         for mode in style.modes:
@@ -308,6 +341,15 @@ def test_without_choosing_only_what_is_given_is_known() -> None:
 @given(PLANS)
 def test_a_plans_chart_gives_its_chords_again(arguments: dict) -> None:
     plan = plan_song(**arguments)
-    again = plan_song(**{**arguments, "chords_text": chart_text(plan), "bpm": plan.bpm, "lyrics": "", "seed": 1,
-                         "timesignature": plan.timesignature, "keyscale": plan.keyscale.name})  # fmt: skip
+    again = plan_song(
+        **{
+            **arguments,
+            "chords_text": chart_text(plan),
+            "bpm": plan.bpm,
+            "lyrics": "",
+            "seed": 1,
+            "timesignature": plan.timesignature,
+            "keyscale": plan.keyscale.name,
+        }
+    )
     assert again.chords[: len(plan.chords)] == plan.chords[: len(again.chords)]

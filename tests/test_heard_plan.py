@@ -1,4 +1,4 @@
-"""Promises of `codec/plan_ear.py` and `codec/heard_plan.py`: tempo, bars, key and chords of a recording."""
+"""Promises of `structure_tagger.py` and `structure_decoding.py`: tempo, bars, key and chords of a recording."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ import pytest
 import torch
 from fakes import FakeDiT, fake_checkpoint, tone
 
-from acestep_like import editing
-from acestep_like.codec.heard_plan import heard_plan
-from acestep_like.codec.plan_ear import Heard, PlanEar
-from acestep_like.diffusion.guide import GUIDE_GROUPS, build_guide
+from acestep_like.editing import cover as editing
 from acestep_like.errors import CheckpointError
-from acestep_like.harmony import plan_song
-from acestep_like.hearing import heed_source, part_to_hear
-from acestep_like.inference import generate_music
-from acestep_like.items import settle_items
-from acestep_like.lineage import origin_of
-from acestep_like.music import TIME_SIGNATURES, parse_keyscale
-from acestep_like.params import GenerationConfig, GenerationParams
-from acestep_like.preparation import prepare
-from acestep_like.results import AudioResult
-from acestep_like.songplan import SongPlan
+from acestep_like.inference.api import generate_music
+from acestep_like.inference.inputs import prepare
+from acestep_like.inference.merge import settle_items
+from acestep_like.inference.provenance import origin_of
+from acestep_like.inference.source_analysis import heed_source, part_to_hear
+from acestep_like.models.analysis.structure_decoding import heard_plan
+from acestep_like.models.analysis.structure_tagger import Heard, PlanEar
+from acestep_like.models.diffusion.guide import GUIDE_GROUPS, build_guide
+from acestep_like.music.planner import plan_song
+from acestep_like.music.song_plan import SongPlan
+from acestep_like.music.theory import TIME_SIGNATURES, parse_keyscale
+from acestep_like.types.params import GenerationConfig, GenerationParams
+from acestep_like.types.results import AudioResult
 
 RATE = 25.0
 
@@ -248,9 +248,16 @@ def test_the_recipe_says_where_the_bars_were_heard() -> None:
 @pytest.fixture(scope="module")
 def song(mini):
     params = GenerationParams(
-        caption="funk with drums, bass, electric piano and guitar", bpm=104, keyscale="E minor", timesignature="4",
-        chords="Em | C | G | D", duration=16, thinking=False, instrumental=True, seed=5,
-    )  # fmt: skip
+        caption="funk with drums, bass, electric piano and guitar",
+        bpm=104,
+        keyscale="E minor",
+        timesignature="4",
+        chords="Em | C | G | D",
+        duration=16,
+        thinking=False,
+        instrumental=True,
+        seed=5,
+    )
     result = generate_music(mini, None, params, GenerationConfig(batch_size=1))
     assert result.success, result.error
     return result.audios[0].tensor

@@ -72,7 +72,7 @@ def test_imports_point_down(path):
         if not name.startswith("acestep_like."):
             continue
         # The measures of the embedded model compare with its corpus; nothing that makes music does.
-        measures = module.startswith("acestep_like.evaluation") and module != "acestep_like.evaluation.features"
+        measures = module.startswith("acestep_like.evaluation") and module != "acestep_like.audio.features"
         assert measures or ".training" not in name, f"{module} imports {name}; training is apart"
         target = room_of(name)
         assert target is None or target >= level, f"{module} imports {name}, which is above it"
@@ -99,7 +99,7 @@ def run(code: str) -> str:
         "import acestep_like",
         "from acestep_like import GenerationParams, GenerationConfig",
         "from acestep_like.inference import generate_music, GenerationParams, GenerationConfig",
-        "import acestep_like.cli; acestep_like.cli.build_parser()",
+        "import acestep_like.entrypoints.cli.main; acestep_like.entrypoints.cli.main.build_parser()",
         "from acestep_like.checkpoints import resolve",
         "from acestep_like.models import HuggingFaceAudioModel, resolve_audio_model; resolve_audio_model('mini')",
     ],

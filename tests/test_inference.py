@@ -14,8 +14,9 @@ from fakes import FakeDiT, FakeLM, fake_checkpoint, tone
 
 from acestep_like import CancelToken
 from acestep_like.errors import DeviceMemoryError, LMError, NotLoadedError
-from acestep_like.inference import GenerationConfig, GenerationParams, generate_music
-from acestep_like.tasks import CODES_INSTRUCTION
+from acestep_like.inference.api import generate_music
+from acestep_like.types.params import GenerationConfig, GenerationParams
+from acestep_like.types.tasks import CODES_INSTRUCTION
 
 ONE = GenerationConfig(batch_size=1)
 
@@ -89,11 +90,23 @@ def test_documented_defaults_given_explicitly_are_obeyed():
 
 def test_every_sampler_parameter_reaches_the_dit():
     given = {
-        "use_adg": True, "cfg_interval_start": 0.25, "cfg_interval_end": 0.75, "infer_method": "sde",
-        "sampler_mode": "heun", "audio_cover_strength": 0.5, "cover_noise_strength": 0.25, "latent_shift": 0.1,
-        "velocity_norm_threshold": 2.0, "velocity_ema_factor": 0.1, "latent_rescale": 0.9, "retake_seed": 5,
-        "retake_variance": 0.3, "repaint_mode": "aggressive", "repaint_strength": 0.9, "timesteps": [0.9, 0.5, 0],
-    }  # fmt: skip
+        "use_adg": True,
+        "cfg_interval_start": 0.25,
+        "cfg_interval_end": 0.75,
+        "infer_method": "sde",
+        "sampler_mode": "heun",
+        "audio_cover_strength": 0.5,
+        "cover_noise_strength": 0.25,
+        "latent_shift": 0.1,
+        "velocity_norm_threshold": 2.0,
+        "velocity_ema_factor": 0.1,
+        "latent_rescale": 0.9,
+        "retake_seed": 5,
+        "retake_variance": 0.3,
+        "repaint_mode": "aggressive",
+        "repaint_strength": 0.9,
+        "timesteps": [0.9, 0.5, 0],
+    }
     request = make(GenerationParams(caption="x", duration=10, thinking=False, **given))[1].requests[0]
     for name, value in given.items():
         assert getattr(request, name) == (tuple(value) if isinstance(value, list) else value), name
@@ -101,9 +114,15 @@ def test_every_sampler_parameter_reaches_the_dit():
 
 def test_texts_and_metadata_reach_the_dit_in_the_models_vocabulary():
     params = GenerationParams(
-        caption="x", lyrics="[Verse]\nla", vocal_language="de", bpm=84, keyscale="Am", timesignature="3/4",
-        duration=10, thinking=False,
-    )  # fmt: skip
+        caption="x",
+        lyrics="[Verse]\nla",
+        vocal_language="de",
+        bpm=84,
+        keyscale="Am",
+        timesignature="3/4",
+        duration=10,
+        thinking=False,
+    )
     item = make(params)[1].requests[0].items[0]
     assert (item.caption, item.lyrics, item.language) == ("x", "[Verse]\nla", "de")
     assert (item.bpm, item.keyscale, item.timesignature) == (84, "A minor", "3")
@@ -171,8 +190,19 @@ def test_a_given_language_is_kept():
 
 def test_switches_of_the_language_model():
     lm = FakeLM()
-    make(GenerationParams(caption="x", use_cot_caption=False, use_cot_language=False, lm_temperature=0.5, lm_top_k=7,
-                          lm_cfg_scale=1.5, lm_top_p=0.8, lm_negative_prompt="noise"), lm=lm)  # fmt: skip
+    make(
+        GenerationParams(
+            caption="x",
+            use_cot_caption=False,
+            use_cot_language=False,
+            lm_temperature=0.5,
+            lm_top_k=7,
+            lm_cfg_scale=1.5,
+            lm_top_p=0.8,
+            lm_negative_prompt="noise",
+        ),
+        lm=lm,
+    )
     asked = lm.requests[0]
     assert not asked.use_cot_caption and not asked.use_cot_language and asked.make_codes
     sampling = asked.sampling
@@ -232,8 +262,9 @@ def test_without_a_language_model_everything_works_and_says_so():
 
 
 def test_peak_normalisation_and_fades():
-    params = GenerationParams(caption="x", duration=10, thinking=False, normalization_db=-6.0,
-                              fade_in_duration=1.0, fade_out_duration=2.0)  # fmt: skip
+    params = GenerationParams(
+        caption="x", duration=10, thinking=False, normalization_db=-6.0, fade_in_duration=1.0, fade_out_duration=2.0
+    )
     samples = make(params)[0].audios[0].tensor
     assert float(samples.abs().max()) == pytest.approx(10 ** (-6 / 20), abs=0.01)
     assert float(samples[:, 0].abs().max()) == 0 and float(samples[:, -1].abs().max()) == 0
@@ -352,8 +383,7 @@ def test_time_costs_add_up():
     began = time.perf_counter()
     costs = make(GenerationParams(caption="x"), dit=Slow(), lm=FakeLM())[0].extra_outputs["time_costs"]
     wall = time.perf_counter() - began
-    parts = sum(costs[name] for name in
-                ("preparation_time", "lm_total_time", "dit_total_time_cost", "saving_time"))  # fmt: skip
+    parts = sum(costs[name] for name in ("preparation_time", "lm_total_time", "dit_total_time_cost", "saving_time"))
     assert parts == pytest.approx(costs["pipeline_total_time"], rel=0.05)
     assert costs["pipeline_total_time"] == pytest.approx(wall, rel=0.1)
     stages = ("encoder", "diffusion", "diffusion_per_step", "vae_decode", "offload")
@@ -392,8 +422,9 @@ def test_a_fault_of_ours_is_not_hidden():
 
 def test_repaint_keeps_every_sample_outside_the_window():
     source = tone(20, 5)
-    params = GenerationParams(task_type="repaint", src_audio=(source, 48000), caption="x", repainting_start=5,
-                              repainting_end=10)  # fmt: skip
+    params = GenerationParams(
+        task_type="repaint", src_audio=(source, 48000), caption="x", repainting_start=5, repainting_end=10
+    )
     result, dit, _ = make(params)
     samples = result.audios[0].tensor
     margin = 4800
@@ -406,8 +437,9 @@ def test_repaint_keeps_every_sample_outside_the_window():
 
 
 def test_windows_beyond_the_source_pad_it():
-    params = GenerationParams(task_type="repaint", src_audio=(tone(10), 48000), caption="x", repainting_start=-3,
-                              repainting_end=12)  # fmt: skip
+    params = GenerationParams(
+        task_type="repaint", src_audio=(tone(10), 48000), caption="x", repainting_start=-3, repainting_end=12
+    )
     result, dit, _ = make(params)
     request = dit.requests[0]
     assert request.source.shape == (2, 15 * 48000) and request.windows == ((0.0, 15.0),)
@@ -429,9 +461,13 @@ def test_source_tasks_do_not_think_and_record_their_source():
 
 def test_lego_sft_checkpoints_get_their_own_caption_form(tmp_path):
     params = GenerationParams(
-        task_type="lego", src_audio=(tone(10), 48000), caption="slap bass", global_caption="a funk song",
-        instruction="Generate the bass track based on the audio context:", chunk_mask_mode="explicit",
-    )  # fmt: skip
+        task_type="lego",
+        src_audio=(tone(10), 48000),
+        caption="slap bass",
+        global_caption="a funk song",
+        instruction="Generate the bass track based on the audio context:",
+        chunk_mask_mode="explicit",
+    )
     plain = FakeDiT(fake_checkpoint(kind="upstream", path=tmp_path))
     assert make(params, dit=plain)[1].requests[0].items[0].caption == "slap bass"
     (tmp_path / "config.json").write_text('{"is_lego_sft": true}')

@@ -6,11 +6,11 @@ import pytest
 from fakes import fake_checkpoint, tone
 
 from acestep_like.evaluation.prompts import FREE_PROMPTS, held_out_prompts
-from acestep_like.instruments import named_tracks
-from acestep_like.items import settle_items
-from acestep_like.params import GenerationConfig, GenerationParams
-from acestep_like.preparation import prepare
+from acestep_like.inference.inputs import prepare
+from acestep_like.inference.merge import settle_items
+from acestep_like.music.instruments import named_tracks
 from acestep_like.training.corpus.lexicon import class_vocabulary
+from acestep_like.types.params import GenerationConfig, GenerationParams
 
 
 @pytest.mark.parametrize(

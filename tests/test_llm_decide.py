@@ -6,16 +6,22 @@ import itertools
 
 import pytest
 
-from acestep_like.lm.decide import Decision, decide
+from acestep_like.models.lm.phases import Decision, decide
 
 TASKS = ("text2music", "cover", "cover-nofsq", "repaint", "extract", "lego", "complete")
 
 
 def run(**changes: object) -> Decision:
     values = {
-        "task": "text2music", "lm_ready": True, "thinking": True, "use_cot_metas": True, "use_cot_caption": True,
-        "use_cot_language": True, "has_codes": False, "all_metadata_given": False,
-    }  # fmt: skip
+        "task": "text2music",
+        "lm_ready": True,
+        "thinking": True,
+        "use_cot_metas": True,
+        "use_cot_caption": True,
+        "use_cot_language": True,
+        "has_codes": False,
+        "all_metadata_given": False,
+    }
     return decide(**{**values, **changes})  # type: ignore[arg-type]
 
 

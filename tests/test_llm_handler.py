@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 from lm_models import random_lm, random_lm_folder, write_random_lm
 
-from acestep_like.codestring import parse_codes
 from acestep_like.errors import CheckpointError, DependencyError, InputError, NotLoadedError
-from acestep_like.llm_inference import LLMHandler, Sampling, ThinkRequest
-from acestep_like.lm.base import LMRequest
+from acestep_like.llm_inference import LLMHandler
+from acestep_like.models.lm.base import LMRequest
+from acestep_like.models.lm.requests import Sampling, ThinkRequest
+from acestep_like.types.audio_codes import parse_codes
 
 REQUEST = ThinkRequest("slow jazz", "[Instrumental]", seeds=(11, 12, 13), duration_s=12.0)
 
@@ -21,7 +22,7 @@ REQUEST = ThinkRequest("slow jazz", "[Instrumental]", seeds=(11, 12, 13), durati
 @pytest.fixture(autouse=True)
 def _short_answers(monkeypatch: pytest.MonkeyPatch) -> None:
     """Random weights never end their lyrics; the tests need not wait for that."""
-    monkeypatch.setattr("acestep_like.lm.describe.ANSWER_TOKENS", 420)
+    monkeypatch.setattr("acestep_like.models.lm.describe.ANSWER_TOKENS", 420)
 
 
 @pytest.fixture(scope="module")
@@ -46,10 +47,15 @@ def test_unknown_model_is_a_message_and_an_error(tmp_path: Path) -> None:
         LLMHandler.from_pretrained("acestep-5Hz-lm-9B", root=tmp_path)
 
 
-@pytest.mark.parametrize("call", [
-    lambda h: h.think(REQUEST), lambda h: h.understand("<|audio_code_1|>"), lambda h: h.inspire("x"),
-    lambda h: h.format("x", "y"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda h: h.think(REQUEST),
+        lambda h: h.understand("<|audio_code_1|>"),
+        lambda h: h.inspire("x"),
+        lambda h: h.format("x", "y"),
+    ],
+)
 def test_not_initialised(call: object) -> None:
     with pytest.raises(NotLoadedError, match="5Hz LM not initialized"):
         call(LLMHandler())  # type: ignore[operator]
@@ -139,11 +145,18 @@ def test_model_decides_the_length(handler: LLMHandler, monkeypatch: pytest.Monke
     assert len(parse_codes(thought.codes)) == 5 * int(thought.metadata["duration"])
 
 
-@pytest.mark.parametrize("change", [
-    {"caption": "fast metal"}, {"lyrics": "[Verse]\nhello"}, {"negative_prompt": "noise"}, {"bpm": 200},
-    {"sampling": Sampling(cfg_scale=5.0)}, {"sampling": Sampling(temperature=0.2, cfg_scale=2.0)},
-    {"sampling": Sampling(cfg_scale=1.0)},
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"caption": "fast metal"},
+        {"lyrics": "[Verse]\nhello"},
+        {"negative_prompt": "noise"},
+        {"bpm": 200},
+        {"sampling": Sampling(cfg_scale=5.0)},
+        {"sampling": Sampling(temperature=0.2, cfg_scale=2.0)},
+        {"sampling": Sampling(cfg_scale=1.0)},
+    ],
+)
 def test_every_input_reaches_the_codes(handler: LLMHandler, change: dict[str, object]) -> None:
     base = replace(REQUEST, seeds=(5,), use_metadata=False)
     assert handler.think(base)[0].codes != handler.think(replace(base, **change))[0].codes  # type: ignore[arg-type]
@@ -188,11 +201,13 @@ def test_format_keeps_what_the_user_gave(handler: LLMHandler) -> None:
 @pytest.mark.parametrize(
     ("codes", "message"),
     [
-        ("", "No audio codes provided"), ("no codes here", "No audio codes provided"),
-        ("<|audio_code_1024|>", "codes from 0 to 1023"), (None, "expected a text"),
+        ("", "No audio codes provided"),
+        ("no codes here", "No audio codes provided"),
+        ("<|audio_code_1024|>", "codes from 0 to 1023"),
+        (None, "expected a text"),
         ("<|audio_code_1|>" * 5000, "context"),
     ],
-)  # fmt: skip
+)
 def test_bad_codes(handler: LLMHandler, codes: object, message: str) -> None:
     with pytest.raises(InputError, match=message):
         handler.understand(codes)  # type: ignore[arg-type]

@@ -8,9 +8,9 @@ from lm_models import random_lm, random_lm_folder
 from transformers import AutoModelForCausalLM
 
 from acestep_like.errors import Cancelled, LMError
-from acestep_like.lm.base import CodeRange, LMRequest
-from acestep_like.lm.requests import Sampling
-from acestep_like.progress import CancelToken
+from acestep_like.models.lm.base import CodeRange, LMRequest
+from acestep_like.models.lm.requests import Sampling
+from acestep_like.types.progress import CancelToken
 
 GREEDY = Sampling(temperature=0, cfg_scale=2.5)
 WARM = Sampling(temperature=1.0, top_p=0.95, cfg_scale=2.0)
@@ -67,9 +67,15 @@ def test_greedy_tokens_equal_transformers_generate(reference: torch.nn.Module) -
     cond, uncond, span = prompt(5, 30), prompt(6, 12), codes()
     allowed = list(range(span.first, span.last))
     theirs = reference.generate(
-        torch.tensor([cond]), negative_prompt_ids=torch.tensor([uncond]), guidance_scale=2.5, do_sample=False,
-        max_new_tokens=60, min_new_tokens=60, prefix_allowed_tokens_fn=lambda _, __: allowed, renormalize_logits=False,
-    )[0, len(cond) :].tolist()  # fmt: skip
+        torch.tensor([cond]),
+        negative_prompt_ids=torch.tensor([uncond]),
+        guidance_scale=2.5,
+        do_sample=False,
+        max_new_tokens=60,
+        min_new_tokens=60,
+        prefix_allowed_tokens_fn=lambda _, __: allowed,
+        renormalize_logits=False,
+    )[0, len(cond) :].tolist()
     asked = LMRequest(cond, 60, 0, GREEDY, uncond, span, exact_tokens=True)
     (ours,) = random_lm().backend.generate([asked])
     assert list(ours.ids) == theirs
@@ -98,9 +104,13 @@ def test_seed_decides() -> None:
 @pytest.mark.parametrize(
     "change",
     [
-        {"cfg_scale": 4.0}, {"temperature": 0.3}, {"top_k": 3}, {"top_p": 0.2}, {"repetition_penalty": 3.0},
+        {"cfg_scale": 4.0},
+        {"temperature": 0.3},
+        {"top_k": 3},
+        {"top_p": 0.2},
+        {"repetition_penalty": 3.0},
     ],
-)  # fmt: skip
+)
 def test_every_sampling_value_matters(change: dict[str, float]) -> None:
     backend = random_lm().backend
     values = {**WARM.__dict__, **change}

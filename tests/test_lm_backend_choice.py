@@ -12,9 +12,9 @@ from lm_models import random_lm_folder
 
 from acestep_like.errors import DependencyError, LMError
 from acestep_like.llm_inference import LLMHandler
-from acestep_like.lm.model import load_lm
-from acestep_like.lm.transformers_backend import TransformersBackend
-from acestep_like.lm.vllm_backend import VERSION
+from acestep_like.models.lm.model import load_lm
+from acestep_like.models.lm.transformers_backend import TransformersBackend
+from acestep_like.models.lm.vllm_backend import VERSION
 
 
 def install(text: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -36,7 +36,7 @@ def on_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
         return original(cls, *args, **{**options, "device": "cpu"})
 
     monkeypatch.setattr(TransformersBackend, "load", classmethod(load))
-    monkeypatch.setattr("acestep_like.device.pick_device", torch.device)
+    monkeypatch.setattr("acestep_like.models.device.pick_device", torch.device)
 
 
 @pytest.mark.parametrize(
@@ -67,8 +67,10 @@ def test_a_vllm_that_will_not_do(
 
 def test_an_engine_that_does_not_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, on_cpu: None) -> None:
     install(f"__version__ = '{VERSION}.0'\ndef LLM(**_): raise ValueError('no memory')", tmp_path, monkeypatch)
-    monkeypatch.setitem(sys.modules, "acestep_like.lm.vllm_processor", type(sys)("acestep_like.lm.vllm_processor"))
-    monkeypatch.setattr(sys.modules["acestep_like.lm.vllm_processor"], "PairProcessor", object, raising=False)
+    monkeypatch.setitem(
+        sys.modules, "acestep_like.models.lm.vllm_processor", type(sys)("acestep_like.models.lm.vllm_processor")
+    )
+    monkeypatch.setattr(sys.modules["acestep_like.models.lm.vllm_processor"], "PairProcessor", object, raising=False)
     with pytest.raises(LMError, match=r"did not start on tiny-5Hz-lm: no memory\. Use backend='pt'"):
         load_lm(random_lm_folder(), backend="vllm", device="cpu")
     assert load_lm(random_lm_folder(), backend="auto", device="cuda").note.startswith("vLLM is not used: vLLM did not")

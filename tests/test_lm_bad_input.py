@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from lm_models import random_lm
 
-from acestep_like.inference import create_sample, format_sample, understand_music
+from acestep_like.inference.api import create_sample, format_sample, understand_music
 from acestep_like.llm_inference import LLMHandler
 
 CODES = "<|audio_code_1|>" * 60
@@ -96,7 +96,7 @@ def test_bad_codes(codes: Any, sentence: str, handler: LLMHandler) -> None:
         (lambda lm: format_sample(lm, "jazz", "", user_metadata={"bpm": 900}), "bpm: got 900; expected a"),
         (lambda lm: format_sample(lm, "jazz", "", user_metadata={"keyscale": "H major"}), "keyscale: got 'H major'"),
     ],
-)  # fmt: skip
+)
 def test_bad_words(call: Callable[[LLMHandler], Any], sentence: str, handler: LLMHandler) -> None:
     result = call(handler)
     assert not result.success and sentence in result.error, result.error

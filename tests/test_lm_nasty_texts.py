@@ -9,23 +9,84 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from lm_models import random_lm
 
-from acestep_like.codestring import parse_codes
 from acestep_like.errors import InputError
-from acestep_like.inference import create_sample, format_sample
-from acestep_like.llm_inference import LLMHandler, ThinkRequest
-from acestep_like.lm import prompts
-from acestep_like.lm.constraint import GrammarCompiler
-from acestep_like.lm.grammar import metadata_grammar
-from acestep_like.lm.parse import FIELDS, legal_metadata, parse_answer, raw_fields
-from acestep_like.params import GenerationParams
+from acestep_like.inference.api import create_sample, format_sample
+from acestep_like.llm_inference import LLMHandler
+from acestep_like.models.lm import prompts
+from acestep_like.models.lm.constraint import GrammarCompiler
+from acestep_like.models.lm.grammar import metadata_grammar
+from acestep_like.models.lm.parse import FIELDS, legal_metadata, parse_answer, raw_fields
+from acestep_like.models.lm.requests import ThinkRequest
+from acestep_like.types.audio_codes import parse_codes
+from acestep_like.types.params import GenerationParams
 
 NASTY = (
-    "\x85", "\u2028", "\u2029", "\ufeff", "\r\n", "\r", "\n", "\t", " ", "  ", "\u3000", "\xa0", "\x00", "\x1b", "\x7f",
-    "\x80", "\ufffe", "\U0001f600", "e\u0301", "\u200b", "\u202e", ":", ": ", "#", " #", "'", '"', "\\", "\\n", "\\x3C",
-    "<think>", "</think>", "<|im_end|>", "<|audio_code_1|>", "<|", "|>", "</", "\nbpm: 99\n", "---", "...", "- ", "? ",
-    "| ", "> ", "&a", "*a", "!t", "%", "@", "`", "{", "}", "[", "]", ",", "null", "true", "1e3", "2020-01-01", "~", "=",
-    "<<", "word ", "x" * 90, "y " * 50,
-)  # fmt: skip
+    "\x85",
+    "\u2028",
+    "\u2029",
+    "\ufeff",
+    "\r\n",
+    "\r",
+    "\n",
+    "\t",
+    " ",
+    "  ",
+    "\u3000",
+    "\xa0",
+    "\x00",
+    "\x1b",
+    "\x7f",
+    "\x80",
+    "\ufffe",
+    "\U0001f600",
+    "e\u0301",
+    "\u200b",
+    "\u202e",
+    ":",
+    ": ",
+    "#",
+    " #",
+    "'",
+    '"',
+    "\\",
+    "\\n",
+    "\\x3C",
+    "<think>",
+    "</think>",
+    "<|im_end|>",
+    "<|audio_code_1|>",
+    "<|",
+    "|>",
+    "</",
+    "\nbpm: 99\n",
+    "---",
+    "...",
+    "- ",
+    "? ",
+    "| ",
+    "> ",
+    "&a",
+    "*a",
+    "!t",
+    "%",
+    "@",
+    "`",
+    "{",
+    "}",
+    "[",
+    "]",
+    ",",
+    "null",
+    "true",
+    "1e3",
+    "2020-01-01",
+    "~",
+    "=",
+    "<<",
+    "word ",
+    "x" * 90,
+    "y " * 50,
+)
 ANY = st.lists(st.sampled_from(NASTY) | st.text(max_size=4), max_size=12).map("".join)
 TEXT = ANY.map(lambda text: text.encode("utf-8", "ignore").decode())
 SLOW = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -76,8 +137,15 @@ def compiler() -> GrammarCompiler:
 @given(caption=TEXT, genres=TEXT)
 def test_given_fields_are_forced_verbatim(compiler: GrammarCompiler, caption: str, genres: str) -> None:
     lm = random_lm()
-    given = {"bpm": 99, "caption": caption, "duration": 30, "genres": genres, "keyscale": "C major", "language": "no",
-             "timesignature": "4"}  # fmt: skip
+    given = {
+        "bpm": 99,
+        "caption": caption,
+        "duration": 30,
+        "genres": genres,
+        "keyscale": "C major",
+        "language": "no",
+        "timesignature": "4",
+    }
     state, ids = compiler.start(metadata_grammar(given).ebnf), []
     while not ids or ids[-1] != lm.vocabulary.end_turn:
         token = state.forced()

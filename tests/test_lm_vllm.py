@@ -13,13 +13,13 @@ from dataclasses import replace
 import pytest
 import torch
 
-from acestep_like.checkpoints import find_lm
 from acestep_like.errors import Cancelled, CheckpointError, DependencyError, LMError
-from acestep_like.lm import describe, think
-from acestep_like.lm.base import CodeRange, LMRequest
-from acestep_like.lm.model import LoadedLM, load_lm
-from acestep_like.lm.requests import DescribeOptions, Sampling, ThinkRequest
-from acestep_like.progress import CancelToken
+from acestep_like.models.checkpoints.resolve import find_lm
+from acestep_like.models.lm import describe, think
+from acestep_like.models.lm.base import CodeRange, LMRequest
+from acestep_like.models.lm.model import LoadedLM, load_lm
+from acestep_like.models.lm.requests import DescribeOptions, Sampling, ThinkRequest
+from acestep_like.types.progress import CancelToken
 
 SONG = ThinkRequest("slow jazz with piano", "[Instrumental]", seeds=(1, 2, 3), duration_s=12.0, allow_batch=True)
 WARM = Sampling(temperature=0.9, top_k=200, top_p=0.95, repetition_penalty=1.1, cfg_scale=2.5)
@@ -64,12 +64,17 @@ def request(
 @pytest.mark.parametrize(
     "change",
     [
-        {}, {"allow_batch": False}, {"chunk_size": 2}, {"constrained": False, "make_codes": False},
-        {"sampling": GREEDY}, {"sampling": Sampling(cfg_scale=1.0)}, {"negative_prompt": "loud drums"},
+        {},
+        {"allow_batch": False},
+        {"chunk_size": 2},
+        {"constrained": False, "make_codes": False},
+        {"sampling": GREEDY},
+        {"sampling": Sampling(cfg_scale=1.0)},
+        {"negative_prompt": "loud drums"},
         {"bpm": 97, "keyscale": "Bb minor", "timesignature": "3", "use_cot_caption": False},
     ],
     ids=str,
-)  # fmt: skip
+)
 def test_both_phases_give_the_same_song(pt: LoadedLM, vllm: LoadedLM, change: dict[str, object]) -> None:
     asked = replace(SONG, **change)  # type: ignore[arg-type]
     for ours, theirs in zip(think.think(pt, asked), think.think(vllm, asked), strict=True):
@@ -109,7 +114,7 @@ def test_batches_that_do_not_fit_are_split(pt: LoadedLM, vllm: LoadedLM, monkeyp
     asked = [request(pt, seed, 100 + 20 * seed, 30) for seed in range(10)]
     assert [len(batch) for batch in backend._admit(asked)] == [8, 2]  # 16 rows
     assert backend.generate(asked) == pt.backend.generate(asked)
-    monkeypatch.setattr("acestep_like.lm.vllm_backend.MAX_PROMPT_TOKENS", 500)
+    monkeypatch.setattr("acestep_like.models.lm.vllm_backend.MAX_PROMPT_TOKENS", 500)
     sizes = [sum(len(prompt) for one in batch for prompt in one.prompts) for batch in backend._admit(asked)]
     assert len(sizes) > 2 and max(sizes) <= 500
     monkeypatch.setattr(backend, "_blocks", 6)

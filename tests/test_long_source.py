@@ -1,4 +1,4 @@
-"""Promises of `long_source.py`: sources beyond the checkpoint's length are worked on in parts, on the bar grid."""
+"""Promises of `long_sources.py`: sources beyond the checkpoint's length are worked on in parts, on the bar grid."""
 
 from __future__ import annotations
 
@@ -8,10 +8,9 @@ import pytest
 import torch
 from fakes import RATE, FakeDiT, fake_checkpoint, tone
 
-from acestep_like import editing
-from acestep_like.extension import rotated_chart
-from acestep_like.harmony import chart_text
-from acestep_like.long_source import OVERLAP_S, tile_spans
+from acestep_like.editing import cover as editing
+from acestep_like.editing.long_sources import OVERLAP_S, tile_spans
+from acestep_like.music.chart import chart_text, rotated_chart
 
 
 @pytest.fixture
@@ -19,8 +18,10 @@ def dit() -> FakeDiT:
     return FakeDiT(fake_checkpoint(guide_version=1, max_duration_s=12.0))
 
 
-@pytest.mark.parametrize(("length_s", "limit_s", "bar_s"), [(10, 20, 0), (20, 20, 2), (20.5, 20, 2), (61, 20, 2.86),
-                                                            (660, 120, 1.9), (45, 20, 0), (45, 20, 30)])  # fmt: skip
+@pytest.mark.parametrize(
+    ("length_s", "limit_s", "bar_s"),
+    [(10, 20, 0), (20, 20, 2), (20.5, 20, 2), (61, 20, 2.86), (660, 120, 1.9), (45, 20, 0), (45, 20, 30)],
+)
 def test_tiles_cover_a_source_with_overlap_and_begin_on_bar_lines(length_s, limit_s, bar_s) -> None:
     spans = tile_spans(length_s, limit_s, bar_s)
     assert spans[0][0] == 0 and spans[-1][1] == length_s

@@ -10,10 +10,10 @@ import torch
 from safetensors.torch import save_file
 
 from acestep_like import AceStepHandler, GenerationConfig, GenerationParams, generate_music
-from acestep_like.diffusion.attention import CachedCrossAttention
-from acestep_like.diffusion.request import DiffusionRequest, ItemRequest
 from acestep_like.errors import CheckpointError, DependencyError, InputError, NotLoadedError
-from acestep_like.tasks import DEFAULT_INSTRUCTION
+from acestep_like.models.diffusion.attention import CachedCrossAttention
+from acestep_like.models.diffusion.request import DiffusionRequest, ItemRequest
+from acestep_like.types.tasks import DEFAULT_INSTRUCTION
 
 peft = pytest.importorskip("peft", reason="the extra `lora` is not installed")
 
@@ -26,11 +26,12 @@ def factors(seed=0, rank=2):
     generator = torch.Generator().manual_seed(seed)
     return {
         f"layers.{layer}.{name}": (
-            torch.randn(rank, size[0], generator=generator) * 0.3, torch.randn(size[1], rank, generator=generator) * 0.3
+            torch.randn(rank, size[0], generator=generator) * 0.3,
+            torch.randn(size[1], rank, generator=generator) * 0.3,
         )
         for layer in (0, 1)
         for name, size in SIZES.items()
-    }  # fmt: skip
+    }
 
 
 def save(path, pairs, *, prefix="transformer.", infix="", upstream=False):

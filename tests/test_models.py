@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from acestep_like import models
 from acestep_like.client import AudioClient
 from acestep_like.errors import InputError
-from acestep_like.models import HuggingFaceAudioModel, HuggingFaceAudioSpec, resolve_audio_model
+from acestep_like.models import catalog as models
+from acestep_like.models.catalog import HuggingFaceAudioModel, HuggingFaceAudioSpec, resolve_audio_model
 
 
 @pytest.fixture(autouse=True)
@@ -33,8 +33,11 @@ def test_every_known_model_has_a_family_that_is_there(member):
 def test_documented_specs():
     spec = HuggingFaceAudioModel.MUSICGEN_SMALL.spec
     assert (spec.id, spec.pipeline_type, spec.default_duration_s, spec.default_steps) == (
-        "facebook/musicgen-small", "musicgen", 10.0, 200,
-    )  # fmt: skip
+        "facebook/musicgen-small",
+        "musicgen",
+        10.0,
+        200,
+    )
     assert HuggingFaceAudioModel.AUDIOLDM2.spec.pipeline_type == "audioldm2"
     assert HuggingFaceAudioModel.STABLE_AUDIO_OPEN.spec.pipeline_type == "stable_audio"
 

@@ -5,25 +5,53 @@ from __future__ import annotations
 import pytest
 
 from acestep_like.errors import InputError
-from acestep_like.music import SECTION_NAMES, is_tag, parse_keyscale, section_of, section_tags
-from acestep_like.preparation import default_duration_s
+from acestep_like.inference.inputs import default_duration_s
+from acestep_like.music.sections import SECTION_NAMES, is_tag, section_of, section_tags
+from acestep_like.music.theory import parse_keyscale
 
 
 @pytest.mark.parametrize(
     ("label", "name"),
     [
-        ("Instrumental Break", "solo"), ("Instrumental Section", "solo"), ("Instrumental", "solo"), ("inst", "solo"),
-        ("Guitar Solo", "solo"), ("Sax solo x2", "solo"), ("Interlude", "solo"), ("Solos", "solo"),
-        ("Instrumental Intro", "intro"), ("Piano Intro - soft", "intro"), ("Introduction", "intro"),
-        ("Final Chorus", "chorus"), ("Chorus x2", "chorus"), ("CHORUS 2", "chorus"), ("Chorus1", "chorus"),
-        ("Post-Chorus", "chorus"), ("Hook", "chorus"), ("Beat Drop", "chorus"),
-        ("chorus (guitar solo on top)", "chorus"), ("Pre Chorus - building", "verse"), ("Break", "bridge"),
-        ("Pre-Chorus", "verse"), ("2nd Verse", "verse"), ("Verse 1: whispered", "verse"),
-        ("Bridge", "bridge"), ("Middle 8", "bridge"), ("Breakdown", "bridge"), ("Build-up", "bridge"),
-        ("Outro", "outro"), ("Fade Out", "outro"), ("The End", "outro"), ("Coda", "outro"),
-        ("whispered", None), ("female vocals", None), ("Weekend", None), ("", None), ("7", None),
+        ("Instrumental Break", "solo"),
+        ("Instrumental Section", "solo"),
+        ("Instrumental", "solo"),
+        ("inst", "solo"),
+        ("Guitar Solo", "solo"),
+        ("Sax solo x2", "solo"),
+        ("Interlude", "solo"),
+        ("Solos", "solo"),
+        ("Instrumental Intro", "intro"),
+        ("Piano Intro - soft", "intro"),
+        ("Introduction", "intro"),
+        ("Final Chorus", "chorus"),
+        ("Chorus x2", "chorus"),
+        ("CHORUS 2", "chorus"),
+        ("Chorus1", "chorus"),
+        ("Post-Chorus", "chorus"),
+        ("Hook", "chorus"),
+        ("Beat Drop", "chorus"),
+        ("chorus (guitar solo on top)", "chorus"),
+        ("Pre Chorus - building", "verse"),
+        ("Break", "bridge"),
+        ("Pre-Chorus", "verse"),
+        ("2nd Verse", "verse"),
+        ("Verse 1: whispered", "verse"),
+        ("Bridge", "bridge"),
+        ("Middle 8", "bridge"),
+        ("Breakdown", "bridge"),
+        ("Build-up", "bridge"),
+        ("Outro", "outro"),
+        ("Fade Out", "outro"),
+        ("The End", "outro"),
+        ("Coda", "outro"),
+        ("whispered", None),
+        ("female vocals", None),
+        ("Weekend", None),
+        ("", None),
+        ("7", None),
     ],
-)  # fmt: skip
+)
 def test_labels_name_sections(label, name):
     assert section_of(label) == name
 
@@ -31,10 +59,16 @@ def test_labels_name_sections(label, name):
 @pytest.mark.parametrize(
     ("text", "name"),
     [
-        ("B flat major", "Bb major"), ("F sharp minor", "F# minor"), ("c-sharp minor", "C# minor"), ("Eb", "Eb major"),
-        ("e FLAT", "Eb major"), ("A-minor", "A minor"), ("  g  Dorian ", "G dorian"), ("B♭ Maj", "Bb major"),
+        ("B flat major", "Bb major"),
+        ("F sharp minor", "F# minor"),
+        ("c-sharp minor", "C# minor"),
+        ("Eb", "Eb major"),
+        ("e FLAT", "Eb major"),
+        ("A-minor", "A minor"),
+        ("  g  Dorian ", "G dorian"),
+        ("B♭ Maj", "Bb major"),
     ],
-)  # fmt: skip
+)
 def test_keys_as_people_write_them(text, name):
     assert parse_keyscale(text).name == name
 

@@ -42,7 +42,7 @@ def test_dependencies_are_pinned_for_the_tests(project):
 
 
 def test_the_wheel_carries_the_weights_where_they_are_looked_for():
-    from acestep_like.checkpoints import resolve
+    from acestep_like.models.checkpoints import resolve
 
     folder = re.search(r'"checkpoints" = "acestep_like/(\w+)"', PROJECT).group(1)
     searched = Path(sys.modules[resolve.__module__].__file__).read_text(encoding="utf-8")

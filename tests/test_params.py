@@ -11,31 +11,82 @@ import numpy as np
 import pytest
 
 from acestep_like.errors import InputError
-from acestep_like.params import AUDIO_FORMATS, GenerationConfig, GenerationParams, all_specs, read_codes, windows
+from acestep_like.types.audio_codes import read_codes
+from acestep_like.types.params import AUDIO_FORMATS, GenerationConfig, GenerationParams, all_specs, windows
 
 # The seed document's listing, field by field.
 DOCUMENTED_PARAMS = {
-    "task_type": "text2music", "instruction": "Fill the audio semantic mask based on the given conditions:",
-    "reference_audio": None, "src_audio": None, "audio_codes": "", "caption": "", "lyrics": "", "instrumental": False,
-    "vocal_language": "unknown", "bpm": None, "keyscale": "", "timesignature": "", "duration": -1.0,
-    "inference_steps": 8, "seed": -1, "guidance_scale": 7.0, "use_adg": False, "cfg_interval_start": 0.0,
-    "cfg_interval_end": 1.0, "shift": 1.0, "infer_method": "ode", "timesteps": None, "repainting_start": 0.0,
-    "repainting_end": -1, "audio_cover_strength": 1.0, "thinking": True, "lm_temperature": 0.85, "lm_cfg_scale": 2.0,
-    "lm_top_k": 0, "lm_top_p": 0.9, "lm_negative_prompt": "NO USER INPUT", "use_cot_metas": True,
-    "use_cot_caption": True, "use_cot_lyrics": False, "use_cot_language": True, "use_constrained_decoding": True,
-    "cot_bpm": None, "cot_keyscale": "", "cot_timesignature": "", "cot_duration": None,
-    "cot_vocal_language": "unknown", "cot_caption": "", "cot_lyrics": "",
-}  # fmt: skip
+    "task_type": "text2music",
+    "instruction": "Fill the audio semantic mask based on the given conditions:",
+    "reference_audio": None,
+    "src_audio": None,
+    "audio_codes": "",
+    "caption": "",
+    "lyrics": "",
+    "instrumental": False,
+    "vocal_language": "unknown",
+    "bpm": None,
+    "keyscale": "",
+    "timesignature": "",
+    "duration": -1.0,
+    "inference_steps": 8,
+    "seed": -1,
+    "guidance_scale": 7.0,
+    "use_adg": False,
+    "cfg_interval_start": 0.0,
+    "cfg_interval_end": 1.0,
+    "shift": 1.0,
+    "infer_method": "ode",
+    "timesteps": None,
+    "repainting_start": 0.0,
+    "repainting_end": -1,
+    "audio_cover_strength": 1.0,
+    "thinking": True,
+    "lm_temperature": 0.85,
+    "lm_cfg_scale": 2.0,
+    "lm_top_k": 0,
+    "lm_top_p": 0.9,
+    "lm_negative_prompt": "NO USER INPUT",
+    "use_cot_metas": True,
+    "use_cot_caption": True,
+    "use_cot_lyrics": False,
+    "use_cot_language": True,
+    "use_constrained_decoding": True,
+    "cot_bpm": None,
+    "cot_keyscale": "",
+    "cot_timesignature": "",
+    "cot_duration": None,
+    "cot_vocal_language": "unknown",
+    "cot_caption": "",
+    "cot_lyrics": "",
+}
 DOCUMENTED_CONFIG = {
-    "batch_size": 2, "allow_lm_batch": False, "use_random_seed": True, "seeds": None, "lm_batch_chunk_size": 8,
-    "constrained_decoding_debug": False, "audio_format": "flac",
-}  # fmt: skip
+    "batch_size": 2,
+    "allow_lm_batch": False,
+    "use_random_seed": True,
+    "seeds": None,
+    "lm_batch_chunk_size": 8,
+    "constrained_decoding_debug": False,
+    "audio_format": "flac",
+}
 LATER = {
-    "enable_normalization": True, "normalization_db": -1.0, "fade_in_duration": 0.0, "fade_out_duration": 0.0,
-    "latent_shift": 0.0, "latent_rescale": 1.0, "sampler_mode": "euler", "velocity_norm_threshold": 0.0,
-    "velocity_ema_factor": 0.0, "retake_seed": None, "retake_variance": 0.0, "cover_noise_strength": 0.0,
-    "repaint_mode": "balanced", "repaint_strength": 0.5, "chunk_mask_mode": "auto", "global_caption": "",
-}  # fmt: skip
+    "enable_normalization": True,
+    "normalization_db": -1.0,
+    "fade_in_duration": 0.0,
+    "fade_out_duration": 0.0,
+    "latent_shift": 0.0,
+    "latent_rescale": 1.0,
+    "sampler_mode": "euler",
+    "velocity_norm_threshold": 0.0,
+    "velocity_ema_factor": 0.0,
+    "retake_seed": None,
+    "retake_variance": 0.0,
+    "cover_noise_strength": 0.0,
+    "repaint_mode": "balanced",
+    "repaint_strength": 0.5,
+    "chunk_mask_mode": "auto",
+    "global_caption": "",
+}
 
 
 @pytest.mark.parametrize(("name", "default"), [*DOCUMENTED_PARAMS.items(), *LATER.items()])
@@ -79,9 +130,17 @@ def test_what_the_checkpoint_decides_remembers_whether_it_was_given(name):
 
 def test_json_round_trip_of_everything():
     params = GenerationParams(
-        caption="ünï 'x'", lyrics="[Verse]\nla", bpm=84, duration=30.5, timesteps=[0.9, 0.5, 0], shift=3.0,
-        repainting_start=[1, 5.0], repainting_end=[2, 6.0], chords="Am | F", retake_seed=3,
-    )  # fmt: skip
+        caption="ünï 'x'",
+        lyrics="[Verse]\nla",
+        bpm=84,
+        duration=30.5,
+        timesteps=[0.9, 0.5, 0],
+        shift=3.0,
+        repainting_start=[1, 5.0],
+        repainting_end=[2, 6.0],
+        chords="Am | F",
+        retake_seed=3,
+    )
     assert GenerationParams.from_json(params.to_json()) == params
     config = GenerationConfig(batch_size=3, seeds=[1, 2], audio_format="mp3")
     assert GenerationConfig.from_json(config.to_json(indent=1)) == config
@@ -139,11 +198,18 @@ def test_every_field_has_a_help_a_group_and_says_what_it_accepts(name):
 @pytest.mark.parametrize(
     ("name", "text", "value"),
     [
-        ("bpm", "84", 84), ("bpm", "none", None), ("duration", "30", 30.0), ("timesteps", "0.9,0.5,0", [0.9, 0.5, 0.0]),
-        ("repainting_start", "3.5", 3.5), ("repainting_start", "1,5", [1.0, 5.0]), ("seeds", "1,2", [1, 2]),
-        ("instrumental", "True", True), ("caption", "a, b", "a, b"), ("mp3_sample_rate", "44100", 44100),
+        ("bpm", "84", 84),
+        ("bpm", "none", None),
+        ("duration", "30", 30.0),
+        ("timesteps", "0.9,0.5,0", [0.9, 0.5, 0.0]),
+        ("repainting_start", "3.5", 3.5),
+        ("repainting_start", "1,5", [1.0, 5.0]),
+        ("seeds", "1,2", [1, 2]),
+        ("instrumental", "True", True),
+        ("caption", "a, b", "a, b"),
+        ("mp3_sample_rate", "44100", 44100),
     ],
-)  # fmt: skip
+)
 def test_values_are_read_from_text(name, text, value):
     assert all_specs()[name].parse(text) == value
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from acestep_like.codestring import format_codes, parse_codes
-from acestep_like.lm.parse import parse_answer, raw_fields
+from acestep_like.models.lm.parse import parse_answer, raw_fields
+from acestep_like.types.audio_codes import format_codes, parse_codes
 
 WHOLE = (
     "<think>\nbpm: 84\ncaption: A warm track\n  with piano: soft and low\nduration: 30\ngenres: lo-fi\n"
@@ -16,9 +16,14 @@ WHOLE = (
 def test_whole_answer() -> None:
     answer = parse_answer(WHOLE)
     assert answer.metadata == {
-        "bpm": 84, "caption": "A warm track with piano: soft and low", "duration": 30, "genres": "lo-fi",
-        "keyscale": "F# minor", "language": "en", "timesignature": "4",
-    }  # fmt: skip
+        "bpm": 84,
+        "caption": "A warm track with piano: soft and low",
+        "duration": 30,
+        "genres": "lo-fi",
+        "keyscale": "F# minor",
+        "language": "en",
+        "timesignature": "4",
+    }
     assert answer.lyrics == "[Verse]\nhello"
     assert answer.notes == ()
 
@@ -37,11 +42,19 @@ def test_missing_tags_end_the_thought_at_the_first_code() -> None:
 @pytest.mark.parametrize(
     ("line", "field"),
     [
-        ("bpm: 29", "bpm"), ("bpm: 301", "bpm"), ("bpm: fast", "bpm"), ("bpm: -90", "bpm"), ("duration: 9", "duration"),
-        ("duration: 601", "duration"), ("keyscale: H major", "keyscale"), ("keyscale: C Major", "keyscale"),
-        ("language: english", "language"), ("timesignature: 5", "timesignature"), ("caption: ", "caption"),
+        ("bpm: 29", "bpm"),
+        ("bpm: 301", "bpm"),
+        ("bpm: fast", "bpm"),
+        ("bpm: -90", "bpm"),
+        ("duration: 9", "duration"),
+        ("duration: 601", "duration"),
+        ("keyscale: H major", "keyscale"),
+        ("keyscale: C Major", "keyscale"),
+        ("language: english", "language"),
+        ("timesignature: 5", "timesignature"),
+        ("caption: ", "caption"),
     ],
-)  # fmt: skip
+)
 def test_illegal_values_are_left_out_with_a_note(line: str, field: str) -> None:
     answer = parse_answer(f"<think>\n{line}\nbpm : 3\n</think>")
     assert field not in answer.metadata

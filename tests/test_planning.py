@@ -13,11 +13,11 @@ import torch
 from fakes import tone
 
 from acestep_like import AceStepHandler, GenerationConfig, GenerationParams, plan
-from acestep_like.checkpoints import resolve
-from acestep_like.device import Precision
-from acestep_like.diffusion.cost import Cost, Rates, counting
-from acestep_like.diffusion.skeleton import Skeleton, skeleton
 from acestep_like.errors import CheckpointError, InputError
+from acestep_like.models.checkpoints import resolve
+from acestep_like.models.device import Precision
+from acestep_like.models.diffusion.cost_counter import Cost, Rates, counting
+from acestep_like.models.diffusion.cost_model import Skeleton, skeleton
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
@@ -128,37 +128,38 @@ def test_evaluations_follow_the_sampler_and_the_interval(root):
 
 def test_what_does_not_fit_is_said(root, monkeypatch):
     info = resolve("guided", root)
-    monkeypatch.setattr("acestep_like.device.resident_bytes", lambda: 400_000_000)
-    monkeypatch.setattr("acestep_like.device.free_memory", lambda device: (0, None))
+    monkeypatch.setattr("acestep_like.models.device.resident_bytes", lambda: 400_000_000)
+    monkeypatch.setattr("acestep_like.models.device.free_memory", lambda device: (0, None))
     told = plan(order(), None, info, device="cpu")
     assert told.fits is False and "does not fit" in str(told)
-    monkeypatch.setattr("acestep_like.device.free_memory", lambda device: (None, None))
+    monkeypatch.setattr("acestep_like.models.device.free_memory", lambda device: (None, None))
     assert plan(order(), None, info, device="cpu").fits is None
 
 
 def test_an_accelerator_holds_weights_or_only_their_stage_and_large_batches_are_split(root, monkeypatch):
     info, batch = resolve("guided", root), GenerationConfig(batch_size=8)
     cuda = torch.device("cuda")
-    monkeypatch.setattr("acestep_like.diffusion.skeleton._BUILT", {})
+    monkeypatch.setattr("acestep_like.models.diffusion.cost_model._BUILT", {})
     monkeypatch.setattr(Skeleton, "_count_decoding", lambda self, frames: Cost(peak_bytes=1000.0))
-    monkeypatch.setattr("acestep_like.device.pick_device", lambda name: cuda)
+    monkeypatch.setattr("acestep_like.models.device.pick_device", lambda name: cuda)
     monkeypatch.setattr(
-        "acestep_like.device.pick_precision", lambda device, **_: Precision(torch.float32, torch.float32)
+        "acestep_like.models.device.pick_precision", lambda device, **_: Precision(torch.float32, torch.float32)
     )
-    monkeypatch.setattr("acestep_like.planning._efficiency", lambda bones, device: (1.0, 1.0))
+    monkeypatch.setattr("acestep_like.inference.estimate._efficiency", lambda bones, device: (1.0, 1.0))
     monkeypatch.setattr(
-        "acestep_like.diffusion.cost.measured_rates", lambda device, dtype: Rates(1e9, 1e9, 1e9, 1e9, 1e6)
+        "acestep_like.models.diffusion.cost_counter.measured_rates",
+        lambda device, dtype: Rates(1e9, 1e9, 1e9, 1e9, 1e6),
     )
-    monkeypatch.setattr("acestep_like.device.free_memory", lambda device: (10**12, 10**12))
+    monkeypatch.setattr("acestep_like.models.device.free_memory", lambda device: (10**12, 10**12))
     whole, offloaded = plan(order(), batch, info), plan(order(), batch, info, offload_to_cpu=True)
     single = plan(order(), GenerationConfig(batch_size=1), info)
     assert whole.fits and whole.device_bytes > offloaded.device_bytes and whole.host_bytes < offloaded.host_bytes
     assert single.device_bytes < whole.device_bytes and "GB on cuda" in str(whole)
     room = (single.device_bytes + whole.device_bytes) // 2
-    monkeypatch.setattr("acestep_like.device.free_memory", lambda device: (10**12, room))
+    monkeypatch.setattr("acestep_like.models.device.free_memory", lambda device: (10**12, room))
     split = plan(order(), batch, info)
     assert split.fits and any("will be split" in text for text in split.clamped)
-    monkeypatch.setattr("acestep_like.device.free_memory", lambda device: (10**12, 1000))
+    monkeypatch.setattr("acestep_like.models.device.free_memory", lambda device: (10**12, 1000))
     assert plan(order(), batch, info).fits is False
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from acestep_like.errors import Cancelled
-from acestep_like.progress import CancelToken, Progress, StepEvent, stop_on_error
+from acestep_like.types.progress import CancelToken, Progress, StepEvent, stop_on_error
 
 
 class Recorder:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from lm_models import random_lm
 
-from acestep_like.lm import prompts
+from acestep_like.models.lm import prompts
 from acestep_like.training.lm_examples import chat
 
 SYSTEM = "<|im_start|>system\n# Instruction\n{}\n\n<|im_end|>\n<|im_start|>user\n"
@@ -29,9 +29,11 @@ def test_phase_2_prompt_is_an_open_turn() -> None:
     prompt = rendered(prompts.GENERATE, prompts.song_user("slow jazz", "[Instrumental]"))
     metadata = {"timesignature": "4/4", "bpm": 72, "keyscale": "C# minor", "language": "no", "duration": 30.5}
     expected = (
-        GENERATE + "# Caption\nslow jazz\n\n# Lyric\n[Instrumental]\n" + OPEN
+        GENERATE
+        + "# Caption\nslow jazz\n\n# Lyric\n[Instrumental]\n"
+        + OPEN
         + "<think>\nbpm: 72\nduration: 30\nkeyscale: C# minor\nlanguage: 'no'\ntimesignature: 4\n</think>\n\n"
-    )  # fmt: skip
+    )
     assert prompts.open_turn(prompt, metadata) == expected
 
 

@@ -15,11 +15,12 @@ import torch
 from safetensors.torch import load_file, save_file
 from tiny_audioldm import SAMPLE_RATE, build_audioldm, build_audioldm2, edit_json
 
-from acestep_like.audio_request import AudioRequest
+from acestep_like.client import AudioRequest
+from acestep_like.client.providers import audioldm, audioldm2
+from acestep_like.client.providers import spectrogram_diffusion as diffusers_pipelines
+from acestep_like.client.providers.base import LoadOptions
+from acestep_like.client.providers.spectrogram_diffusion import SAMPLERS
 from acestep_like.errors import AceStepError, CheckpointError, InputError
-from acestep_like.providers import audioldm, audioldm2, diffusers_pipelines
-from acestep_like.providers.base import LoadOptions
-from acestep_like.providers.diffusers_pipelines import SAMPLERS
 
 FAMILIES = {"audioldm": audioldm.FAMILY, "audioldm2": audioldm2.FAMILY}
 SECONDS = 0.16
@@ -81,9 +82,13 @@ def test_whole_rows_are_what_the_pipeline_itself_makes(providers, name):
     pipe = providers[name]._pipe
     sound = make(providers, name, negative_prompt="wind", guidance_scale=3.0)
     alone = pipe(
-        "rain on a roof", negative_prompt="wind", guidance_scale=3.0, num_inference_steps=2, audio_length_in_s=SECONDS,
+        "rain on a roof",
+        negative_prompt="wind",
+        guidance_scale=3.0,
+        num_inference_steps=2,
+        audio_length_in_s=SECONDS,
         generator=torch.Generator().manual_seed(7),
-    ).audios  # fmt: skip
+    ).audios
     assert np.array_equal(sound.samples, alone)
 
 
@@ -229,7 +234,7 @@ def test_what_the_family_has_no_use_for_is_refused_before_loading(name, values, 
             "it: raise the guidance, or leave it out.",
         ),
     ],
-)  # fmt: skip
+)
 def test_what_only_the_checkpoint_knows_is_refused_before_a_network_runs(
     providers, name, monkeypatch, values, sentence
 ):

@@ -1,4 +1,4 @@
-"""Promises of `providers/musicgen.py`: on tiny random checkpoints, mono, stereo and melody."""
+"""Promises of `client/providers/musicgen.py`: on tiny random checkpoints, mono, stereo and melody."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ import pytest
 import torch
 from tiny_musicgen import HOP, RATE, save_musicgen
 
-from acestep_like.audio_request import AudioRequest
+from acestep_like.client import AudioRequest
+from acestep_like.client.providers.base import LoadOptions, Sound
+from acestep_like.client.providers.melody_chroma import melody_chroma
+from acestep_like.client.providers.musicgen import FAMILY, MusicGen
 from acestep_like.errors import CheckpointError, InputError
-from acestep_like.providers.base import LoadOptions, Sound
-from acestep_like.providers.chroma import melody_chroma
-from acestep_like.providers.musicgen import FAMILY, MusicGen
 
 SHORT_S = 0.2
 SHORT_TOKENS = 13  # ten frames and the delay of the last codebook
@@ -329,8 +329,8 @@ def test_steps_are_ignored(mono: MusicGen) -> None:
 def test_checking_loads_no_framework_of_models() -> None:
     """torch and numpy may be there; transformers and diffusers take seconds."""
     code = (
-        "import sys; from acestep_like.audio_request import AudioRequest; "
-        "from acestep_like.providers.musicgen import FAMILY; FAMILY.check(AudioRequest('beat')); "
+        "import sys; from acestep_like.client.request import AudioRequest; "
+        "from acestep_like.client.providers.musicgen import FAMILY; FAMILY.check(AudioRequest('beat')); "
         "sys.exit(bool({'transformers', 'diffusers'} & set(sys.modules)))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
@@ -397,10 +397,18 @@ def broken(folder: Path, tmp_path: Path, how: str) -> Path:
 @pytest.mark.parametrize(
     "how",
     [
-        "no weights", "half the weights", "one weight missing", "pickled weights", "another kind", "an unknown kind",
-        "no config", "a damaged config", "other sizes", "no tokenizer",
+        "no weights",
+        "half the weights",
+        "one weight missing",
+        "pickled weights",
+        "another kind",
+        "an unknown kind",
+        "no config",
+        "a damaged config",
+        "other sizes",
+        "no tokenizer",
     ],
-)  # fmt: skip
+)
 def test_a_broken_or_foreign_folder_is_refused_in_one_sentence(folders, tmp_path: Path, how: str) -> None:
     folder = broken(folders["mono"], tmp_path, how)
     with pytest.raises(CheckpointError) as caught:

@@ -16,11 +16,11 @@ import soundfile as sf
 import torch
 from tiny_stable_audio import CHANNELS, HOP, RATE, WINDOW, save_stable_audio
 
-from acestep_like.audio_request import AudioRequest
+from acestep_like.client import AudioRequest
+from acestep_like.client.providers.base import LoadOptions
+from acestep_like.client.providers.k_samplers import SAMPLERS
+from acestep_like.client.providers.stable_audio import FAMILY, StableAudioFields, start_level
 from acestep_like.errors import AceStepError, CheckpointError, InputError
-from acestep_like.providers.base import LoadOptions
-from acestep_like.providers.sigma_samplers import SAMPLERS
-from acestep_like.providers.stable_audio import FAMILY, StableAudioFields, start_level
 
 SECONDS, STEPS = 0.5, 3
 
@@ -96,10 +96,18 @@ def test_mono_checkpoints_give_one_channel_and_take_audio(tmp_path):
 def test_facts_say_how_it_was_made(provider):
     facts = make(provider, sampler="k-heun", sigma_max=50, cfg_interval=[0, 0.9], guidance_scale=3).facts
     assert facts == {
-        "sampler": "k-heun", "num_inference_steps": STEPS, "guidance_scale": 3.0, "sigma_min": 0.01, "sigma_max": 50.0,
-        "rho": 1.0, "cfg_interval": [0.0, 0.9], "scale_phi": 0.0, "seconds_start": 0.0, "seconds_total": SECONDS,
+        "sampler": "k-heun",
+        "num_inference_steps": STEPS,
+        "guidance_scale": 3.0,
+        "sigma_min": 0.01,
+        "sigma_max": 50.0,
+        "rho": 1.0,
+        "cfg_interval": [0.0, 0.9],
+        "scale_phi": 0.0,
+        "seconds_start": 0.0,
+        "seconds_total": SECONDS,
         "cut_tokens": 0,
-    }  # fmt: skip
+    }
     json.dumps(facts)
     assert make(provider, audio=tone(), init_noise_level=2).facts["sigma_max"] == 2.0
 
@@ -192,9 +200,15 @@ def test_the_clean_estimate_is_that_of_the_pipeline(provider, sigma, negative, g
     pipeline = StableAudioPipeline(**parts, transformer=provider.transformer, scheduler=DenoiseOnce(sigma))
     pipeline.set_progress_bar_config(disable=True)
     expected = pipeline(
-        "a slow piano", audio_start_in_s=0.1, audio_end_in_s=0.9, num_inference_steps=1, guidance_scale=guidance,
-        negative_prompt=negative, latents=x, output_type="latent",
-    ).audios  # fmt: skip
+        "a slow piano",
+        audio_start_in_s=0.1,
+        audio_end_in_s=0.9,
+        num_inference_steps=1,
+        guidance_scale=guidance,
+        negative_prompt=negative,
+        latents=x,
+        output_type="latent",
+    ).audios
     with torch.no_grad():
         texts = ["a slow piano"] if guidance == 1 else [negative, "a slow piano"]
         ours, _ = provider.denoiser(provider.condition(texts, 0.1, 0.9), guidance)(x, sigma)
@@ -373,7 +387,7 @@ def test_nan_from_the_networks_is_told(folder, sampler):
             "negative_prompt: got 'noise'; expected nothing at a guidance_scale of 1. It works through guidance",
         ),
     ],
-)  # fmt: skip
+)
 def test_every_refusal_is_one_sentence_and_needs_no_weights(values, sentence):
     with pytest.raises(InputError) as caught:
         ask(**values)
@@ -391,8 +405,8 @@ def test_what_is_left_open_is_filled_in():
 
 def test_checking_loads_neither_diffusers_nor_transformers():
     code = (
-        "import sys; from acestep_like.providers.stable_audio import FAMILY; "
-        "from acestep_like.audio_request import AudioRequest; "
+        "import sys; from acestep_like.client.providers.stable_audio import FAMILY; "
+        "from acestep_like.client.request import AudioRequest; "
         "FAMILY.check(AudioRequest.of('piano', sigma_max=50, negative_prompt='noise')); "
         "assert not {'diffusers', 'transformers'} & set(sys.modules)"
     )

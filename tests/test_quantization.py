@@ -9,9 +9,9 @@ import tiny
 import torch
 
 from acestep_like import AceStepHandler
-from acestep_like.diffusion.request import DiffusionRequest, ItemRequest
 from acestep_like.errors import DependencyError, InputError
-from acestep_like.tasks import DEFAULT_INSTRUCTION
+from acestep_like.models.diffusion.request import DiffusionRequest, ItemRequest
+from acestep_like.types.tasks import DEFAULT_INSTRUCTION
 
 
 @pytest.fixture(scope="module")

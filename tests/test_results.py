@@ -7,8 +7,8 @@ import json
 import pytest
 import torch
 
-from acestep_like.display import waveform_svg
-from acestep_like.results import (
+from acestep_like.types.notebook_html import waveform_svg
+from acestep_like.types.results import (
     AudioResult,
     CreateSampleResult,
     FormatSampleResult,
@@ -18,8 +18,13 @@ from acestep_like.results import (
 
 
 def audio(**changes):
-    facts = {"path": "a.flac", "tensor": torch.rand(2, 4800) - 0.5, "key": "k", "sample_rate": 48000,
-             "params": {"seed": 3, "caption": "x"}}  # fmt: skip
+    facts = {
+        "path": "a.flac",
+        "tensor": torch.rand(2, 4800) - 0.5,
+        "key": "k",
+        "sample_rate": 48000,
+        "params": {"seed": 3, "caption": "x"},
+    }
     return AudioResult(**{**facts, **changes})
 
 
@@ -45,10 +50,25 @@ def test_json_has_no_tensors():
 
 def test_documented_fields_and_defaults():
     assert GenerationResult().to_dict() == {
-        "audios": [], "status_message": "", "extra_outputs": {}, "success": True, "error": None
-    }  # fmt: skip
-    plain = {"caption": "", "lyrics": "", "bpm": None, "duration": None, "keyscale": "", "language": "",
-             "timesignature": "", "genres": "", "status_message": "", "success": True, "error": None}  # fmt: skip
+        "audios": [],
+        "status_message": "",
+        "extra_outputs": {},
+        "success": True,
+        "error": None,
+    }
+    plain = {
+        "caption": "",
+        "lyrics": "",
+        "bpm": None,
+        "duration": None,
+        "keyscale": "",
+        "language": "",
+        "timesignature": "",
+        "genres": "",
+        "status_message": "",
+        "success": True,
+        "error": None,
+    }
     assert FormatSampleResult().to_dict() == plain
     assert UnderstandResult().to_dict() == {**plain, "tracks": (), "chords": ""}
     assert CreateSampleResult().to_dict() == {**plain, "instrumental": False}

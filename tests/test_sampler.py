@@ -7,10 +7,10 @@ import math
 import pytest
 import torch
 
-from acestep_like.diffusion.hold import Hold, hold_strength, soft_window
-from acestep_like.diffusion.noise import StepNoise, generator, initial_noise, retake
-from acestep_like.diffusion.sampler import SamplerOptions, sample, sampler_method
-from acestep_like.diffusion.schedule import flow_schedule
+from acestep_like.models.diffusion.inpainting import Hold, hold_strength, soft_window
+from acestep_like.models.diffusion.noise import StepNoise, generator, initial_noise, retake
+from acestep_like.models.diffusion.sampler import SamplerOptions, sample, sampler_method
+from acestep_like.models.diffusion.schedule import flow_schedule
 
 
 class Towards:

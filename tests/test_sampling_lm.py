@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from acestep_like.errors import InputError
-from acestep_like.lm.requests import Sampling
-from acestep_like.lm.sampling import draw, guide, keep_nucleus, penalise
+from acestep_like.models.lm.requests import Sampling
+from acestep_like.models.lm.sampling import draw, guide, keep_nucleus, penalise
 
 
 def generators(*seeds: int) -> list[torch.Generator]:
@@ -92,11 +92,18 @@ def test_nothing_allowed_is_an_error() -> None:
 @pytest.mark.parametrize(
     ("field", "value"),
     [
-        ("temperature", -1), ("temperature", math.nan), ("temperature", "hot"), ("temperature", math.inf),
-        ("top_k", -5), ("top_p", -0.1), ("top_p", 1.5), ("repetition_penalty", 0.0), ("cfg_scale", -2.0),
+        ("temperature", -1),
+        ("temperature", math.nan),
+        ("temperature", "hot"),
+        ("temperature", math.inf),
+        ("top_k", -5),
+        ("top_p", -0.1),
+        ("top_p", 1.5),
+        ("repetition_penalty", 0.0),
+        ("cfg_scale", -2.0),
         ("cfg_scale", True),
     ],
-)  # fmt: skip
+)
 def test_absurd_values_are_refused(field: str, value: object) -> None:
     with pytest.raises(InputError, match=field):
         Sampling(**{field: value})  # type: ignore[arg-type]

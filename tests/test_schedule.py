@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from acestep_like.diffusion.schedule import TURBO_VALUES, make_schedule, snap_timesteps, start_near_source
+from acestep_like.models.diffusion.schedule import TURBO_VALUES, make_schedule, snap_timesteps, start_near_source
 
 TABLES = {
     1.0: [1, 0.875, 0.75, 0.625, 0.5, 0.375, 0.25, 0.125],

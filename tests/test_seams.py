@@ -1,4 +1,4 @@
-"""Promises of `diffusion/seams.py`: what lies outside a window stays, and the border changes no more than the track."""
+"""Promises of `audio/splice.py`: what lies outside a window stays, and the border changes no more than the track."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ import math
 import pytest
 import torch
 
-from acestep_like.diffusion.seam_change import TrackChange, beat_offset_ms
-from acestep_like.diffusion.seams import crossfade, pad_for_windows, repaint_settings, splice
+from acestep_like.audio.splice import crossfade, pad_for_windows, splice
+from acestep_like.audio.splice_report import TrackChange, beat_offset_ms
 from acestep_like.errors import InputError
+from acestep_like.models.diffusion.inpainting import repaint_settings
 
 RATE = 48000
 
@@ -110,8 +111,9 @@ def test_a_window_keeps_three_quarters_of_itself_from_a_crossfade_inside() -> No
     source = track(0)
     audio, report = splice(source, track(1) * 0.02, [(3.1, 3.3)], 0.05)
     assert all(edge.crossfade_s <= 0.051 for edge in report.edges)
-    assert torch.allclose(audio[:, round(3.16 * RATE) : round(3.24 * RATE)],
-                          0.02 * track(1)[:, round(3.16 * RATE) : round(3.24 * RATE)])  # fmt: skip
+    assert torch.allclose(
+        audio[:, round(3.16 * RATE) : round(3.24 * RATE)], 0.02 * track(1)[:, round(3.16 * RATE) : round(3.24 * RATE)]
+    )
 
 
 def test_windows_close_to_each_other_do_not_write_into_one_another() -> None:

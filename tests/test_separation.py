@@ -1,12 +1,12 @@
-"""Promises of `audio/separation.py` and `audio/agreement.py`."""
+"""Promises of `audio/separation.py` and `audio/similarity.py`."""
 
 from __future__ import annotations
 
 import pytest
 import torch
 
-from acestep_like.audio.agreement import agreement
 from acestep_like.audio.separation import added_part, exact_residual, mask_stems
+from acestep_like.editing import agreement
 
 RATE = 48000
 

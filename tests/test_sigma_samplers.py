@@ -8,7 +8,7 @@ import math
 import pytest
 import torch
 
-from acestep_like.providers.sigma_samplers import (
+from acestep_like.client.providers.k_samplers import (
     SAMPLERS,
     cosine_sigmas,
     dpm_fast_orders,

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from acestep_like.errors import InputError
-from acestep_like.tasks import (
+from acestep_like.music.instruments import TRACK_NAMES
+from acestep_like.types.tasks import (
     DEFAULT_INSTRUCTION,
     TASKS,
-    TRACK_NAMES,
     asked_tracks,
     build_instruction,
     instruction_tracks,

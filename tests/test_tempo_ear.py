@@ -10,14 +10,14 @@ import pytest
 import torch
 from lm_models import write_random_lm
 
-from acestep_like.codestring import format_codes
 from acestep_like.errors import CheckpointError
-from acestep_like.lm.describe import understand
-from acestep_like.lm.model import load_lm
-from acestep_like.lm.requests import DescribeOptions
-from acestep_like.lm.tempo import TempoEar, at_lags, autocorrelation, tempi_bpm
+from acestep_like.models.analysis.code_tempo import TempoEar, at_lags, autocorrelation, tempi_bpm
+from acestep_like.models.lm.describe import understand
+from acestep_like.models.lm.model import load_lm
+from acestep_like.models.lm.requests import DescribeOptions
+from acestep_like.training.code_tempo import train_tempo
 from acestep_like.training.data import Corpus, SongRow
-from acestep_like.training.tempo import train_tempo
+from acestep_like.types.audio_codes import format_codes
 
 
 def test_an_autocorrelation_peaks_at_the_period() -> None:

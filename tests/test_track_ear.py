@@ -1,4 +1,4 @@
-"""Promises of `codec/track_ear.py`: the ear beside the codec that says which tracks sound."""
+"""Promises of `models/analysis/track_tagger.py`: the ear beside the codec that says which tracks sound."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from acestep_like.codec.track_ear import TrackEar
 from acestep_like.errors import CheckpointError
-from acestep_like.tasks import TRACK_NAMES
+from acestep_like.models.analysis.track_tagger import TrackEar
+from acestep_like.music.instruments import TRACK_NAMES
 
 
 @pytest.fixture

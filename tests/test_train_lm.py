@@ -11,18 +11,10 @@ import yaml
 from lm_fakes import fake_song, fake_songs
 from tokenizers import Tokenizer
 
-from acestep_like.lm.model import load_lm
-from acestep_like.lm.parse import parse_answer
+from acestep_like.models.lm.model import load_lm
+from acestep_like.models.lm.parse import parse_answer
 from acestep_like.training.lm import LMConfig, _tokenizer, add_noise, split_songs, token_losses, train_lm
-from acestep_like.training.lm_examples import (
-    BPM,
-    CODE,
-    MIX,
-    NONE,
-    ExampleBuilder,
-    cot,
-    respell,
-)
+from acestep_like.training.lm_examples import BPM, CODE, MIX, NONE, ExampleBuilder, cot, respell
 from acestep_like.training.lm_pool import Pool, pad_into_buckets
 
 
@@ -129,16 +121,23 @@ def test_quick_training_runs_end_to_end(tmp_path: Path) -> None:
     songs, codes = fake_songs(30)
     lines: list[str] = []
     report = train_lm(
-        songs, [*codes[:-2], None, None], tmp_path / "lm", minutes=1, device="cpu", quick=True, log=lines.append,
+        songs,
+        [*codes[:-2], None, None],
+        tmp_path / "lm",
+        minutes=1,
+        device="cpu",
+        quick=True,
+        log=lines.append,
         state_path=tmp_path / "state.pt",
-    )  # fmt: skip
+    )
     assert report["steps"] == 12 and report["loss"] < 8
     assert not list(tmp_path.glob("lm/*.tmp")) and any("saved" in line for line in lines)
     lm = load_lm(tmp_path / "lm", backend="pt")
     assert lm.vocabulary.codes == 1024 and lm.longest_s == 240
     lines.clear()
-    on = train_lm(songs, codes, tmp_path / "on", minutes=1, device="cpu", quick=True, log=lines.append,
-                  start_from=tmp_path / "lm")  # fmt: skip
+    on = train_lm(
+        songs, codes, tmp_path / "on", minutes=1, device="cpu", quick=True, log=lines.append, start_from=tmp_path / "lm"
+    )
     assert on["loss"] < report["loss"] + 0.2
     assert (tmp_path / "on/tokenizer.json").read_text() == (tmp_path / "lm/tokenizer.json").read_text()
 

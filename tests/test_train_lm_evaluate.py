@@ -7,12 +7,10 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from acestep_like.codestring import format_codes
-from acestep_like.llm_inference import Description
-from acestep_like.lm.ear import Heard
-from acestep_like.lm.requests import ThinkRequest
-from acestep_like.music import PITCH_NAMES, parse_keyscale
-from acestep_like.songplan import SongPlan
+from acestep_like.models.analysis.code_tagger import Heard
+from acestep_like.models.lm.requests import Description, ThinkRequest
+from acestep_like.music.song_plan import SongPlan
+from acestep_like.music.theory import PITCH_NAMES, parse_keyscale
 from acestep_like.training.lm_evaluate import (
     WISHES,
     HeldOutSong,
@@ -23,6 +21,7 @@ from acestep_like.training.lm_evaluate import (
     table,
     understanding,
 )
+from acestep_like.types.audio_codes import format_codes
 
 STYLES = ("jazz", "rock", "house")
 
@@ -50,8 +49,14 @@ class Describer:
         song = self.truth[0 if self.blind else seed]
         named = {"drums": "drum kit", "bass": "bass guitar", "woodwinds": "saxophone"}
         caption = f"a {song.style} track with {' plus '.join(named[name] for name in song.instruments)}"
-        return Description(caption=caption, bpm=round(song.bpm), keyscale=song.keyscale, timesignature="4",
-                           genres=song.style, tracks=tuple(song.instruments))  # fmt: skip
+        return Description(
+            caption=caption,
+            bpm=round(song.bpm),
+            keyscale=song.keyscale,
+            timesignature="4",
+            genres=song.style,
+            tracks=tuple(song.instruments),
+        )
 
 
 def test_perfect_and_blind_describers() -> None:
@@ -62,8 +67,10 @@ def test_perfect_and_blind_describers() -> None:
     assert blind["style, by genres"].ours < 0.5 and blind["key"].ours < 0.4
     assert perfect["key"].chance < 0.4
     assert {name.split(", ")[-1] for name in perfect if "sound" in name} == {
-        "by the caption", "by the tracks", "by the tracks of understand_audio"
-    }  # fmt: skip
+        "by the caption",
+        "by the tracks",
+        "by the tracks of understand_audio",
+    }
     balanced = "instruments, balanced accuracy, by the tracks"
     assert blind[balanced].ours == 0.5 and 0.2 < perfect[balanced].chance < 0.8
     assert "| key | 100% |" in table(list(perfect.values()))

@@ -9,10 +9,17 @@ import numpy as np
 import pytest
 import torch
 
-from acestep_like.diffusion.guide import FLAG_OF, GUIDE_CHANNELS, GUIDE_GROUPS, SONG_CHANNELS, build_guide, hide_parts
-from acestep_like.music import Chord, parse_keyscale
-from acestep_like.songplan import ChordSpan, Section, SongPlan
-from acestep_like.tasks import TRACK_NAMES
+from acestep_like.models.diffusion.guide import (
+    FLAG_OF,
+    GUIDE_CHANNELS,
+    GUIDE_GROUPS,
+    SONG_CHANNELS,
+    build_guide,
+    hide_parts,
+)
+from acestep_like.music.instruments import TRACK_NAMES
+from acestep_like.music.song_plan import ChordSpan, Section, SongPlan
+from acestep_like.music.theory import Chord, parse_keyscale
 from acestep_like.training import batches, dit, fsq, loop, pipeline, stages, text
 from acestep_like.training import corpus as corpus_room
 from acestep_like.training.codec import REFINE_STEPS
@@ -20,9 +27,13 @@ from acestep_like.training.data import Corpus, SongRow, _composed, orders
 from acestep_like.training.settings import MINI, MINI_LM, Settings
 
 PLAN = SongPlan(
-    20.0, 120, "4", parse_keyscale("A minor"),
-    (ChordSpan(0, 4, Chord(9, "m")), ChordSpan(4, 4, Chord(5))), (Section("intro", 0, 2), Section("verse", 2, 8)),
-)  # fmt: skip
+    20.0,
+    120,
+    "4",
+    parse_keyscale("A minor"),
+    (ChordSpan(0, 4, Chord(9, "m")), ChordSpan(4, 4, Chord(5))),
+    (Section("intro", 0, 2), Section("verse", 2, 8)),
+)
 
 
 def _corpus(songs: int = 4, frames: int = 500) -> Corpus:
@@ -31,10 +42,19 @@ def _corpus(songs: int = 4, frames: int = 500) -> Corpus:
     for index in range(songs):
         facts = {"bpm": 120, "keyscale": "A minor", "timesignature": "4", "duration": 20, "language": "unknown"}
         row = SongRow(
-            index, "rock", index * frames, frames, 2.0, facts, ["rock with guitar"], ["make rock"], "[Instrumental]",
-            tracks=["bass", "drums"], stems={"bass": 2 * index * frames, "drums": (2 * index + 1) * frames},
+            index,
+            "rock",
+            index * frames,
+            frames,
+            2.0,
+            facts,
+            ["rock with guitar"],
+            ["make rock"],
+            "[Instrumental]",
+            tracks=["bass", "drums"],
+            stems={"bass": 2 * index * frames, "drums": (2 * index + 1) * frames},
             partial=(index * frames, ["drums"]),
-        )  # fmt: skip
+        )
         rows.append(row)
 
     def noise(count: int) -> torch.Tensor:
@@ -42,10 +62,17 @@ def _corpus(songs: int = 4, frames: int = 500) -> Corpus:
 
     guide = torch.from_numpy(build_guide(PLAN, frames, 25))[:, :SONG_CHANNELS].half().repeat(songs, 1)
     labels = torch.randint(0, 2, (songs * frames, 27), generator=generator).to(torch.uint8)
-    return Corpus(rows, {
-        "latents": noise(songs), "guide": guide, "labels": labels, "stems": noise(2 * songs),
-        "backing": noise(2 * songs), "partial": noise(songs),
-    })  # fmt: skip
+    return Corpus(
+        rows,
+        {
+            "latents": noise(songs),
+            "guide": guide,
+            "labels": labels,
+            "stems": noise(2 * songs),
+            "backing": noise(2 * songs),
+            "partial": noise(songs),
+        },
+    )
 
 
 def test_the_guide_tells_beat_chord_and_section_of_each_frame() -> None:

@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from acestep_like.handler import AceStepHandler
-from acestep_like.inference import GenerationConfig, GenerationParams, generate_music
+from acestep_like.inference.api import generate_music
 from acestep_like.llm_inference import LLMHandler
+from acestep_like.types.params import GenerationConfig, GenerationParams
 
 PARAMS = {"caption": "lo-fi piano", "duration": 10, "seed": 11}
 
@@ -59,8 +60,9 @@ def test_an_item_of_a_batch_is_that_item_alone(dit, lm):
 def test_a_file_makes_itself_again(dit, lm, tmp_path):
     from acestep_like.audio.tags import read_recipe
 
-    made = generate_music(dit, lm, GenerationParams(caption="x", duration=10), GenerationConfig(batch_size=2),
-                          save_dir=tmp_path)  # fmt: skip
+    made = generate_music(
+        dit, lm, GenerationParams(caption="x", duration=10), GenerationConfig(batch_size=2), save_dir=tmp_path
+    )
     for audio in made.audios:
         params = GenerationParams.from_recipe(read_recipe(audio.path)["params"])
         again = generate_music(dit, lm, params, GenerationConfig(batch_size=1))
@@ -92,8 +94,13 @@ def test_times_are_measured_and_add_up(dit, lm):
 
 def test_progress_counts_every_step_and_token(dit, lm):
     calls = []
-    generate_music(dit, lm, GenerationParams(**PARAMS), GenerationConfig(batch_size=2),
-                   progress=lambda value, desc: calls.append((value, desc)))  # fmt: skip
+    generate_music(
+        dit,
+        lm,
+        GenerationParams(**PARAMS),
+        GenerationConfig(batch_size=2),
+        progress=lambda value, desc: calls.append((value, desc)),
+    )
     values = [value for value, _ in calls]
     assert values == sorted(values) and values[-1] == 1.0
     assert sum(desc == "Writing audio codes..." for _, desc in calls) >= 50
@@ -104,9 +111,13 @@ def test_progress_counts_every_step_and_token(dit, lm):
 def test_the_preview_is_audio_and_says_whose(dit, monkeypatch):
     def heard():
         events = []
-        generate_music(dit, None, GenerationParams(**PARAMS, bpm=90, keyscale="C major"),
-                       GenerationConfig(batch_size=2),
-                       on_step=lambda event: events.append((event.items, event.preview().shape)))  # fmt: skip
+        generate_music(
+            dit,
+            None,
+            GenerationParams(**PARAMS, bpm=90, keyscale="C major"),
+            GenerationConfig(batch_size=2),
+            on_step=lambda event: events.append((event.items, event.preview().shape)),
+        )
         return events
 
     assert heard() == [((0,), (1, 2, 480000))] * 4 + [((1,), (1, 2, 480000))] * 4

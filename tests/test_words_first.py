@@ -6,7 +6,7 @@ import pytest
 from fakes import FakeDiT, FakeLM
 
 from acestep_like import GenerationConfig, GenerationParams, generate_music
-from acestep_like.harmony import told_by
+from acestep_like.music.planner import told_by
 
 
 @pytest.mark.parametrize(

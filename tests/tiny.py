@@ -60,8 +60,8 @@ def config(*, turbo: bool = False, xl: bool = False) -> dict[str, Any]:
 
 def modules(*, guide_channels: int = 0, turbo: bool = False, xl: bool = False, seed: int = 0) -> dict[str, Any]:
     """The four DiT networks with random weights."""
-    from acestep_like.checkpoints.load import PART_CLASSES
-    from acestep_like.checkpoints.upstream import part_configs
+    from acestep_like.models.checkpoints.upstream_layout import part_configs
+    from acestep_like.models.diffusion.load import PART_CLASSES
 
     configs = part_configs(config(turbo=turbo, xl=xl))
     configs["transformer"]["in_channels"] += guide_channels
@@ -94,10 +94,16 @@ def save_text_encoder(folder: Path, tokenizer_folder: Path, seed: int = 0) -> No
         torch.manual_seed(seed)
         encoder = Qwen3Model(
             Qwen3Config(
-                vocab_size=len(tokenizer), hidden_size=16, intermediate_size=32, num_hidden_layers=1,
-                num_attention_heads=2, num_key_value_heads=1, head_dim=8, use_cache=False,
+                vocab_size=len(tokenizer),
+                hidden_size=16,
+                intermediate_size=32,
+                num_hidden_layers=1,
+                num_attention_heads=2,
+                num_key_value_heads=1,
+                head_dim=8,
+                use_cache=False,
             )
-        )  # fmt: skip
+        )
     encoder.save_pretrained(folder)
 
 
@@ -128,7 +134,7 @@ def save_diffusers(
     folder: Path, *, guide: bool = False, tokenizer: bool = True, turbo: bool = False, xl: bool = False, **sidecar: Any
 ) -> Path:
     """A checkpoint in diffusers layout; `guide` makes it like the mini, with the sidecar's other keys as given."""
-    from acestep_like.diffusion.guide import GUIDE_CHANNELS, GUIDE_VERSION
+    from acestep_like.models.diffusion.guide import GUIDE_CHANNELS, GUIDE_VERSION
 
     built = modules(guide_channels=GUIDE_CHANNELS if guide else 0, turbo=turbo, xl=xl)
     for part, module in built.items():
@@ -139,11 +145,14 @@ def save_diffusers(
     (folder / "model_index.json").write_text(json.dumps({"_class_name": "AceStepPipeline"}))
     if guide:
         facts = {
-            "codec": "AutoencoderOobleck", "guide_version": GUIDE_VERSION, "max_duration_s": 60.0,
+            "codec": "AutoencoderOobleck",
+            "guide_version": GUIDE_VERSION,
+            "max_duration_s": 60.0,
             "tasks": ["text2music", "cover", "repaint", "lego", "extract", "complete"],
             "defaults": {"inference_steps": 4, "shift": 1.5, "guidance_scale": 3.0},
-            "guidance_mode": "cfg", "lm": None,
-        }  # fmt: skip
+            "guidance_mode": "cfg",
+            "lm": None,
+        }
         (folder / "acestep_like.json").write_text(json.dumps(facts | sidecar))
     return folder
 
@@ -152,7 +161,7 @@ def save_upstream(
     root: Path, name: str = "acestep-v15-base", *, turbo: bool = False, xl: bool = False, shards: int = 1
 ) -> Path:
     """A checkpoint in upstream layout with its siblings; answers the DiT's folder."""
-    from acestep_like.checkpoints.upstream import upstream_key
+    from acestep_like.models.checkpoints.upstream_layout import upstream_key
 
     built = modules(turbo=turbo, xl=xl)
     folder = root / name

@@ -87,12 +87,17 @@ def build_audioldm2(folder: Path, *, headless: bool = False) -> Path:
             tokenizer=_roberta(),
             tokenizer_2=_t5(),
             feature_extractor=hf.ClapFeatureExtractor(
-                feature_size=16, sampling_rate=16000, hop_length=1100, max_length_s=1, fft_window_size=512,
-                truncation="fusion", frequency_max=8000,
+                feature_size=16,
+                sampling_rate=16000,
+                hop_length=1100,
+                max_length_s=1,
+                fft_window_size=512,
+                truncation="fusion",
+                frequency_max=8000,
             ),
             unet=_lively(AudioLDM2UNet2DConditionModel(**_BLOCKS)),
             **_sounding(),
-        )  # fmt: skip
+        )
     pipe.save_pretrained(folder)
     if headless:
         pipe.language_model.transformer.save_pretrained(folder / "language_model")
@@ -122,14 +127,23 @@ def _sounding() -> dict[str, Any]:
     )
     vocoder = SpeechT5HifiGan(
         SpeechT5HifiGanConfig(
-            model_in_dim=8, sampling_rate=SAMPLE_RATE, upsample_initial_channel=32, resblock_kernel_sizes=[3],
-            resblock_dilation_sizes=[[1, 3]], normalize_before=False, **_BELLS,
+            model_in_dim=8,
+            sampling_rate=SAMPLE_RATE,
+            upsample_initial_channel=32,
+            resblock_kernel_sizes=[3],
+            resblock_dilation_sizes=[[1, 3]],
+            normalize_before=False,
+            **_BELLS,
         )
-    )  # fmt: skip
+    )
     scheduler = DDIMScheduler(
-        beta_start=0.0015, beta_end=0.0195, beta_schedule="scaled_linear", clip_sample=False, set_alpha_to_one=False,
+        beta_start=0.0015,
+        beta_end=0.0195,
+        beta_schedule="scaled_linear",
+        clip_sample=False,
+        set_alpha_to_one=False,
         steps_offset=1,
-    )  # fmt: skip
+    )
     return {"vae": _lively(vae), "vocoder": _lively(vocoder), "scheduler": scheduler}
 
 

@@ -14,14 +14,28 @@ LOUDER = 8.0
 
 _TEXT = {"vocab_size": 128, "d_model": 16, "d_ff": 32, "d_kv": 8, "num_heads": 2, "num_layers": 1, "model_type": "t5"}
 _CODEC = {
-    "model_type": "encodec", "sampling_rate": RATE, "audio_channels": 1, "num_filters": 4, "hidden_size": 8,
-    "codebook_size": CODEBOOK, "codebook_dim": 8, "upsampling_ratios": [8, 5, 4, 4], "num_lstm_layers": 1,
-    "target_bandwidths": [1.2], "use_causal_conv": False, "use_conv_shortcut": False,
-}  # fmt: skip
+    "model_type": "encodec",
+    "sampling_rate": RATE,
+    "audio_channels": 1,
+    "num_filters": 4,
+    "hidden_size": 8,
+    "codebook_size": CODEBOOK,
+    "codebook_dim": 8,
+    "upsampling_ratios": [8, 5, 4, 4],
+    "num_lstm_layers": 1,
+    "target_bandwidths": [1.2],
+    "use_causal_conv": False,
+    "use_conv_shortcut": False,
+}
 _DECODER = {
-    "vocab_size": CODEBOOK, "hidden_size": 16, "ffn_dim": 32, "num_attention_heads": 2, "num_hidden_layers": 1,
-    "pad_token_id": CODEBOOK, "bos_token_id": CODEBOOK,
-}  # fmt: skip
+    "vocab_size": CODEBOOK,
+    "hidden_size": 16,
+    "ffn_dim": 32,
+    "num_attention_heads": 2,
+    "num_hidden_layers": 1,
+    "pad_token_id": CODEBOOK,
+    "bos_token_id": CODEBOOK,
+}
 
 
 def save_musicgen(

@@ -35,20 +35,32 @@ def save_stable_audio(folder: Path, *, audio_channels: int = 2, seed: int = 0) -
         torch.manual_seed(seed)
         parts = {
             "transformer": StableAudioDiTModel(
-                sample_size=WINDOW, in_channels=CHANNELS, out_channels=CHANNELS, num_layers=1, attention_head_dim=4,
-                num_attention_heads=4, num_key_value_attention_heads=2, cross_attention_dim=8, time_proj_dim=8,
-                global_states_input_dim=16, cross_attention_input_dim=8,
+                sample_size=WINDOW,
+                in_channels=CHANNELS,
+                out_channels=CHANNELS,
+                num_layers=1,
+                attention_head_dim=4,
+                num_attention_heads=4,
+                num_key_value_attention_heads=2,
+                cross_attention_dim=8,
+                time_proj_dim=8,
+                global_states_input_dim=16,
+                cross_attention_input_dim=8,
             ),
             "vae": AutoencoderOobleck(
-                encoder_hidden_size=2 * CHANNELS, downsampling_ratios=[2, 4, 4, 8], decoder_channels=4,
-                decoder_input_channels=CHANNELS, audio_channels=audio_channels, channel_multiples=[1, 1, 2, 2],
+                encoder_hidden_size=2 * CHANNELS,
+                downsampling_ratios=[2, 4, 4, 8],
+                decoder_channels=4,
+                decoder_input_channels=CHANNELS,
+                audio_channels=audio_channels,
+                channel_multiples=[1, 1, 2, 2],
                 sampling_rate=RATE,
             ),
             "projection_model": StableAudioProjectionModel(16, 8, 0, 512),
             "text_encoder": T5EncoderModel(
                 T5Config(vocab_size=128, d_model=16, d_ff=32, d_kv=8, num_heads=2, num_layers=1)
             ),
-        }  # fmt: skip
+        }
         with torch.no_grad():
             for weight in parts["transformer"].parameters():
                 if weight.dim() == 2:

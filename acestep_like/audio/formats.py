@@ -103,10 +103,14 @@ def write_audio(
     write_atomic(
         target,
         encode_audio(
-            samples, sample_rate, audio_format=audio_format, recipe=recipe, mp3_bitrate_kbps=mp3_bitrate_kbps,
+            samples,
+            sample_rate,
+            audio_format=audio_format,
+            recipe=recipe,
+            mp3_bitrate_kbps=mp3_bitrate_kbps,
             mp3_sample_rate=mp3_sample_rate,
         ),
-    )  # fmt: skip
+    )
     return target
 
 

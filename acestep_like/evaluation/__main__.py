@@ -12,11 +12,17 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from acestep_like.audio.io import load_audio
+from acestep_like.evaluation import mini, tasks
+from acestep_like.evaluation.clip_cache import Studio
+from acestep_like.evaluation.contact_sheet import contact_sheet, make_examples
+from acestep_like.evaluation.reference import Renderer, build_reference, save_reference
+from acestep_like.handler import AceStepHandler
+from acestep_like.models.analysis.evaluator import default_evaluator
+
 
 def main(argv: list[str] | None = None) -> int:
     """Run a command; answers the exit code."""
-    from acestep_like.evaluation import mini, tasks
-
     raw = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser("python -m acestep_like.evaluation", description=__doc__, formatter_class=raw)
     commands = parser.add_subparsers(dest="command", required=True)
@@ -46,10 +52,6 @@ def main(argv: list[str] | None = None) -> int:
 def _reference(options: argparse.Namespace) -> int:
     from tqdm import tqdm
 
-    from acestep_like.evaluation.evaluator import default_evaluator
-    from acestep_like.evaluation.reference import Renderer, build_reference, save_reference
-    from acestep_like.handler import AceStepHandler
-
     renderer = Renderer(options.soundfont)
     codec = AceStepHandler.from_pretrained(options.checkpoint).codec
     others = options.count if options.others is None else options.others
@@ -62,9 +64,6 @@ def _reference(options: argparse.Namespace) -> int:
 
 
 def _sheet(options: argparse.Namespace) -> int:
-    from acestep_like.audio.io import load_audio
-    from acestep_like.evaluation.sheet import contact_sheet
-
     clips = [(path.stem, load_audio(path, field="files", sample_rate=48000).samples) for path in options.files]
     contact_sheet(clips, options.out)
     print(options.out)
@@ -72,9 +71,6 @@ def _sheet(options: argparse.Namespace) -> int:
 
 
 def _examples(options: argparse.Namespace) -> int:
-    from acestep_like.evaluation.sheet import make_examples
-    from acestep_like.evaluation.studio import Studio
-
     studio = Studio.open(options.out, checkpoint=options.checkpoint)
     for path in make_examples(studio.dit, studio.lm, options.out, seconds=options.seconds):
         print(path)

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from acestep_like.evaluation.features import (
+from acestep_like.audio.features import (
     ANALYSIS_RATE,
     ONSET_RATE,
     Chromagram,
@@ -19,8 +19,8 @@ from acestep_like.evaluation.features import (
     onset_envelope,
     to_mono,
 )
-from acestep_like.music import degree_of
-from acestep_like.songplan import SongPlan
+from acestep_like.music.song_plan import SongPlan
+from acestep_like.music.theory import degree_of
 
 
 @dataclass(frozen=True)

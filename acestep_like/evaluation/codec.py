@@ -13,9 +13,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from acestep_like.codec import dsp
-from acestep_like.codec.spectral import SpectralAutoencoder
 from acestep_like.errors import DependencyError
+from acestep_like.models.codec import dsp
+from acestep_like.models.codec.spectral import SpectralAutoencoder
 
 _MEL_RESOLUTIONS = ((512, 40), (1024, 80), (2048, 128), (4096, 192))
 _ANALYSIS_RATE = 22050

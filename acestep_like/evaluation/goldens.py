@@ -17,17 +17,18 @@ from typing import Any
 import torch
 from safetensors import safe_open
 
-from acestep_like.checkpoints import CheckpointInfo, resolve
-from acestep_like.checkpoints.load import DiTModules, load_dit
-from acestep_like.diffusion.attention import install_fast_paths
-from acestep_like.diffusion.codes import code_vectors, hints_from_codes, silence_frames, tokenize
-from acestep_like.diffusion.denoiser import DiTDenoiser
-from acestep_like.diffusion.guidance import Denoiser, GuidedDenoiser, make_guidance
-from acestep_like.diffusion.hold import Hold, hold_strength
-from acestep_like.diffusion.noise import initial_noise, retake
-from acestep_like.diffusion.sampler import SamplerOptions, SamplerState, sample, sampler_method
-from acestep_like.diffusion.schedule import make_schedule, start_near_source
 from acestep_like.errors import CheckpointError
+from acestep_like.models.checkpoints import resolve
+from acestep_like.models.checkpoints.info import CheckpointInfo
+from acestep_like.models.diffusion.attention import install_fast_paths
+from acestep_like.models.diffusion.denoiser import DiTDenoiser
+from acestep_like.models.diffusion.guidance import Denoiser, GuidedDenoiser, make_guidance
+from acestep_like.models.diffusion.hints import code_vectors, hints_from_codes, silence_frames, tokenize
+from acestep_like.models.diffusion.inpainting import Hold, hold_strength
+from acestep_like.models.diffusion.load import DiTModules, load_dit
+from acestep_like.models.diffusion.noise import initial_noise, retake
+from acestep_like.models.diffusion.sampler import SamplerOptions, SamplerState, sample, sampler_method
+from acestep_like.models.diffusion.schedule import make_schedule, start_near_source
 
 TOLERANCES = {"timesteps": 1e-6, "condition": 1e-5, "velocity": 1e-4, "codes": 0.0}
 _TOLERANCE_OF = {

@@ -20,12 +20,15 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from acestep_like.evaluation import features
-from acestep_like.evaluation.clips import Figure, Measures, distance, figures, measure_clip, tempo_agrees
-from acestep_like.evaluation.evaluator import Evaluator, default_evaluator
+from acestep_like.audio import features
+from acestep_like.evaluation.clip_cache import Maker, SamplerSettings, Studio
+from acestep_like.evaluation.clip_metrics import Figure, Measures, distance, figures, measure_clip, tempo_agrees
 from acestep_like.evaluation.prompts import FREE_PROMPTS, FreePrompt, HeldOutPrompt, held_out_prompts
 from acestep_like.evaluation.reference import decoys, load_reference
-from acestep_like.evaluation.studio import Maker, SamplerSettings, Studio
+from acestep_like.inference.api import generate_music
+from acestep_like.models.analysis.evaluator import Evaluator, default_evaluator
+from acestep_like.music.planner import plan_song
+from acestep_like.types.params import GenerationConfig, GenerationParams
 
 AIMS = {
     "tempo, styles with drums": "0.90",
@@ -72,8 +75,6 @@ def measure_held_out(make: Maker, prompts: list[HeldOutPrompt], evaluator: Evalu
 
 def planned_bpm(params: dict[str, Any]) -> tuple[float, str]:
     """Tempo and time signature that a clip was made to, from its recorded parameters."""
-    from acestep_like.harmony import plan_song
-
     plan = plan_song(
         duration_s=float(params["duration"]),
         bpm=params.get("bpm") or params.get("cot_bpm"),
@@ -191,8 +192,6 @@ def measure_swaps(make: Maker, prompts: list[HeldOutPrompt], evaluator: Evaluato
 
 def measure_speed(studio: Studio, seconds: float = 30.0) -> dict[str, Any]:
     """Time of a whole call with thinking, the second of two, with nothing cached."""
-    from acestep_like.inference import GenerationConfig, GenerationParams, generate_music
-
     params = GenerationParams(caption="calm lofi beat with piano", bpm=80, duration=seconds, thinking=True)
     taken = 0.0
     for seed in (1, 2):

@@ -5,7 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from acestep_like.songplan import SongPlan
+from acestep_like.music.chart import chart_text
+from acestep_like.music.planner import plan_song
+from acestep_like.music.song_plan import SongPlan
+from acestep_like.training import corpus
+from acestep_like.training.corpus.styles import TABLE
 
 
 @dataclass(frozen=True)
@@ -95,9 +99,6 @@ class HeldOutPrompt:
 
 def held_out_song(seed: int, duration_s: float) -> Any:
     """The corpus song of a seed; styles take turns, and within a style its meters, so that all are heard often."""
-    from acestep_like.training import corpus
-    from acestep_like.training.corpus.styles import TABLE
-
     style = corpus.STYLES[seed % len(corpus.STYLES)]
     meters = list(TABLE[style].meters)
     meter = meters[seed // len(corpus.STYLES) % len(meters)]
@@ -110,8 +111,6 @@ def held_out_prompts(count: int, duration_s: float, first: int = 0) -> list[Held
     Raises:
         ValueError: more prompts than the split has seeds.
     """
-    from acestep_like.training import corpus
-
     seeds = corpus.SPLITS["test"]
     if not (count >= 1 and first >= 0 and first + count <= len(seeds)):
         raise ValueError(f"first and count must lie within the {len(seeds)} test seeds, got {first} and {count}")
@@ -120,9 +119,6 @@ def held_out_prompts(count: int, duration_s: float, first: int = 0) -> list[Held
 
 def prompt_of(song: Any) -> HeldOutPrompt:
     """A composed song as a request that names its genre, mood, production, instruments, meter, key and chords."""
-    from acestep_like.harmony import chart_text, plan_song
-    from acestep_like.training import corpus
-
     facts = corpus.metadata(song)
     names = list(dict.fromkeys(track.name for track in song.tracks))
     listed = " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
@@ -147,6 +143,4 @@ def prompt_of(song: Any) -> HeldOutPrompt:
 
 def song_of(prompt: HeldOutPrompt) -> Any:
     """The corpus song that plays a prompt's plan: the real recording beside the generated one."""
-    from acestep_like.training import corpus
-
     return corpus.compose(prompt.seed, style=prompt.style, plan=prompt.plan)

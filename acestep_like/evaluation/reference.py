@@ -16,9 +16,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from acestep_like.evaluation.clips import Measures, measure_clip
-from acestep_like.evaluation.evaluator import Evaluator
+from acestep_like.evaluation.clip_metrics import Measures, measure_clip
+from acestep_like.evaluation.codec import compare
 from acestep_like.evaluation.prompts import HeldOutPrompt, held_out_prompts, song_of
+from acestep_like.models.analysis.evaluator import Evaluator
+from acestep_like.training import corpus
 
 REFERENCE_FILE = Path(__file__).with_name("real_reference.json")
 
@@ -27,8 +29,6 @@ class Renderer:
     """Corpus songs to audio. Needs `tinysoundfont` and a soundfont (extra `train`)."""
 
     def __init__(self, soundfont: str | Path | None = None) -> None:
-        from acestep_like.training import corpus
-
         found = soundfont or corpus.find_soundfont()
         if found is None:
             raise FileNotFoundError("no soundfont: name one with --soundfont or ACESTEP_LIKE_SOUNDFONT")
@@ -36,8 +36,6 @@ class Renderer:
 
     def stems(self, song: Any) -> dict[str, torch.Tensor]:
         """Wet stems [2, N] by track class; their sum is the mix."""
-        from acestep_like.training import corpus
-
         dry = {name: torch.from_numpy(audio) for name, audio in self.synth.render(song).items()}
         samples = round(song.plan.duration_s * 48000)
         return {name: stem[:, :samples] for name, stem in corpus.mix(dry, song).stems.items()}
@@ -71,8 +69,6 @@ def build_reference(
         compared: on how many songs the codec itself is measured (needs librosa).
         tick: called after each song.
     """
-    from acestep_like.evaluation.codec import compare
-
     prompts = held_out_prompts(count + (count if others is None else others), seconds)
     found: dict[str, list[Measures]] = {"rendered": [], "through_codec": [], "other_songs": []}
     codec_rows: list[dict[str, float]] = []

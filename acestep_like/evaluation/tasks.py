@@ -19,13 +19,24 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from acestep_like import GenerationConfig, GenerationParams, generate_music
+from acestep_like.audio import features
+from acestep_like.editing.covering import agreement, cover
+from acestep_like.editing.layers import complete, lego
+from acestep_like.editing.repainting import repaint
+from acestep_like.editing.stems import extract
 from acestep_like.errors import AceStepError
-from acestep_like.evaluation import adherence, features
-from acestep_like.evaluation.clips import tempo_agrees
-from acestep_like.evaluation.evaluator import Evaluator, default_evaluator
+from acestep_like.evaluation import adherence
+from acestep_like.evaluation.clip_cache import weights_digests
+from acestep_like.evaluation.clip_metrics import tempo_agrees
+from acestep_like.evaluation.codec import log_mel_distance
 from acestep_like.evaluation.prompts import FREE_PROMPTS, FreePrompt, HeldOutPrompt, held_out_prompts, song_of
 from acestep_like.evaluation.reference import Renderer
-from acestep_like.evaluation.studio import weights_digests
+from acestep_like.handler import AceStepHandler
+from acestep_like.models.analysis.evaluator import Evaluator, default_evaluator
+from acestep_like.models.diffusion.hints import hints_from_latents
+from acestep_like.music.instruments import TRACK_NAMES
+from acestep_like.training import corpus
 
 SAMPLE_RATE = 48000
 STRENGTHS = (0.0, 0.25, 0.5, 0.75, 1.0)
@@ -77,8 +88,6 @@ def _done(result: Any) -> Any:
 
 def matched_log_mel_distance(ours: torch.Tensor, true: torch.Tensor) -> float:
     """Mean |difference| of log mels after matching levels, natural log units."""
-    from acestep_like.evaluation.codec import log_mel_distance
-
     frames = min(ours.shape[-1], true.shape[-1])
     ours, true = ours[..., :frames].float(), true[..., :frames].float()
     level = true.square().mean().sqrt() / ours.square().mean().sqrt().clamp(min=1e-6)
@@ -110,8 +119,6 @@ def _tempo_kept(audio: torch.Tensor, prompt: HeldOutPrompt) -> float:
 
 def other_style(prompt: HeldOutPrompt) -> str:
     """A style that is far away in the table."""
-    from acestep_like.training import corpus
-
     return corpus.STYLES[(corpus.STYLES.index(prompt.style) + 7) % len(corpus.STYLES)]
 
 
@@ -127,8 +134,6 @@ def asked_for(prompt: HeldOutPrompt) -> FreePrompt:
 
 def measure_repaint(dit: Any, case: Case, evaluator: Evaluator) -> Row:
     """Replace the middle by another style; inside it must follow caption and grid, outside nothing may change."""
-    from acestep_like.editing import repaint
-
     mix, prompt = case.mix, case.prompt
     bar_s = prompt.plan.seconds_per_bar()
     total_s = mix.shape[-1] / SAMPLE_RATE
@@ -166,8 +171,6 @@ def measure_repaint(dit: Any, case: Case, evaluator: Evaluator) -> Row:
 
 def text_alone(dit: Any, case: Case, caption: str) -> torch.Tensor:
     """What text2music makes of the words, tempo, key and chords without a source: all that an edit can hope for."""
-    from acestep_like import GenerationConfig, GenerationParams, generate_music
-
     seconds = max(10.0, case.mix.shape[-1] / SAMPLE_RATE)  # the shortest song there is
     params = GenerationParams(caption=caption, duration=seconds, thinking=False, **case.fields)
     result = generate_music(dit, None, params, GenerationConfig(batch_size=1, use_random_seed=False))
@@ -177,8 +180,6 @@ def text_alone(dit: Any, case: Case, caption: str) -> torch.Tensor:
 @torch.no_grad()
 def through_codes(dit: Any, audio: torch.Tensor) -> torch.Tensor:
     """Audio [2, N] encoded, quantised to 5 Hz codes, and back without the DiT: all that a cover knows of its source."""
-    from acestep_like.diffusion.codes import hints_from_latents
-
     networks = dit.networks.dit
     latents = dit.codec.encode(audio[None])
     tokenizer, silence = networks.audio_tokenizer, networks.silence
@@ -188,19 +189,15 @@ def through_codes(dit: Any, audio: torch.Tensor) -> torch.Tensor:
 
 def measure_cover(dit: Any, case: Case, evaluator: Evaluator) -> Row:
     """Another style at five strengths: agreement with the source and the style that is heard."""
-    from acestep_like.editing import agreement, cover
-
     mix, prompt = case.mix, case.prompt
     asked = asked_for(prompt)
     row: Row = {}
     source = (mix.numpy(), SAMPLE_RATE)
     seed = prompt.seed + 1  # with the song's own, a cover that hears nothing would plan the song's own key again
     heard = {
-        f"strength {strength:g}": _done(
-            cover(dit, source, asked.text, strength=strength, seed=seed)
-        ).audios[0].tensor
+        f"strength {strength:g}": _done(cover(dit, source, asked.text, strength=strength, seed=seed)).audios[0].tensor
         for strength in STRENGTHS
-    }  # fmt: skip
+    }
     heard["codes and back"] = through_codes(dit, mix)
     with torch.no_grad():
         heard["codec"] = dit.codec.decode(dit.codec.encode(mix[None]))[0]
@@ -216,9 +213,6 @@ def measure_cover(dit: Any, case: Case, evaluator: Evaluator) -> Row:
 
 def measure_extract(dit: Any, case: Case, evaluator: Evaluator) -> Row:
     """Take out up to two tracks that are in the mix and one that is not."""
-    from acestep_like.editing import extract
-    from acestep_like.tasks import TRACK_NAMES
-
     mix = case.mix
     present = sorted(case.stems, key=lambda name: -float(case.stems[name].square().mean()))[:2]
     absent = next(name for name in reversed(TRACK_NAMES) if name not in case.stems)
@@ -259,8 +253,6 @@ def measure_extract(dit: Any, case: Case, evaluator: Evaluator) -> Row:
 
 def measure_lego(dit: Any, case: Case, evaluator: Evaluator) -> Row:
     """Make a track for a backing that lacks it."""
-    from acestep_like.editing import lego
-
     prompt = case.prompt
     track = _melodic(case)
     backing = case.without(track)
@@ -294,8 +286,6 @@ def _melodic(case: Case) -> str:
 
 def measure_complete(dit: Any, case: Case, evaluator: Evaluator) -> Row:
     """Add the quieter half of the tracks to the louder half."""
-    from acestep_like.editing import agreement, complete
-
     order = sorted(case.stems, key=lambda name: -float(case.stems[name].square().mean()))
     missing = order[len(order) // 2 :]
     given = [name for name in order if name not in missing]
@@ -393,8 +383,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(options: argparse.Namespace) -> int:
     """Run, print the table, and write `tasks.md` and `tasks.json` into the work folder."""
-    from acestep_like.handler import AceStepHandler
-
     evaluator = Evaluator.load(options.evaluator) if options.evaluator else default_evaluator()
     dit = AceStepHandler.from_pretrained(options.checkpoint)
     assert dit.checkpoint is not None

@@ -7,8 +7,8 @@ from collections.abc import Callable, Generator
 from contextlib import closing
 from typing import Any
 
-from acestep_like.audio_stream import StreamChunk
-from acestep_like.client import AudioClient
+from acestep_like.client.client import AudioClient
+from acestep_like.client.events import StreamChunk
 
 SCHEMA: dict[str, Any] = {
     "name": "generate_audio",

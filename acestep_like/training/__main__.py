@@ -8,6 +8,9 @@ import os
 import sys
 from pathlib import Path
 
+from acestep_like.training import pipeline
+from acestep_like.training.settings import Settings
+
 _SOUNDFONTS = (
     "/usr/share/sounds/sf3/MuseScore_General_Lite.sf3",
     "/usr/share/sounds/sf3/default-GM.sf3",
@@ -51,9 +54,6 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
 
     import torch
-
-    from acestep_like.training import pipeline
-    from acestep_like.training.settings import Settings
 
     if options.quick:
         settings = Settings.quick_run(options.work, options.out, _soundfont(options.soundfont))

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import torch
 
-from acestep_like.diffusion.guide import GUIDE_CHANNELS, SONG_CHANNELS, channels_of
-from acestep_like.tasks import TRACK_NAMES
+from acestep_like.models.diffusion.guide import GUIDE_CHANNELS, SONG_CHANNELS, channels_of
+from acestep_like.music.instruments import TRACK_NAMES
 from acestep_like.training.data import LEAST_PLAYED, Corpus, tracks_playing
 from acestep_like.training.text import Prompts
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import torch
 
-from acestep_like.lm.tempo import FRAMES_A_CODE
+from acestep_like.models.analysis.code_tempo import FRAMES_A_CODE
 from acestep_like.training.data import SongRow
 
 _PRIOR = 20.0

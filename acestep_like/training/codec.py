@@ -16,8 +16,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from acestep_like.codec.refine import MEL_BANDS
-from acestep_like.codec.spectral import SpectralAutoencoder
+from acestep_like.models.codec.refine import MEL_BANDS
+from acestep_like.models.codec.spectral import SpectralAutoencoder
 from acestep_like.training.loop import Bar
 
 PAN_WEIGHT, COHERENCE_WEIGHT = 2.0, 1.2

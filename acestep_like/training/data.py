@@ -26,8 +26,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from acestep_like.diffusion.guide import SONG_CHANNELS, build_guide
-from acestep_like.tasks import TRACK_NAMES
+from acestep_like.models.diffusion.guide import SONG_CHANNELS, build_guide
+from acestep_like.music.instruments import TRACK_NAMES
+from acestep_like.training import corpus
 
 SAMPLE_RATE = 48000
 LATENT_RATE = 25
@@ -192,8 +193,6 @@ def tracks_playing(corpus: Corpus) -> torch.Tensor:
 
 def describe(song: Any, seed: int) -> SongRow:
     """The words and facts of a song; its places in the flat arrays are filled in later."""
-    from acestep_like.training import corpus
-
     rng = random.Random(seed ^ 0x5EED)
     lyrics, metadata = corpus.lyrics(song), corpus.metadata(song)
     return SongRow(
@@ -228,8 +227,6 @@ def orders(seeds: list[int], twin_share: float) -> list[Order]:
 
 
 def _composed(order: Order, span_s: tuple[float, float] | None) -> Any:
-    from acestep_like.training import corpus
-
     seed, other = order
     length_of = seed if other is None else other
     duration_s = None if span_s is None else random.Random(f"{length_of}/length").uniform(*span_s)
@@ -256,8 +253,6 @@ def render_one(synth: Any, order: Order, span_s: tuple[float, float] | None = No
 
 
 def _worker(soundfont: str, todo: Any, queue: Any, folder: str, deadline: float, span_s: Any) -> None:
-    from acestep_like.training import corpus
-
     synth = corpus.Synth(soundfont)
     try:
         for order in iter(todo.get, None):
@@ -280,8 +275,6 @@ def render_songs(
 ) -> Iterator[Rendered]:
     """Render many songs in worker processes, in the order they finish, until all are done or time is up."""
     if workers <= 0:
-        from acestep_like.training import corpus
-
         synth = corpus.Synth(soundfont)
         deadline = time.time() + minutes * 60
         for order in wanted:
@@ -345,8 +338,6 @@ def build_corpus(
         observe: sees every song and its mix and stems while they are on the device.
         log: receives a line now and then.
     """
-    from acestep_like.training import corpus
-
     rows: list[SongRow] = []
     flat: dict[str, list[torch.Tensor]] = {n: [] for n in ("latents", "guide", "labels", "stems", "backing", "partial")}
     frames = stem_frames = partial_frames = 0

@@ -19,8 +19,8 @@ from diffusers.pipelines.ace_step.modeling_ace_step import AceStepConditionEncod
 from torch import nn
 from transformers import Qwen3Config, Qwen3Model
 
-from acestep_like.diffusion.guide import GUIDE_CHANNELS, NULL_PARTS, channels_of
-from acestep_like.diffusion.layout import lay_frames_in_rows
+from acestep_like.models.diffusion.guide import GUIDE_CHANNELS, NULL_PARTS, channels_of
+from acestep_like.models.diffusion.memory_layout import lay_frames_in_rows
 from acestep_like.training.batches import CHANNELS, SMALL_BATCH, TIMBRE_FRAMES, Batch, Sampler
 from acestep_like.training.data import Corpus
 from acestep_like.training.loop import Average, Budget, Meter, learning_rate, mixed_precision
@@ -238,9 +238,12 @@ class DiTTraining:
         self.generator = torch.Generator(device).manual_seed(3)
         self.transformer = torch.compile(model.transformer, dynamic=False) if plan.compiled else model.transformer
         self.optimizer = torch.optim.AdamW(
-            [*model.parameters(), *words.parameters()], lr=plan.peak_rate, betas=(0.9, 0.98), weight_decay=0.01,
+            [*model.parameters(), *words.parameters()],
+            lr=plan.peak_rate,
+            betas=(0.9, 0.98),
+            weight_decay=0.01,
             fused=torch.device(device).type == "cuda",
-        )  # fmt: skip
+        )
         self.budget = Budget(plan.minutes, plan.steps)
         longest = int(min(row.frames for row in rows))
         self.frames = min(plan.frames, longest)
@@ -249,11 +252,14 @@ class DiTTraining:
     def save(self, path: Path) -> None:
         """Write everything that resuming needs, atomically."""
         state = {
-            "model": self.model.state_dict(), "words": self.words.state_dict(),
+            "model": self.model.state_dict(),
+            "words": self.words.state_dict(),
             "average": self.average.module.state_dict(),
-            "optimizer": self.optimizer.state_dict(), "step": self.budget.step, "elapsed_s": self.budget.elapsed_s,
+            "optimizer": self.optimizer.state_dict(),
+            "step": self.budget.step,
+            "elapsed_s": self.budget.elapsed_s,
             "generators": [s.get_state() for s in (self.generator, self.sampler.generator)],
-        }  # fmt: skip
+        }
         torch.save(state, path.with_suffix(".tmp"))
         os.replace(path.with_suffix(".tmp"), path)
 

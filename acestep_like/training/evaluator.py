@@ -18,7 +18,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from acestep_like.evaluation.evaluator import (
+from acestep_like.models.analysis.evaluator import (
     MEL_RATE,
     SAMPLE_RATE,
     WINDOW_S,
@@ -30,8 +30,8 @@ from acestep_like.evaluation.evaluator import (
     normalise,
     pace_of,
 )
-from acestep_like.music import TIME_SIGNATURES
-from acestep_like.tasks import TRACK_NAMES
+from acestep_like.music.instruments import TRACK_NAMES
+from acestep_like.music.theory import TIME_SIGNATURES
 from acestep_like.training.loop import Average, Budget, Meter, learning_rate
 
 ACTIVITY_RATE = 5

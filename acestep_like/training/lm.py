@@ -23,7 +23,7 @@ from tokenizers import Tokenizer
 from torch.nn import functional as F
 from transformers import Qwen3Config, Qwen3ForCausalLM
 
-from acestep_like.lm.model import SIDECAR
+from acestep_like.models.lm.model import SIDECAR
 from acestep_like.training.lm_examples import (
     BPM,
     CODE,
@@ -86,15 +86,42 @@ class LMConfig:
     seed: int = 0
 
 
-SMALL = LMConfig(text_entries=2048, width=192, mlp=384, layers=4, buckets=(96, 128, 160, 192, 224, 256, 320, 400, 1400),
-                 pool_tokens=12_000_000, pool_start=300, tokens_per_step=4096, learning_rate=2e-3, weight_decay=0.05,
-                 warmup_steps=50, dropout=0.0, ema=0.98, workers=0, long_share=0.01, validation_sequences=24,
-                 log_every_s=120.0)  # fmt: skip
+SMALL = LMConfig(
+    text_entries=2048,
+    width=192,
+    mlp=384,
+    layers=4,
+    buckets=(96, 128, 160, 192, 224, 256, 320, 400, 1400),
+    pool_tokens=12_000_000,
+    pool_start=300,
+    tokens_per_step=4096,
+    learning_rate=2e-3,
+    weight_decay=0.05,
+    warmup_steps=50,
+    dropout=0.0,
+    ema=0.98,
+    workers=0,
+    long_share=0.01,
+    validation_sequences=24,
+    log_every_s=120.0,
+)
 """For a budget of minutes on one CPU core: a few million tokens."""
 
-QUICK = LMConfig(text_entries=600, width=64, mlp=96, layers=2, pool_tokens=400_000, pool_start=64,
-                 tokens_per_step=2048, warmup_steps=10, workers=0, validation_sequences=16, log_every_s=5.0,
-                 ema=0.95, max_steps=12)  # fmt: skip
+QUICK = LMConfig(
+    text_entries=600,
+    width=64,
+    mlp=96,
+    layers=2,
+    pool_tokens=400_000,
+    pool_start=64,
+    tokens_per_step=2048,
+    warmup_steps=10,
+    workers=0,
+    validation_sequences=16,
+    log_every_s=5.0,
+    ema=0.95,
+    max_steps=12,
+)
 """Proves the recipe in seconds on a CPU; what it trains is useless."""
 
 
@@ -159,8 +186,9 @@ def token_losses(
     return losses, kinds[:, 1:][counts], targets, logits.detach().argmax(-1), ends
 
 
-def add_noise(ids: torch.Tensor, kinds: torch.Tensor, first_code: int, config: LMConfig,
-              generator: torch.Generator) -> torch.Tensor:  # fmt: skip
+def add_noise(
+    ids: torch.Tensor, kinds: torch.Tensor, first_code: int, config: LMConfig, generator: torch.Generator
+) -> torch.Tensor:
     """Replace a random share of each sequence's codes by random codes, in half of the sequences."""
     shape, device = ids.shape, ids.device
     is_code = (ids >= first_code) & (ids < first_code + config.codes)
@@ -243,9 +271,14 @@ def train_lm(
     size = sum(p.numel() for p in model.parameters())
     log(f"lm: {len(train)} songs + {len(held_out)} held out, vocabulary {tokenizer.get_vocab_size()}, {size:,} weights")
     feeder = Feeder(
-        [songs[i] for i in train], [codes[i] for i in train], tokenizer, seed=config.seed + 1, lengths=config.buckets,
-        workers=config.workers, options={"mix": config.mix, "long_share": config.long_share},
-    )  # fmt: skip
+        [songs[i] for i in train],
+        [codes[i] for i in train],
+        tokenizer,
+        seed=config.seed + 1,
+        lengths=config.buckets,
+        workers=config.workers,
+        options={"mix": config.mix, "long_share": config.long_share},
+    )
     try:
         checks = _checks([songs[i] for i in held_out], [codes[i] for i in held_out], tokenizer, config, device)
         pool = Pool(config.buckets, config.pool_tokens, device)
@@ -279,8 +312,9 @@ class Check:
     facts: torch.Tensor
 
 
-def _checks(songs: list[SongTexts], codes: list[np.ndarray | None], tokenizer: Tokenizer, config: LMConfig,
-            device: torch.device) -> list[Check]:  # fmt: skip
+def _checks(
+    songs: list[SongTexts], codes: list[np.ndarray | None], tokenizer: Tokenizer, config: LMConfig, device: torch.device
+) -> list[Check]:
     """The same validation sequences throughout a training."""
     if not songs:
         return []
@@ -300,8 +334,18 @@ def _checks(songs: list[SongTexts], codes: list[np.ndarray | None], tokenizer: T
 class _Run:
     """One training: optimiser, schedule, averaging, logs."""
 
-    def __init__(self, config: LMConfig, model: Qwen3ForCausalLM, tokenizer: Tokenizer, pool: Pool, feeder: Feeder,
-                 checks: list[Check], first_code: int, log: Log, state_path: str | Path | None) -> None:  # fmt: skip
+    def __init__(
+        self,
+        config: LMConfig,
+        model: Qwen3ForCausalLM,
+        tokenizer: Tokenizer,
+        pool: Pool,
+        feeder: Feeder,
+        checks: list[Check],
+        first_code: int,
+        log: Log,
+        state_path: str | Path | None,
+    ) -> None:
         self.config, self.model, self.tokenizer, self.pool, self.feeder = config, model, tokenizer, pool, feeder
         self.checks, self.first_code, self.log = checks, first_code, log
         self.state_path = Path(state_path) if state_path else None
@@ -350,9 +394,15 @@ class _Run:
             for live, kept in zip(self.model.parameters(), self.best[1], strict=True):
                 live.data.copy_(kept)
             self.figures = self.validate()
-        return {"steps": self.steps, "sequences": self.sequences, "tokens": self.tokens,
-                "minutes": round(self.elapsed_s / 60, 2), "sequences_built": sum(self.pool.added),
-                "too_long": self.pool.dropped, **self.figures}  # fmt: skip
+        return {
+            "steps": self.steps,
+            "sequences": self.sequences,
+            "tokens": self.tokens,
+            "minutes": round(self.elapsed_s / 60, 2),
+            "sequences_built": sum(self.pool.added),
+            "too_long": self.pool.dropped,
+            **self.figures,
+        }
 
     def _rate(self, progress: float) -> float:
         """Warm-up, then cosine over the time budget."""

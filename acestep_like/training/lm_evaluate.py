@@ -14,15 +14,21 @@ from typing import Any
 
 import numpy as np
 
-from acestep_like.codec.track_ear import sounding
-from acestep_like.codestring import format_codes, parse_codes
 from acestep_like.errors import InputError
+from acestep_like.handler import AceStepHandler
 from acestep_like.llm_inference import LLMHandler
-from acestep_like.lm.ear import CodeEar
-from acestep_like.lm.requests import Description, Sampling, ThinkRequest
-from acestep_like.music import parse_keyscale
-from acestep_like.songplan import SongPlan
-from acestep_like.tasks import TRACK_NAMES
+from acestep_like.models.analysis.code_tagger import CodeEar
+from acestep_like.models.analysis.track_tagger import sounding
+from acestep_like.models.checkpoints.resolve import find_lm
+from acestep_like.models.lm.requests import Description, Sampling, ThinkRequest
+from acestep_like.music.instruments import TRACK_NAMES
+from acestep_like.music.song_plan import SongPlan
+from acestep_like.music.theory import parse_keyscale
+from acestep_like.training import corpus
+from acestep_like.training.corpus import SPLITS
+from acestep_like.training.corpus.genres import NAMES
+from acestep_like.training.corpus.lexicon import class_vocabulary
+from acestep_like.types.audio_codes import format_codes, parse_codes
 
 COLD = Sampling(temperature=0.0, top_p=1.0)
 
@@ -64,8 +70,6 @@ class Figure:
 
 def style_of(words: str) -> str | None:
     """The corpus style whose longest name occurs in the words, or None."""
-    from acestep_like.training.corpus.genres import NAMES
-
     text = f" {re.sub(r'[^a-z0-9&-]+', ' ', words.lower())} "
     found = [(len(name), style) for style, names in NAMES.items() for name in names if f" {name} " in text]
     return max(found)[1] if found else None
@@ -73,8 +77,6 @@ def style_of(words: str) -> str | None:
 
 def instruments_of(words: str) -> frozenset[str]:
     """Track classes whose instruments the words name; `plucked strings` is not also `strings`."""
-    from acestep_like.training.corpus.lexicon import class_vocabulary
-
     text = f" {re.sub(r'[^a-z0-9-]+', ' ', words.lower())} "
     found = set()
     for term, name in sorted(
@@ -211,22 +213,33 @@ def _style(style: str) -> Callable[[Mapping[str, Any]], bool]:
 
 
 WISHES = (
-    Wish("a slow sad piano ballad", _bpm(30, 92)), Wish("very slow ambient drone for meditation", _bpm(30, 92)),
-    Wish("fast aggressive punk rock", _bpm(120, 300)), Wish("an energetic fast dance track", _bpm(115, 300)),
-    Wish("techno at 132 bpm", _bpm(132, 132)), Wish("something jazzy, 97 BPM", _bpm(97, 97)),
-    Wish("lofi beat, 74 bpm, rainy mood", _bpm(74, 74)), Wish("drum and bass 174 bpm", _bpm(174, 174)),
-    Wish("a waltz for strings", _is("timesignature", "3")), Wish("folk song in 3/4", _is("timesignature", "3")),
-    Wish("celtic jig in 6/8", _is("timesignature", "6")), Wish("rock song in 4/4", _is("timesignature", "4")),
-    Wish("a piece in D minor", _is("keyscale", "D minor")), Wish("house in F# minor", _is("keyscale", "F# minor")),
+    Wish("a slow sad piano ballad", _bpm(30, 92)),
+    Wish("very slow ambient drone for meditation", _bpm(30, 92)),
+    Wish("fast aggressive punk rock", _bpm(120, 300)),
+    Wish("an energetic fast dance track", _bpm(115, 300)),
+    Wish("techno at 132 bpm", _bpm(132, 132)),
+    Wish("something jazzy, 97 BPM", _bpm(97, 97)),
+    Wish("lofi beat, 74 bpm, rainy mood", _bpm(74, 74)),
+    Wish("drum and bass 174 bpm", _bpm(174, 174)),
+    Wish("a waltz for strings", _is("timesignature", "3")),
+    Wish("folk song in 3/4", _is("timesignature", "3")),
+    Wish("celtic jig in 6/8", _is("timesignature", "6")),
+    Wish("rock song in 4/4", _is("timesignature", "4")),
+    Wish("a piece in D minor", _is("keyscale", "D minor")),
+    Wish("house in F# minor", _is("keyscale", "F# minor")),
     Wish("country song, key of G major", _is("keyscale", "G major")),
     Wish("happy ukulele pop in C major", _is("keyscale", "C major")),
-    Wish("jazz with a saxophone solo", _said("woodwinds")), Wish("orchestral music with strings", _said("strings")),
-    Wish("funk with a horn section", _said("brass")), Wish("ballad with acoustic guitar", _said("guitar")),
+    Wish("jazz with a saxophone solo", _said("woodwinds")),
+    Wish("orchestral music with strings", _said("strings")),
+    Wish("funk with a horn section", _said("brass")),
+    Wish("ballad with acoustic guitar", _said("guitar")),
     Wish("heavy metal with double kick drums", _style("metal")),
     Wish("bossa nova on a summer evening", _style("bossa")),
-    Wish("8-bit video game music", _style("chiptune")), Wish("delta blues with harmonica", _style("blues")),
-    Wish("roots reggae for the beach", _style("reggae")), Wish("dark trap beat with 808s", _style("trap")),
-)  # fmt: skip
+    Wish("8-bit video game music", _style("chiptune")),
+    Wish("delta blues with harmonica", _style("blues")),
+    Wish("roots reggae for the beach", _style("reggae")),
+    Wish("dark trap beat with 808s", _style("trap")),
+)
 
 
 def following(lm: LLMHandler, seeds: Sequence[int], sampling: Sampling) -> list[Figure]:
@@ -235,12 +248,15 @@ def following(lm: LLMHandler, seeds: Sequence[int], sampling: Sampling) -> list[
     for name in ("create_sample", "format_sample"):
         answers = [
             [
-                (lm.inspire(wish.words, seed=seed, sampling=sampling) if name == "create_sample"
-                 else lm.format(wish.words, "", seed=seed, sampling=sampling)).metadata
+                (
+                    lm.inspire(wish.words, seed=seed, sampling=sampling)
+                    if name == "create_sample"
+                    else lm.format(wish.words, "", seed=seed, sampling=sampling)
+                ).metadata
                 for wish in WISHES
             ]
             for seed in seeds
-        ]  # fmt: skip
+        ]
         ours = _share(wish.follows(answer) for row in answers for wish, answer in zip(WISHES, row, strict=True))
         chance = _share(
             wish.follows(row[(index + 9) % len(row)]) for row in answers for index, wish in enumerate(WISHES)
@@ -260,9 +276,15 @@ def codes_carry(lm: LLMHandler, ear: CodeEar, songs: Sequence[HeldOutSong], capt
     made = []
     for number, (song, caption) in enumerate(zip(songs, captions, strict=True)):
         request = ThinkRequest(
-            caption, "[Instrumental]", (number,), bpm=round(song.bpm), keyscale=song.keyscale,
-            timesignature=song.timesignature, duration_s=20.0, use_metadata=False,
-        )  # fmt: skip
+            caption,
+            "[Instrumental]",
+            (number,),
+            bpm=round(song.bpm),
+            keyscale=song.keyscale,
+            timesignature=song.timesignature,
+            duration_s=20.0,
+            use_metadata=False,
+        )
         made.append(heard(parse_codes(lm.think(request)[0].codes)))
     real = [heard(song.codes) for song in songs]
     truth, others = (
@@ -286,13 +308,11 @@ def table(figures: Sequence[Figure]) -> str:
     return "\n".join(lines)
 
 
-def held_out_songs(handler: Any, seeds: Sequence[int], soundfont: str | None, seconds: float) -> tuple[
-    list[HeldOutSong], list[str]
-]:  # fmt: skip
+def held_out_songs(
+    handler: Any, seeds: Sequence[int], soundfont: str | None, seconds: float
+) -> tuple[list[HeldOutSong], list[str]]:
     """Compose, render, mix and encode songs; answers them with one caption each that names their style."""
     import torch
-
-    from acestep_like.training import corpus
 
     path = soundfont or corpus.find_soundfont()
     if path is None:
@@ -309,20 +329,21 @@ def held_out_songs(handler: Any, seeds: Sequence[int], soundfont: str | None, se
         chances = handler.heard_tracks(encoded)
         songs.append(
             HeldOutSong(
-                tuple(codes), song.style, float(song.plan.bpm or 0), str(metadata["keyscale"]),
-                str(metadata["timesignature"]), frozenset(song.track_classes),
-                None if chances is None else frozenset(sounding(chances)), handler.heard_plan(encoded),
+                tuple(codes),
+                song.style,
+                float(song.plan.bpm or 0),
+                str(metadata["keyscale"]),
+                str(metadata["timesignature"]),
+                frozenset(song.track_classes),
+                None if chances is None else frozenset(sounding(chances)),
+                handler.heard_plan(encoded),
             )
-        )  # fmt: skip
+        )
         captions.append(str(metadata["caption"]))
     return songs, captions
 
 
 def main() -> None:
-    from acestep_like.checkpoints.resolve import find_lm
-    from acestep_like.handler import AceStepHandler
-    from acestep_like.training.corpus import SPLITS
-
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--songs", type=int, default=60)
     parser.add_argument("--seconds", type=float, default=30.0)

@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 from tokenizers import Tokenizer
 
-from acestep_like.lm import prompts
-from acestep_like.music import FLAT_NAMES, PITCH_NAMES
+from acestep_like.models.lm import prompts
+from acestep_like.music.theory import FLAT_NAMES, PITCH_NAMES
 from acestep_like.training.lm_facts import facts_of
 
 LATENT_RATE_HZ, FRAMES_PER_CODE, CODES_PER_S = 25, 5, 5
@@ -28,8 +28,14 @@ MIX = {"generate": 0.33, "unconditional": 0.04, "understand": 0.31, "plan": 0.12
 NONE, TEXT, LYRICS, CODE, BPM, KEY, METER, GENRE, OTHER = range(9)
 """What a token of a sequence is; `WEIGHTS` says what it counts in the loss."""
 WEIGHTS = (0.0, 0.3, 0.2, 1.0, 4.0, 4.0, 2.0, 4.0, 1.0)
-_FIELD_KIND = {"bpm": BPM, "keyscale": KEY, "timesignature": METER, "genres": GENRE, "duration": OTHER,
-               "language": OTHER}  # fmt: skip
+_FIELD_KIND = {
+    "bpm": BPM,
+    "keyscale": KEY,
+    "timesignature": METER,
+    "genres": GENRE,
+    "duration": OTHER,
+    "language": OTHER,
+}
 _VALUES = re.compile(r"^(bpm|keyscale|timesignature|genres|duration|language): (.*)$", re.MULTILINE)
 _SAYS_BPM = re.compile(r"\d\s*-?\s*bpm|bpm\s*:?\s*\d|tempo\s+(?:of\s+)?\d|beats per minute", re.IGNORECASE)
 _SAYS_KEY = re.compile(

@@ -16,8 +16,8 @@ from torch import nn
 from torch.nn import functional as F
 
 from acestep_like.errors import InputError
-from acestep_like.music import TIME_SIGNATURES, parse_keyscale
-from acestep_like.tasks import TRACK_NAMES
+from acestep_like.music.instruments import TRACK_NAMES
+from acestep_like.music.theory import TIME_SIGNATURES, parse_keyscale
 from acestep_like.training.corpus.styles import STYLES
 
 STYLE, KEY, METER, TRACKS = range(4)

@@ -86,8 +86,16 @@ def pad_into_buckets(sequences: Sequence[Sequence_], lengths: Sequence[int]) -> 
     return chunk, dropped
 
 
-def _work(songs: list[SongTexts], codes: list[np.ndarray | None], tokenizer: str, seed: int,
-          lengths: tuple[int, ...], options: dict[str, Any], out: Any, stop: Any) -> None:  # fmt: skip
+def _work(
+    songs: list[SongTexts],
+    codes: list[np.ndarray | None],
+    tokenizer: str,
+    seed: int,
+    lengths: tuple[int, ...],
+    options: dict[str, Any],
+    out: Any,
+    stop: Any,
+) -> None:
     """Body of a worker process: build chunks until told to stop."""
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
     builder = ExampleBuilder(songs, codes, Tokenizer.from_str(tokenizer), seed, **options)
@@ -105,9 +113,16 @@ class Feeder:
     """Fills a pool from worker processes, or in this process when there are none."""
 
     def __init__(
-        self, songs: list[SongTexts], codes: list[np.ndarray | None], tokenizer: Tokenizer, *, seed: int,
-        lengths: tuple[int, ...], workers: int, options: dict[str, Any],
-    ) -> None:  # fmt: skip
+        self,
+        songs: list[SongTexts],
+        codes: list[np.ndarray | None],
+        tokenizer: Tokenizer,
+        *,
+        seed: int,
+        lengths: tuple[int, ...],
+        workers: int,
+        options: dict[str, Any],
+    ) -> None:
         self.lengths, self.workers = lengths, []
         self.local = ExampleBuilder(songs, codes, tokenizer, seed, **options) if not workers else None
         if workers:

@@ -9,10 +9,11 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from acestep_like.codec.plan_ear import FILE as PLAN_EAR
-from acestep_like.codec.track_ear import FILE as TRACK_EAR
-from acestep_like.lm.ear import FILE as EAR
-from acestep_like.lm.tempo import FILE as TEMPO
+from acestep_like.models.analysis.code_tagger import FILE as EAR
+from acestep_like.models.analysis.code_tempo import FILE as TEMPO
+from acestep_like.models.analysis.structure_tagger import FILE as PLAN_EAR
+from acestep_like.models.analysis.track_tagger import FILE as TRACK_EAR
+from acestep_like.models.diffusion.guide import GUIDE_VERSION
 from acestep_like.training.codec import load_codec
 from acestep_like.training.data import LATENT_RATE, SAMPLE_RATE, Corpus
 from acestep_like.training.settings import EVALUATOR, MINI, MINI_LM, Settings, recorded
@@ -20,8 +21,6 @@ from acestep_like.training.settings import EVALUATOR, MINI, MINI_LM, Settings, r
 
 def sidecar(settings: Settings) -> dict[str, Any]:
     """What a reader of the checkpoint must know beyond the stock configs."""
-    from acestep_like.diffusion.guide import GUIDE_VERSION
-
     return {
         "codec": "SpectralAutoencoder",
         "guide_version": GUIDE_VERSION,
@@ -36,7 +35,7 @@ def sidecar(settings: Settings) -> dict[str, Any]:
 
 _INDEX = {
     "_class_name": "AceStepPipeline",
-    "vae": ["acestep_like.codec.spectral", "SpectralAutoencoder"],
+    "vae": ["acestep_like.models.codec.spectral", "SpectralAutoencoder"],
     "text_encoder": ["transformers", "Qwen3Model"],
     "tokenizer": ["transformers", "PreTrainedTokenizerFast"],
     "transformer": ["diffusers", "AceStepTransformer1DModel"],

@@ -11,7 +11,8 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 
-from acestep_like.training import ear_stages, stages
+from acestep_like.training import analysis_stages as ear_stages
+from acestep_like.training import stages
 from acestep_like.training.package import stage_package
 from acestep_like.training.settings import Settings
 

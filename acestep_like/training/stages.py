@@ -28,6 +28,14 @@ from typing import Any
 import numpy as np
 import torch
 
+from acestep_like.models.diffusion.prompts import text_prompt
+from acestep_like.music.instruments import TRACK_NAMES
+from acestep_like.training import corpus
+from acestep_like.training.codec import fit_pca, load_codec, train_decoder
+from acestep_like.training.corpus import SPLITS, compose
+from acestep_like.training.corpus.captions import random_caption, vocabulary
+from acestep_like.training.corpus.distractor_words import Lookalikes, among_strangers
+from acestep_like.training.corpus.styles import STYLES
 from acestep_like.training.data import (
     HOP,
     LATENT_RATE,
@@ -39,26 +47,44 @@ from acestep_like.training.data import (
     orders,
     render_songs,
 )
+from acestep_like.training.dit import TEXT_WIDTH, DiTTraining, MiniDiT, Plan, Sizes, train_dit
+from acestep_like.training.evaluator import ClipStore, train_evaluator
+from acestep_like.training.fsq import encode_all, load_tokenizers, train_tokenizers
+from acestep_like.training.lm import SMALL, LMConfig, train_lm
+from acestep_like.training.lm_examples import SongTexts
+from acestep_like.training.loop import half_precision_copy
 from acestep_like.training.settings import MINI_LM, Settings, log, record
+from acestep_like.training.text import (
+    TEXT_LENGTH,
+    Prompts,
+    pieces_of,
+    save_tokenizer,
+    to_ids,
+    tokenizer_texts,
+    train_tokenizer,
+)
+from acestep_like.training.text_encoder import WordHeads, warm_up_text_encoder
+from acestep_like.types.tasks import TASKS, build_instruction
 
 # Chosen so that everything in `checkpoints/` stays under 40 MB in float16.
 CODEC_WIDTH = 192
 LM_LAYERS = 4
 _SMALL_MIX = {
-    "generate": 0.17, "unconditional": 0.02, "understand": 0.36, "plan": 0.13, "inspire": 0.16, "format": 0.16,
-}  # fmt: skip
+    "generate": 0.17,
+    "unconditional": 0.02,
+    "understand": 0.36,
+    "plan": 0.13,
+    "inspire": 0.16,
+    "format": 0.16,
+}
 """With a small budget the codes that are made matter least: they give texture only."""
 
 
 def _load_codec(settings: Settings, trained: bool = False) -> Any:
-    from acestep_like.training.codec import load_codec
-
     return load_codec(settings.work / ("codec" if trained else "codec-pca"), refining=trained).to(settings.device)
 
 
 def _split(settings: Settings) -> list[int]:
-    from acestep_like.training.corpus import SPLITS
-
     return list(SPLITS["train"][settings.first_song : settings.first_song + settings.songs])
 
 
@@ -70,9 +96,6 @@ def stage_pca(settings: Settings) -> None:
     if settings.start is not None:
         shutil.copytree(settings.start / "vae", target)
         return
-    from acestep_like.training import corpus
-    from acestep_like.training.codec import fit_pca
-
     count, seconds = (2, 10.0) if settings.quick else (160, 48.0)
     seeds = list(corpus.SPLITS["train"][-count:])
 
@@ -105,8 +128,6 @@ def stage_corpus(settings: Settings) -> None:
 
 def _build_shard(settings: Settings, shard: int) -> Corpus:
     """The songs of one shard, and its clips for the evaluator; the first shard also keeps waves for the codec."""
-    from acestep_like.training.evaluator import ClipStore
-
     codec = _load_codec(settings)
 
     def encode(audio: torch.Tensor) -> torch.Tensor:
@@ -211,8 +232,6 @@ def wave_sampler(folder: Path, device: str, batch: int, seconds: float, seed: in
 
 def stage_codec(settings: Settings) -> None:
     """Train the codec's decoder on the kept waves; may start as soon as some are there."""
-    from acestep_like.training.codec import train_decoder
-
     if (settings.work / "codec" / "config.json").exists():
         return
     waves = settings.work / "waves"
@@ -223,9 +242,13 @@ def stage_codec(settings: Settings) -> None:
     minutes = 0.05 if settings.quick else settings.codec_minutes
     model = _load_codec(settings)
     train_decoder(
-        model, wave_sampler(waves, settings.device, batch, seconds, seed=7), minutes=minutes, device=settings.device,
-        state=settings.work / "codec-state.pt", log=log,
-    )  # fmt: skip
+        model,
+        wave_sampler(waves, settings.device, batch, seconds, seed=7),
+        minutes=minutes,
+        device=settings.device,
+        state=settings.work / "codec-state.pt",
+        log=log,
+    )
     model.save_pretrained(settings.work / "codec")
     steps = torch.load(settings.work / "codec-state.pt", weights_only=True)["step"]
     record(settings, "codec", steps=steps, minutes=minutes, songs=len(list(waves.glob("*.npy"))))
@@ -233,8 +256,6 @@ def stage_codec(settings: Settings) -> None:
 
 def stage_tokenizer(settings: Settings) -> None:
     """Train the audio tokenizer and detokenizer and code every song."""
-    from acestep_like.training.fsq import encode_all, load_tokenizers, train_tokenizers
-
     target = settings.work / "tokenizers"
     if (target / "codes.npz").exists():
         return
@@ -244,9 +265,13 @@ def stage_tokenizer(settings: Settings) -> None:
     else:
         batch = 8 if settings.quick else 16 if settings.device == "cpu" else 128
         model = train_tokenizers(
-            corpus, minutes=settings.tokenizer_minutes, device=settings.device, steps=settings.steps(6), batch=batch,
+            corpus,
+            minutes=settings.tokenizer_minutes,
+            device=settings.device,
+            steps=settings.steps(6),
+            batch=batch,
             log=log,
-        )  # fmt: skip
+        )
     codes, hints = encode_all(model, corpus, device=settings.device)
     target.mkdir(parents=True, exist_ok=True)
     model.tokenizer.half().save_pretrained(target / "audio_tokenizer")
@@ -269,12 +294,6 @@ def load_codes(settings: Settings) -> list[np.ndarray]:
 def _caption_batches(tokenizer: Any, seed: int) -> Callable[[int], tuple]:
     """Captions with labels of what they say, inside the prompts they will be met in: all tasks, some metadata, and
     many with unknown words made of the tokenizer's own pieces."""
-    from acestep_like.diffusion.prompts import text_prompt
-    from acestep_like.tasks import TASKS, TRACK_NAMES, build_instruction
-    from acestep_like.training.corpus import random_caption, vocabulary
-    from acestep_like.training.corpus.strangers import Lookalikes, among_strangers
-    from acestep_like.training.text import TEXT_LENGTH, pieces_of, to_ids
-
     rng = random.Random(seed)
     lookalikes = Lookalikes(vocabulary(), pieces_of(tokenizer))
     pool: list[tuple[torch.Tensor, int, dict[str, Any]]] = []
@@ -324,11 +343,6 @@ def stage_dit(settings: Settings) -> None:
     """Train transformer, condition encoder and text encoder."""
     from transformers import PreTrainedTokenizerFast
 
-    from acestep_like.training.corpus import vocabulary
-    from acestep_like.training.dit import TEXT_WIDTH, DiTTraining, MiniDiT, Plan, Sizes, train_dit
-    from acestep_like.training.text import Prompts, save_tokenizer, tokenizer_texts, train_tokenizer
-    from acestep_like.training.text_encoder import WordHeads, warm_up_text_encoder
-
     target = settings.work / "dit"
     if (target / "complete").exists():
         return
@@ -346,9 +360,12 @@ def stage_dit(settings: Settings) -> None:
         silence = codec.encode(torch.zeros(1, 2, 10 * HOP, device=settings.device)).latent_dist.mode()[0, :, 5]
     sizes = Sizes(width=128, intermediate=192, layers=2, encoder_intermediate=128) if settings.quick else Sizes()
     model = MiniDiT(len(tokenizer), silence.float().cpu(), sizes)
-    log("dit: parameters " + ", ".join(
-        f"{name} {sum(p.numel() for p in part.parameters()) / 1e6:.2f} M" for name, part in model.named_children()
-    ))  # fmt: skip
+    log(
+        "dit: parameters "
+        + ", ".join(
+            f"{name} {sum(p.numel() for p in part.parameters()) / 1e6:.2f} M" for name, part in model.named_children()
+        )
+    )
     if settings.start is not None:
         model.load_parts(settings.start)
     state, captions = target / "state.pt", _caption_batches(tokenizer, 11)
@@ -357,9 +374,14 @@ def stage_dit(settings: Settings) -> None:
     else:
         batch = 16 if settings.quick else 64 if settings.device == "cpu" else 256
         words, _ = warm_up_text_encoder(
-            model.text_encoder, captions, minutes=settings.warm_up_minutes, device=settings.device,
-            steps=settings.steps(5), batch=batch, log=log,
-        )  # fmt: skip
+            model.text_encoder,
+            captions,
+            minutes=settings.warm_up_minutes,
+            device=settings.device,
+            steps=settings.steps(5),
+            batch=batch,
+            log=log,
+        )
     corpus = corpus.to(settings.device)
     prompts = Prompts(corpus, tokenizer, settings.device)
     if settings.device == "cpu":
@@ -385,15 +407,17 @@ def stage_dit(settings: Settings) -> None:
     training.save(state)
     _save_dit(averaged, target)
     record(
-        settings, "dit", steps=training.budget.step, minutes=round(training.budget.elapsed_s / 60, 1),
-        went_on_from_finished_weights=settings.start is not None, held_out_loss=round(training.held_out_loss(), 4),
-    )  # fmt: skip
+        settings,
+        "dit",
+        steps=training.budget.step,
+        minutes=round(training.budget.elapsed_s / 60, 1),
+        went_on_from_finished_weights=settings.start is not None,
+        held_out_loss=round(training.held_out_loss(), 4),
+    )
     (target / "complete").touch()
 
 
 def _save_dit(model: torch.nn.Module, target: Path) -> None:
-    from acestep_like.training.loop import half_precision_copy
-
     for name in ("transformer", "condition_encoder", "text_encoder"):
         half_precision_copy(getattr(model, name)).save_pretrained(target / f"{name}.tmp")
         shutil.rmtree(target / name, ignore_errors=True)
@@ -401,8 +425,6 @@ def _save_dit(model: torch.nn.Module, target: Path) -> None:
 
 
 def _song_texts(row: SongRow) -> Any:
-    from acestep_like.training.lm import SongTexts
-
     return SongTexts(
         captions=tuple(row.captions),
         lyrics=row.lyrics,
@@ -417,9 +439,6 @@ def _song_texts(row: SongRow) -> Any:
 
 def stage_lm(settings: Settings) -> None:
     """Train the 5 Hz language model on texts and codes, and on the words of many songs that are never rendered."""
-    from acestep_like.training.corpus import SPLITS, compose
-    from acestep_like.training.lm import SMALL, LMConfig, train_lm
-
     target = settings.work / "lm"
     if (target / "model.safetensors").exists():
         return
@@ -433,19 +452,23 @@ def stage_lm(settings: Settings) -> None:
         config = replace(SMALL, mix=_SMALL_MIX)
     known = None if settings.start is None else settings.start.parent / MINI_LM
     report = train_lm(
-        songs, codes, target, minutes=settings.lm_minutes, device=settings.device, quick=settings.quick,
-        config=config, state_path=settings.work / "lm-state.pt", log=log,
+        songs,
+        codes,
+        target,
+        minutes=settings.lm_minutes,
+        device=settings.device,
+        quick=settings.quick,
+        config=config,
+        state_path=settings.work / "lm-state.pt",
+        log=log,
         start_from=known if known is not None and known.exists() else None,
-    )  # fmt: skip
+    )
     kept = ("steps", "tokens", "minutes", "loss")
     record(settings, "lm", songs=len(rows), songs_in_words=len(silent), **{k: report[k] for k in kept if k in report})
 
 
 def stage_evaluator(settings: Settings) -> None:
     """Train the evaluator on rendered songs and on what the finished codec makes of some of them."""
-    from acestep_like.training.corpus import STYLES
-    from acestep_like.training.evaluator import train_evaluator
-
     target = settings.work / "evaluator"
     if (target / "config.json").exists():
         return
@@ -460,7 +483,12 @@ def stage_evaluator(settings: Settings) -> None:
                 latents = codec.encode(audio[None]).latent_dist.mode()
                 clips.add_decoded(int(path.stem), codec.decode(latents).sample[0])
     report = train_evaluator(
-        clips, target, minutes=settings.evaluator_minutes, device=settings.device, steps=settings.steps(5),
-        styles=None if settings.quick else STYLES, log=log,
-    )  # fmt: skip
+        clips,
+        target,
+        minutes=settings.evaluator_minutes,
+        device=settings.device,
+        steps=settings.steps(5),
+        styles=None if settings.quick else STYLES,
+        log=log,
+    )
     record(settings, "evaluator", **{name: report[name] for name in ("songs", "held_out_songs", "steps", "minutes")})

@@ -13,9 +13,9 @@ from typing import Any
 
 import torch
 
-from acestep_like.diffusion.prompts import lyric_prompt, text_prompt
-from acestep_like.tasks import CODES_INSTRUCTION, DEFAULT_INSTRUCTION, build_instruction
+from acestep_like.models.diffusion.prompts import lyric_prompt, text_prompt
 from acestep_like.training.data import Corpus, SongRow
+from acestep_like.types.tasks import CODES_INSTRUCTION, DEFAULT_INSTRUCTION, build_instruction
 
 PAD, END = "<|pad|>", "<|endoftext|>"
 TEXT_LENGTH, LYRIC_LENGTH = 128, 160

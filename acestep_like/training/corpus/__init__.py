@@ -28,10 +28,26 @@ SPLITS: dict[str, range] = {
 """Seeds by split; disjoint."""
 
 __all__ = [
-    "SPLITS", "STYLES", "TRACK_CLASSES", "MixedSong", "Note", "Song", "Synth", "Track", "captions", "compose",
-    "find_soundfont", "lyrics", "measure_speed", "metadata", "mix", "query", "random_caption",
-    "styles_in_meter", "vocabulary",
-]  # fmt: skip
+    "SPLITS",
+    "STYLES",
+    "TRACK_CLASSES",
+    "MixedSong",
+    "Note",
+    "Song",
+    "Synth",
+    "Track",
+    "captions",
+    "compose",
+    "find_soundfont",
+    "lyrics",
+    "measure_speed",
+    "metadata",
+    "mix",
+    "query",
+    "random_caption",
+    "styles_in_meter",
+    "vocabulary",
+]
 
 
 def __getattr__(name: str) -> Any:

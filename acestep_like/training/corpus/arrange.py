@@ -56,8 +56,17 @@ def _melodic(part: Part, program: int, role: str, notes: list[Note], rng: random
         track_class = "backing_vocals"
     pan = part.pan * rng.choice((1, 1, -1)) + rng.uniform(-0.08, 0.08)
     name = "synth bass" if role == "bass" and program >= 80 else PROGRAM_NAMES[program]
-    return Track(name, track_class, role, 0, program, tuple(notes), round(max(-0.9, min(0.9, pan)), 3),
-                 round(part.level_db + rng.uniform(-1.2, 1.2), 2), part.reverb)  # fmt: skip
+    return Track(
+        name,
+        track_class,
+        role,
+        0,
+        program,
+        tuple(notes),
+        round(max(-0.9, min(0.9, pan)), 3),
+        round(part.level_db + rng.uniform(-1.2, 1.2), 2),
+        part.reverb,
+    )
 
 
 def _drums(context: Context, sections: list[SectionContext], stream: Stream) -> Track:
@@ -69,8 +78,17 @@ def _drums(context: Context, sections: list[SectionContext], stream: Stream) -> 
         if (section.name == "intro" and late) or (section.name == "bridge" and _rests(section, "drums", stream)):
             continue
         notes += drum_part(context, section, feel, stream(f"drums {section.name} {section.variant}"))
-    return Track("drum kit", "drums", "drums", DRUM_BANK, kit, tuple(notes), 0.0,
-                 style.drum_level_db + stream("drum level").uniform(-1, 1), style.reverb * 0.5)  # fmt: skip
+    return Track(
+        "drum kit",
+        "drums",
+        "drums",
+        DRUM_BANK,
+        kit,
+        tuple(notes),
+        0.0,
+        style.drum_level_db + stream("drum level").uniform(-1, 1),
+        style.reverb * 0.5,
+    )
 
 
 def _percussion(context: Context, sections: list[SectionContext], stream: Stream) -> Track:
@@ -82,8 +100,17 @@ def _percussion(context: Context, sections: list[SectionContext], stream: Stream
         if _plays(section, parts):
             notes += percussion_part(context, section, kind, stream(f"percussion {section.name}"))
     bank, program = {"timpani": (0, 47), "taiko": (0, 116)}.get(kind, (DRUM_BANK, 0))
-    return Track(kind, "percussion", "percussion", bank, program, tuple(notes), round(rng.uniform(-0.5, 0.5), 3),
-                 rng.uniform(-1, 1), context.style.reverb * 0.8)  # fmt: skip
+    return Track(
+        kind,
+        "percussion",
+        "percussion",
+        bank,
+        program,
+        tuple(notes),
+        round(rng.uniform(-0.5, 0.5), 3),
+        rng.uniform(-1, 1),
+        context.style.reverb * 0.8,
+    )
 
 
 def _bass(context: Context, sections: list[SectionContext], part: Part, stream: Stream) -> Track:
@@ -124,19 +151,37 @@ def _melodies(context: Context, sections: list[SectionContext], has_vocals: bool
         centre = style.lead.low + 6 + {"chorus": 4, "solo": 6, "bridge": -2}.get(section.name, 0)
         sung = has_vocals and section.name in ("verse", "chorus", "bridge")
         if sung:
-            voice += melody_part(context, section, motif, centre=65 + (4 if section.name == "chorus" else 0), gate=0.97,
-                                 velocity=88, rng=play)  # fmt: skip
+            voice += melody_part(
+                context,
+                section,
+                motif,
+                centre=65 + (4 if section.name == "chorus" else 0),
+                gate=0.97,
+                velocity=88,
+                rng=play,
+            )
             if section.name == "chorus":
                 backing += _backing(context, section, play)
-        elif section.name in ("verse", "chorus", "solo") or (section.name == "bridge" and plays_bridge) or (
-            section.name in ("intro", "outro") and plays_intro and not has_vocals
-        ):  # fmt: skip
-            lead += melody_part(context, section, motif, centre=centre, gate=style.lead.gate,
-                                velocity=style.lead.velocity, rng=play)  # fmt: skip
+        elif (
+            section.name in ("verse", "chorus", "solo")
+            or (section.name == "bridge" and plays_bridge)
+            or (section.name in ("intro", "outro") and plays_intro and not has_vocals)
+        ):
+            lead += melody_part(
+                context, section, motif, centre=centre, gate=style.lead.gate, velocity=style.lead.velocity, rng=play
+            )
         if has_counter and style.counter is not None and _plays(section, style.counter.sections):
             answer = make_motif(stream(f"answer {section.name}"), context, style.density * 0.6)
-            counter += melody_part(context, section, answer, centre=style.counter.low + 5, gate=style.counter.gate,
-                                   velocity=style.counter.velocity, rng=play, answer=True)  # fmt: skip
+            counter += melody_part(
+                context,
+                section,
+                answer,
+                centre=style.counter.low + 5,
+                gate=style.counter.gate,
+                velocity=style.counter.velocity,
+                rng=play,
+                answer=True,
+            )
     mix = stream("melody mix")
     tracks = []
     if lead:

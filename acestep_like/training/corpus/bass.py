@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 
-from acestep_like.music import CHORD_QUALITIES, Chord
+from acestep_like.music.theory import CHORD_QUALITIES, Chord
 from acestep_like.training.corpus.context import Context, SectionContext, runs
 from acestep_like.training.corpus.patterns import pattern_for
 from acestep_like.training.corpus.song import Note

@@ -11,7 +11,8 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from acestep_like.music import ACE_MODE, FLAT_NAMES, MODES, PITCH_NAMES, TIME_SIGNATURES
+from acestep_like.music.theory import ACE_MODE, FLAT_NAMES, MODES, PITCH_NAMES, TIME_SIGNATURES
+from acestep_like.training.corpus.distractor_words import Lookalikes, among_strangers
 from acestep_like.training.corpus.genres import NAMES, SCENES
 from acestep_like.training.corpus.lexicon import (
     CLASS_WORDS,
@@ -33,7 +34,6 @@ from acestep_like.training.corpus.lexicon import (
     tempo_class,
 )
 from acestep_like.training.corpus.song import TRACK_CLASSES, Song
-from acestep_like.training.corpus.strangers import Lookalikes, among_strangers
 from acestep_like.training.corpus.styles import STYLES, TABLE
 
 SPEEDS = ("slow", "mid", "fast")
@@ -68,10 +68,19 @@ def facts_of(song: Song) -> Facts:
 
     speed = tempo_class(song.plan.bpm, song.plan.timesignature)
     return Facts(
-        song.style, ACE_MODE[key.mode], key.mode, (FLAT_NAMES if key.flats else PITCH_NAMES)[key.tonic],
-        round(song.plan.bpm), speed, song.plan.timesignature, song.mood, song.era, song.production, song.has_vocals,
+        song.style,
+        ACE_MODE[key.mode],
+        key.mode,
+        (FLAT_NAMES if key.flats else PITCH_NAMES)[key.tonic],
+        round(song.plan.bpm),
+        speed,
+        song.plan.timesignature,
+        song.mood,
+        song.era,
+        song.production,
+        song.has_vocals,
         tuple(chooser(track) for track in song.tracks),
-    )  # fmt: skip
+    )
 
 
 def random_facts(rng: random.Random) -> Facts:
@@ -97,9 +106,19 @@ def random_facts(rng: random.Random) -> Facts:
         return name, lambda own: own.choice(_VOCABULARY[name])
 
     return Facts(
-        style, ACE_MODE[mode], mode, rng.choice(PITCH_NAMES), bpm, speed, meter, words["mood"], words["era"],
-        words["production"], "vocals" in classes, tuple(chooser(name) for name in classes),
-    )  # fmt: skip
+        style,
+        ACE_MODE[mode],
+        mode,
+        rng.choice(PITCH_NAMES),
+        bpm,
+        speed,
+        meter,
+        words["mood"],
+        words["era"],
+        words["production"],
+        "vocals" in classes,
+        tuple(chooser(name) for name in classes),
+    )
 
 
 class _Writer:
@@ -225,10 +244,25 @@ def _sentence(w: _Writer) -> str:
     return w.rng.choice((_article(noun), noun, "some " + noun, "this is " + _article(noun))) + _tail(w)
 
 
-_COMMANDS = ("make me {}", "create {}", "i want {}", "write {}", "give me {}", "can you make {}", "generate {}",
+_COMMANDS = (
+    "make me {}",
+    "create {}",
+    "i want {}",
+    "write {}",
+    "give me {}",
+    "can you make {}",
+    "generate {}",
     "please compose {}",
-             "i need {} for my video", "could you write {}", "let's hear {}", "i'd like {}", "play {}", "how about {}",
-             "we need {}", "looking for {}", "produce {}")  # fmt: skip
+    "i need {} for my video",
+    "could you write {}",
+    "let's hear {}",
+    "i'd like {}",
+    "play {}",
+    "how about {}",
+    "we need {}",
+    "looking for {}",
+    "produce {}",
+)
 
 
 def _command(w: _Writer) -> str:
@@ -237,9 +271,16 @@ def _command(w: _Writer) -> str:
 
 
 def _short(w: _Writer) -> str:
-    return w.rng.choice((lambda: w.genre(), lambda: f"{w.genre()} music", lambda: f"{w.mood()} {w.genre()}",
-                         lambda: f"{w.tempo()} {w.genre()}", lambda: f"{w.era()} {w.genre()}",
-                         lambda: w.scene()))()  # fmt: skip
+    return w.rng.choice(
+        (
+            lambda: w.genre(),
+            lambda: f"{w.genre()} music",
+            lambda: f"{w.mood()} {w.genre()}",
+            lambda: f"{w.tempo()} {w.genre()}",
+            lambda: f"{w.era()} {w.genre()}",
+            lambda: w.scene(),
+        )
+    )()
 
 
 def _scene(w: _Writer) -> str:
@@ -311,9 +352,15 @@ def _long(w: _Writer) -> str:
 
 
 _SHAPES: tuple[tuple[Callable[[_Writer], str], float], ...] = (
-    (_tags, 0.28), (_sentence, 0.22), (_command, 0.1), (_short, 0.1), (_scene, 0.1), (_instruments_first, 0.08),
-        (_plain, 0.04), (_long, 0.08),
-)  # fmt: skip
+    (_tags, 0.28),
+    (_sentence, 0.22),
+    (_command, 0.1),
+    (_short, 0.1),
+    (_scene, 0.1),
+    (_instruments_first, 0.08),
+    (_plain, 0.04),
+    (_long, 0.08),
+)
 
 
 def _typo(text: str, rng: random.Random) -> str:
@@ -404,11 +451,14 @@ def metadata(song: Song) -> dict[str, object]:
     key = song.plan.keyscale
     assert key is not None and song.plan.bpm is not None
     return {
-        "bpm": round(song.plan.bpm), "keyscale": key.ace_name, "timesignature": song.plan.timesignature,
-        "duration": round(song.plan.duration_s), "language": song.language,
+        "bpm": round(song.plan.bpm),
+        "keyscale": key.ace_name,
+        "timesignature": song.plan.timesignature,
+        "duration": round(song.plan.duration_s),
+        "language": song.language,
         "genres": NAMES[song.style][random.Random(f"{song.seed}/genre").choice((0, 0, 1, 2))],
         "caption": plain_caption(song),
-    }  # fmt: skip
+    }
 
 
 def random_caption(rng: random.Random) -> tuple[str, dict[str, object]]:
@@ -437,8 +487,12 @@ def random_caption(rng: random.Random) -> tuple[str, dict[str, object]]:
 
 def vocabulary() -> list[str]:
     """Every word and phrase captions are built from, for a tokenizer's training text."""
-    words = [word for table in (NAMES, SCENES, ERAS, STYLE_PRODUCTION, PRODUCTION, TEMPO_WORDS, METER_WORDS,
-        _VOCABULARY) for row in table.values() for word in row]  # fmt: skip
+    words = [
+        word
+        for table in (NAMES, SCENES, ERAS, STYLE_PRODUCTION, PRODUCTION, TEMPO_WORDS, METER_WORDS, _VOCABULARY)
+        for row in table.values()
+        for word in row
+    ]
     words += [word for row in MOODS.values() for word in row]
     words += [f"{SLOW_BELOW_BPM:.0f} bpm", f"{FAST_FROM_BPM:.0f} bpm", *MODES, *VOCAL_WORDS, *INSTRUMENTAL_WORDS]
     return sorted(set(words))

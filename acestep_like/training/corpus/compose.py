@@ -9,8 +9,16 @@ from __future__ import annotations
 import random
 from dataclasses import replace
 
-from acestep_like.music import ACE_MODE, BEATS_PER_BAR, MODES, Chord, KeyScale, parse_keyscale, parse_timesignature
-from acestep_like.songplan import ChordSpan, Section, SongPlan
+from acestep_like.music.song_plan import ChordSpan, Section, SongPlan
+from acestep_like.music.theory import (
+    ACE_MODE,
+    BEATS_PER_BAR,
+    MODES,
+    Chord,
+    KeyScale,
+    parse_keyscale,
+    parse_timesignature,
+)
 from acestep_like.training.corpus.arrange import Stream, arrange
 from acestep_like.training.corpus.context import Context, SectionContext
 from acestep_like.training.corpus.form import choose_form, total_bars
@@ -76,10 +84,17 @@ def compose(
     tracks = arrange(context, _contexts(context, song_plan), has_vocals, stream)
     words = choose_words(stream("words"), row.name, ACE_MODE[key.mode], tempo_class(tempo, meter), row.reverb)
     return Song(
-        seed=seed, style=row.name, plan=song_plan, tracks=_finish(tracks, song_plan), mood=words["mood"],
-        era=words["era"], production=words["production"], has_vocals=has_vocals,
-        language=stream("language").choice(_SUNG) if has_vocals else "unknown", swing=context.swing,
-    )  # fmt: skip
+        seed=seed,
+        style=row.name,
+        plan=song_plan,
+        tracks=_finish(tracks, song_plan),
+        mood=words["mood"],
+        era=words["era"],
+        production=words["production"],
+        has_vocals=has_vocals,
+        language=stream("language").choice(_SUNG) if has_vocals else "unknown",
+        swing=context.swing,
+    )
 
 
 def _weighted(rng: random.Random, odds: dict[str, float]) -> str:
@@ -166,8 +181,9 @@ def _finish(tracks: list[Track], plan: SongPlan) -> tuple[Track, ...]:
     for track in tracks:
         notes = sorted(
             Note(note.start_beat, min(note.beats, end - note.start_beat), note.pitch, note.velocity)
-            for note in track.notes if note.start_beat < end - 0.05
-        )  # fmt: skip
+            for note in track.notes
+            if note.start_beat < end - 0.05
+        )
         if notes:
             finished.append(replace(track, notes=tuple(notes)))
     return tuple(finished)

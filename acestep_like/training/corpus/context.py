@@ -7,8 +7,8 @@ from bisect import bisect_left, bisect_right
 from dataclasses import dataclass
 from functools import cached_property
 
-from acestep_like.music import BEATS_PER_BAR, Chord, KeyScale
-from acestep_like.songplan import ChordSpan
+from acestep_like.music.song_plan import ChordSpan
+from acestep_like.music.theory import BEATS_PER_BAR, Chord, KeyScale
 from acestep_like.training.corpus.patterns import STEPS_PER_BAR, STEPS_PER_BEAT
 from acestep_like.training.corpus.song import Note
 from acestep_like.training.corpus.styles import Style

@@ -14,11 +14,18 @@ _STRESS = {"X": 1.16, "x": 1.0, "o": 0.55}
 _TOMS = (50, 48, 47, 45, 43, 41)
 
 PERCUSSION_KEYS = {
-    "shaker": {"x": 82, "o": 82}, "tambourine": {"x": 54, "X": 54, "o": 54},
+    "shaker": {"x": 82, "o": 82},
+    "tambourine": {"x": 54, "X": 54, "o": 54},
     "conga": {"l": 64, "m": 63, "h": 62, "o": 62},
-    "bongo": {"h": 60, "m": 61, "o": 60}, "cowbell": {"x": 56}, "clave": {"x": 75}, "triangle": {"x": 81, "o": 80},
-    "woodblock": {"x": 76}, "claps": {"x": 39}, "timpani": {}, "taiko": {},
-}  # fmt: skip
+    "bongo": {"h": 60, "m": 61, "o": 60},
+    "cowbell": {"x": 56},
+    "clave": {"x": 75},
+    "triangle": {"x": 81, "o": 80},
+    "woodblock": {"x": 76},
+    "claps": {"x": 39},
+    "timpani": {},
+    "taiko": {},
+}
 
 
 def _layer(section: SectionContext, bar: int, rng: random.Random) -> tuple[int, set[str] | None]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 
-from acestep_like.songplan import Section
+from acestep_like.music.song_plan import Section
 
 _BODIES: dict[int, tuple[str, ...]] = {
     1: ("v", "c"),

@@ -93,9 +93,16 @@ def cadence(motif: Motif, context: Context) -> Motif:
 
 
 def melody_part(
-    context: Context, section: SectionContext, motif: Motif, *, centre: int, gate: float, velocity: int,
-    rng: random.Random, answer: bool = False,
-) -> list[Note]:  # fmt: skip
+    context: Context,
+    section: SectionContext,
+    motif: Motif,
+    *,
+    centre: int,
+    gate: float,
+    velocity: int,
+    rng: random.Random,
+    answer: bool = False,
+) -> list[Note]:
     """Write a motif into a section.
 
     Args:

@@ -17,15 +17,31 @@ from acestep_like.training.corpus.song import DRUM_BANK, Song, Track
 
 SAMPLE_RATE = 48000
 ROLE_LEVEL_DB = {
-    "drums": -22.0, "percussion": -28.0, "bass": -23.2, "chords": -22.5, "rhythm": -25.0, "keys": -24.5, "pad": -25.5,
-    "strings": -23.5, "brass": -24.0, "ostinato": -25.0, "arp": -24.5, "lead": -22.5, "counter": -26.0, "vocals": -21.5,
-    "backing_vocals": -26.0, "fx": -28.0,
-}  # fmt: skip
+    "drums": -22.0,
+    "percussion": -28.0,
+    "bass": -23.2,
+    "chords": -22.5,
+    "rhythm": -25.0,
+    "keys": -24.5,
+    "pad": -25.5,
+    "strings": -23.5,
+    "brass": -24.0,
+    "ostinato": -25.0,
+    "arp": -24.5,
+    "lead": -22.5,
+    "counter": -26.0,
+    "vocals": -21.5,
+    "backing_vocals": -26.0,
+    "fx": -28.0,
+}
 """Active RMS of a track by role, in dB relative to full scale."""
 _FRAME = 2400
 _FADE_S = 0.25
-_USUAL_PLACES = ("/usr/share/sounds/sf3/MuseScore_General_Lite.sf3", "/usr/share/sounds/sf3/MuseScore_General.sf3",
-                 "/usr/share/sounds/sf3/default-GM.sf3")  # fmt: skip
+_USUAL_PLACES = (
+    "/usr/share/sounds/sf3/MuseScore_General_Lite.sf3",
+    "/usr/share/sounds/sf3/MuseScore_General.sf3",
+    "/usr/share/sounds/sf3/default-GM.sf3",
+)
 
 
 def find_soundfont() -> Path | None:

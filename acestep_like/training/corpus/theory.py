@@ -10,13 +10,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import pairwise
 
-from acestep_like.music import CHORD_QUALITIES, MODES, Chord, KeyScale
+from acestep_like.music.theory import CHORD_QUALITIES, MODES, Chord, KeyScale
 
 _TRIADS = {(4, 7): "", (3, 7): "m", (3, 6): "dim", (4, 8): "aug"}
 _SEVENTHS = {
-    (4, 7, 11): "maj7", (4, 7, 10): "7", (3, 7, 10): "m7", (3, 6, 10): "m7b5", (3, 6, 9): "dim7", (3, 7, 11): "m",
+    (4, 7, 11): "maj7",
+    (4, 7, 10): "7",
+    (3, 7, 10): "m7",
+    (3, 6, 10): "m7b5",
+    (3, 6, 9): "dim7",
+    (3, 7, 11): "m",
     (4, 8, 11): "aug",
-}  # fmt: skip
+}
 _NINTHS = {"maj7": "maj9", "m7": "m9", "7": "9"}
 _SIMPLE = {"maj7": "", "7": "", "m7": "m", "m7b5": "dim", "dim7": "dim", "maj9": "", "m9": "m", "9": ""}
 
@@ -90,8 +95,10 @@ def lead_voices(chord: Chord, low: int, size: int, previous: Sequence[int] | Non
 
 def nearest_in(pitch: float, classes: Sequence[int]) -> int:
     """The MIDI pitch nearest to `pitch` whose pitch class is in `classes` (the lower one of two equally near)."""
-    return min((round(pitch) + shift for shift in range(-6, 7) if (round(pitch) + shift) % 12 in classes),
-               key=lambda note: (abs(note - pitch), note))  # fmt: skip
+    return min(
+        (round(pitch) + shift for shift in range(-6, 7) if (round(pitch) + shift) % 12 in classes),
+        key=lambda note: (abs(note - pitch), note),
+    )
 
 
 def playable_classes(chord: Chord, key: KeyScale) -> list[int]:

@@ -1,0 +1,128 @@
+"""ACE-Step, the published checkpoints and the embedded one, as a family of the audio client."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from acestep_like.audio.io import load_audio
+from acestep_like.client.providers.base import Family, LoadOptions, OnStep, Sound
+from acestep_like.client.request import AudioRequest
+from acestep_like.errors import Cancelled, InputError
+from acestep_like.handler import AceStepHandler
+from acestep_like.inference.api import generate_music
+from acestep_like.types.fields import specs
+from acestep_like.types.params import GenerationConfig, GenerationParams
+
+if TYPE_CHECKING:
+    from acestep_like.handler import AceStepHandler
+    from acestep_like.types.progress import StepEvent
+
+_NAMES = {
+    "prompt": "caption",
+    "lyrics": "lyrics",
+    "duration_s": "duration",
+    "num_inference_steps": "inference_steps",
+    "guidance_scale": "guidance_scale",
+}
+"""Fields of a request by the name that they have here."""
+_OWN = {
+    "instrumental",
+    "reference_audio",
+    "chords",
+    "vocal_language",
+    "bpm",
+    "keyscale",
+    "timesignature",
+    "use_adg",
+    "cfg_interval_start",
+    "cfg_interval_end",
+    "shift",
+    "infer_method",
+    "timesteps",
+    "cover_noise_strength",
+}
+"""Fields of `GenerationParams` that go through as they are, beside those of the group `_SOUND`."""
+_SOUND = "Sound and experiments"
+_SHORTEST_S, _STRENGTH, _SLACK_S = 10.0, 0.5, 0.01
+
+
+def _check_own(request: AudioRequest) -> None:
+    """What a request's fields may be here, under the names that the caller knows."""
+    known = specs(GenerationParams)
+    for name, ours in _NAMES.items():
+        value = getattr(request, name)
+        if value is not None and name != "duration_s":
+            replace(known[ours], name=name).check(value)
+
+
+class AceStepProvider:
+    """A loaded ACE-Step checkpoint."""
+
+    def __init__(self, handler: AceStepHandler) -> None:
+        assert handler.checkpoint is not None
+        self.handler = handler
+        self.max_duration_s = float(handler.checkpoint.max_duration_s)
+
+    def make(self, request: AudioRequest, seed: int, on_step: OnStep) -> Sound:
+        """48 kHz stereo. What is shorter than 10 s is the beginning of a song of 10 s; a cover is of the first
+        `duration_s` of its source, or of all of it.
+
+        Raises:
+            InputError, UnsupportedTaskError, DeviceMemoryError: as `generate_music` answers them.
+        """
+
+        def watch(event: StepEvent) -> None:
+            on_step(event.step, event.total)
+
+        params = GenerationParams(**_params(request), **(request.extra or {}))
+        config = GenerationConfig(batch_size=1, seeds=[seed])
+        result = generate_music(self.handler, None, params, config, on_step=watch)
+        if isinstance(result.exception, Cancelled) and result.exception.__cause__ is not None:
+            raise result.exception.__cause__  # what `on_step` raised, as it was
+        if result.exception is not None:
+            raise result.exception
+        audio = result.audios[0]
+        facts = {name: audio.params[name] for name in ("inference_steps", "guidance_scale", "shift")}
+        samples = audio.tensor.numpy()
+        if request.duration_s is not None:
+            samples = samples[:, : round(request.duration_s * audio.sample_rate)]
+        return Sound(samples, audio.sample_rate, {**facts, "key": audio.key})
+
+
+def _params(request: AudioRequest) -> dict[str, Any]:
+    """The parameters that the fields of a request are here."""
+    values = {ours: getattr(request, name) for name, ours in _NAMES.items() if getattr(request, name) is not None}
+    if request.audio is None:
+        return {**values, "duration": max(_SHORTEST_S, request.duration_s or 0)}
+    source: Any = request.audio
+    if (seconds := values.pop("duration", None)) is not None:
+        whole = load_audio(source, field="audio")
+        if seconds > whole.duration_s + _SLACK_S:
+            raise InputError("duration_s", seconds, f"at most the {whole.duration_s:.2f} s of the audio")
+        source = (whole.samples[:, : round(seconds * whole.sample_rate)], whole.sample_rate)
+    strength = _STRENGTH if request.strength is None else request.strength
+    return {**values, "task_type": "cover", "src_audio": source, "audio_cover_strength": 1.0 - strength}
+
+
+def _load(options: LoadOptions) -> AceStepProvider:
+    if options.dtype is not None:
+        raise InputError("torch_dtype", str(options.dtype), "None: the checkpoint and the device settle it")
+    handler = AceStepHandler.from_pretrained(
+        options.source, revision=options.revision, local_files_only=options.local_files_only, device=str(options.device)
+    )
+    return AceStepProvider(handler)
+
+
+FAMILY = Family(
+    name="acestep",
+    label="ACE-Step",
+    fields=frozenset({"lyrics", "num_inference_steps", "guidance_scale", "audio", "strength"}),
+    load=_load,
+    defaults={"duration_s": 10.0},
+    whole_audio=True,
+    ranges={"duration_s": (0.1, 600.0)},
+    audio_roles=("cover",),
+    own_fields={name: spec for name, spec in specs(GenerationParams).items() if name in _OWN or spec.group == _SOUND},
+    check_own=_check_own,
+)

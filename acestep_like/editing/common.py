@@ -1,0 +1,174 @@
+"""What the edit helpers share: reading their arguments, calling `generate_music`, and answering worked-out audio."""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ParamSpec
+
+from acestep_like.audio.formats import prepare_output_dir
+from acestep_like.audio.io import load_audio
+from acestep_like.errors import AceStepError, InputError, NotLoadedError
+from acestep_like.inference.api import generate_music
+from acestep_like.inference.provenance import Origin, origin_of
+from acestep_like.inference.recipes import SAMPLE_RATE, one_item
+from acestep_like.types.fields import reject_unknown
+from acestep_like.types.params import GenerationConfig, GenerationParams
+from acestep_like.types.results import AudioResult, GenerationResult
+from acestep_like.types.tasks import track_name
+
+if TYPE_CHECKING:
+    import torch
+
+    from acestep_like.handler import AceStepHandler
+
+
+_CALL_ARGUMENTS = ("progress", "on_step", "cancel")
+
+
+_P = ParamSpec("_P")
+
+
+def answered(function: Callable[_P, GenerationResult]) -> Callable[_P, GenerationResult]:
+    """Errors of this package become a failed result, as in `generate_music`; `save_dir` is tried first."""
+
+    @functools.wraps(function)
+    def answer(*args: _P.args, **kwargs: _P.kwargs) -> GenerationResult:
+        try:
+            if kwargs.get("save_dir") is not None:
+                _check_folder(kwargs["save_dir"])  # before minutes of work
+            return function(*args, **kwargs)
+        except Failed as failed:
+            return failed.result
+        except AceStepError as error:
+            return GenerationResult(success=False, status_message=f"Error: {error}", error=str(error))
+
+    return answer
+
+
+class Failed(Exception):
+    """A call within a helper did not succeed; its result is the answer."""
+
+    def __init__(self, result: GenerationResult) -> None:
+        super().__init__(result.error)
+        self.result = result
+
+
+def _check_folder(save_dir: Any) -> None:
+    if not isinstance(save_dir, (str, Path)) or not str(save_dir).strip():
+        raise InputError("save_dir", save_dir, "a folder, or None to save nothing")
+    prepare_output_dir(save_dir)
+
+
+def edit_fields(dit_handler: AceStepHandler, options: dict[str, Any], **task: Any) -> dict[str, Any]:
+    """Fields of `GenerationParams`: the helper's own, and what the caller adds.
+
+    Raises:
+        NotLoadedError: the handler has no weights. InputError: an option that is no field, or the helper's own.
+    """
+    if dit_handler is None or dit_handler.checkpoint is None:
+        raise NotLoadedError("Model not fully initialized")
+    given = {name: value for name, value in options.items() if name not in _CALL_ARGUMENTS}
+    reject_unknown(GenerationParams, given)
+    clash = sorted((set(given) & set(task)) | (set(given) & {"task_type", "src_audio"}))
+    if clash:
+        raise InputError(clash[0], given[clash[0]], "no such option here", "The function has an argument for it.")
+    return {**task, **given}
+
+
+def run_edit(
+    dit_handler: AceStepHandler,
+    task: str,
+    source: AudioResult,
+    fields: Mapping[str, Any],
+    config: GenerationConfig,
+    options: Mapping[str, Any],
+) -> GenerationResult:
+    """One call of `generate_music`; raises `Failed` when it did not succeed."""
+    params = GenerationParams(task_type=task, src_audio=source, thinking=False, **fields)
+    calls = {name: options[name] for name in _CALL_ARGUMENTS if name in options}
+    result = generate_music(dit_handler, None, params, config, **calls)
+    if not result.success:
+        raise Failed(result)
+    return result
+
+
+def only_audio(source: Any) -> Any:
+    """A result stands for its only audio."""
+    audios = getattr(source, "audios", None)
+    if audios is None:
+        return source
+    if len(audios) != 1:
+        raise InputError("source", f"a result with {len(audios)} audios", "one audio", "Choose one: result.audios[0].")
+    return audios[0]
+
+
+def loaded_source(source: Any) -> AudioResult:
+    """The source in memory at 48 kHz, with the key and params of its origin."""
+    source = only_audio(source)
+    samples = load_audio(source, field="src_audio", sample_rate=SAMPLE_RATE).samples
+    origin: Origin = origin_of(source)
+    path = str(source) if isinstance(source, (str, Path)) else ""
+    return AudioResult(path, samples, origin.key, SAMPLE_RATE, dict(origin.params))
+
+
+def read_windows(windows: Any) -> list[tuple[float, float]]:
+    """One window or several as a list of pairs of numbers."""
+    several = isinstance(windows, (list, tuple)) and any(isinstance(window, (list, tuple)) for window in windows)
+    pairs = []
+    for window in windows if several or windows == [] else [windows]:
+        numbers = (
+            isinstance(window, (tuple, list))
+            and len(window) == 2
+            and all(
+                isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+                for value in window
+            )
+        )
+        if not numbers:
+            raise InputError("windows", windows, "a pair (start, end) in seconds, or a list of such pairs")
+        pairs.append((float(window[0]), float(window[1])))
+    if not pairs:
+        raise InputError("windows", windows, "at least one pair (start, end) in seconds")
+    return pairs
+
+
+def read_tracks(tracks: str | Sequence[str]) -> list[str]:
+    """Track names, each once, in the order given."""
+    names = [tracks] if isinstance(tracks, str) else tracks
+    if not isinstance(names, Sequence) or not names:
+        raise InputError("tracks", tracks, "one or several track names")
+    return list(dict.fromkeys(track_name(name, "tracks") for name in names))
+
+
+def single_item(config: GenerationConfig | None) -> GenerationConfig:
+    """The same for helpers that work out one audio.
+
+    Raises:
+        InputError: more than one item is asked for.
+    """
+    config = one_item(config)
+    if config.batch_size != 1:
+        raise InputError("batch_size", config.batch_size, "1 here, where one audio is worked out")
+    return config
+
+
+def fitted(audio: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
+    """Audio cut or continued by silence to the length of another."""
+    import torch
+
+    length = like.shape[-1]
+    return torch.nn.functional.pad(audio, (0, max(0, length - audio.shape[-1])))[..., :length]
+
+
+def progress_share(progress: Callable[..., object] | None, place: int, total: int) -> Callable[..., object] | None:
+    """The part of a progress callback that belongs to one of several calls."""
+    if progress is None:
+        return None
+
+    def report(value: float, desc: str = "") -> object:
+        return progress((place + value) / total, desc=desc)
+
+    return report

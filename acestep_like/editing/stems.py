@@ -1,0 +1,103 @@
+"""Stems."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from acestep_like.audio.level import rms_dbfs
+from acestep_like.audio.separation import exact_residual, mask_stems
+from acestep_like.editing.common import (
+    answered,
+    edit_fields,
+    fitted,
+    loaded_source,
+    progress_share,
+    read_tracks,
+    single_item,
+)
+from acestep_like.editing.long_sources import run_whole
+from acestep_like.inference.recipes import SAMPLE_RATE, derived_audio, save_derived
+from acestep_like.models.analysis.track_tagger import UNHEARD_BELOW
+from acestep_like.types.params import GenerationConfig
+from acestep_like.types.results import GenerationResult
+from acestep_like.types.tasks import build_instruction
+
+if TYPE_CHECKING:
+    from acestep_like.handler import AceStepHandler
+
+
+ABSENT_BELOW_DB = -30.0
+"""A stem this far below its mix (RMS) is reported as not in the mix."""
+
+
+_SILENCED = 1e-3
+
+
+@answered
+def extract(
+    dit_handler: AceStepHandler,
+    source: Any,
+    tracks: str | Sequence[str],
+    *,
+    masked: bool = True,
+    listen: bool = True,
+    config: GenerationConfig | None = None,
+    save_dir: str | Path | None = None,
+    **options: Any,
+) -> GenerationResult:
+    """Tracks out of a mix: one audio a track, and last the residual; together they sum to the mix exactly.
+
+    Args:
+        tracks: one or several of `tasks.TRACK_NAMES`.
+        masked: use the model's stem as a mask over the mix's own spectrum, which keeps the mix's phase; False answers
+            the model's stem itself, in whose residual the stem is still heard.
+        listen: where the checkpoint has an ear for tracks, lower a stem by 60 dB that the ear says is not in the mix;
+            False takes whatever the model finds.
+
+    `extra_outputs["stems"]` says for each track its level against the mix (dB), the probability that the ear gives it
+    (None without an ear), and whether it is in the mix at all.
+    """
+    names = read_tracks(tracks)
+    base = loaded_source(source)
+    config = single_item(config)
+    fields = edit_fields(dit_handler, options)
+    fields.setdefault("seed", secrets.randbits(32))
+    results = []
+    for place, name in enumerate(names):
+        shared = {**options, "progress": progress_share(options.get("progress"), place, len(names))}
+        asked = {**fields, "instruction": build_instruction("extract", [name])}
+        results.append(run_whole(dit_handler, "extract", base, asked, config, shared))
+    heard = (dit_handler.heard_tracks((base.tensor, SAMPLE_RATE)) if listen else None) or {}
+    unheard = [heard.get(name, 1.0) < UNHEARD_BELOW for name in names]
+    estimates = [
+        result.audios[0].tensor * (_SILENCED if absent else 1.0)
+        for result, absent in zip(results, unheard, strict=True)
+    ]
+    info = dit_handler.checkpoint
+    coarse = info is not None and info.rebuilds_phase
+    parts = (
+        mask_stems(base.tensor, estimates, coarse=coarse)
+        if masked
+        else [fitted(part, base.tensor) for part in estimates]
+    )
+    mix, stems, residual = exact_residual(base.tensor, parts)
+    mix_db, facts = rms_dbfs(mix), []
+    for name, estimate, absent in zip(names, estimates, unheard, strict=True):
+        level_db = rms_dbfs(estimate) - mix_db
+        present = level_db > ABSENT_BELOW_DB and not absent
+        facts.append({"track": name, "level_db": round(level_db, 1), "heard": heard.get(name), "present": present})
+    audios = [
+        derived_audio(result.audios[0], stem, role="stem", track=name)
+        for name, result, stem in zip(names, results, stems, strict=True)
+    ]
+    audios.append(derived_audio(results[0].audios[0], residual, role="residual", track=" | ".join(names)))
+    answer = results[-1]
+    answer.audios = audios
+    answer.extra_outputs |= {"stems": facts, "mix": mix}
+    missing = [f"{fact['track']} ({fact['level_db']:.0f} dB)" for fact in facts if not fact["present"]]
+    if missing:
+        answer.status_message = f"Not in the mix: {', '.join(missing)}.\n" + answer.status_message
+    return save_derived(dit_handler, answer, config, save_dir)

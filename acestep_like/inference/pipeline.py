@@ -1,0 +1,169 @@
+"""Pipeline."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from acestep_like.audio.formats import prepare_output_dir
+from acestep_like.errors import InputError
+from acestep_like.inference.inputs import prepare
+from acestep_like.inference.merge import diffusion_requests, settle_items
+from acestep_like.inference.postprocess import SAMPLE_RATE, finish_audio, is_silent
+from acestep_like.inference.recipes import audio_key, file_recipe, item_params, save_all
+from acestep_like.inference.report import NO_DIT, extra_outputs, status_message
+from acestep_like.inference.source_analysis import heed_source, part_to_hear
+from acestep_like.inference.thinking import heed_words, think
+from acestep_like.types.params import GenerationConfig, GenerationParams
+from acestep_like.types.progress import CancelToken, Observer, Progress, StepEvent, stop_on_error
+from acestep_like.types.results import AudioResult, GenerationResult
+
+if TYPE_CHECKING:
+    from acestep_like.handler import AceStepHandler
+    from acestep_like.inference.inputs import Job
+    from acestep_like.inference.merge import Item
+    from acestep_like.llm_inference import LLMHandler
+    from acestep_like.models.diffusion.request import DiffusionOutput, DiffusionRequest
+    from acestep_like.models.lm.requests import Thought
+
+# Where each stage ends on the progress scale; upstream's numbers, fed by real counts.
+_PREPARING, _STEPS_BEGIN, _STEPS_DONE, _SAVING = 0.51, 0.52, 0.8, 0.99
+
+
+def run_pipeline(
+    dit_handler: AceStepHandler | None,
+    llm_handler: LLMHandler | None,
+    params: GenerationParams,
+    config: GenerationConfig | None,
+    save_dir: str | Path | None,
+    report: Progress,
+    on_step: Observer | None,
+    cancel: CancelToken | None,
+) -> GenerationResult:
+    clock = _Clock()
+    if dit_handler is None or dit_handler.checkpoint is None:
+        return GenerationResult(success=False, status_message=NO_DIT[0], error=NO_DIT[1])
+    job = prepare(params, GenerationConfig() if config is None else config, dit_handler.checkpoint)
+    if llm_handler is not None and llm_handler.defers_to_words:
+        job = heed_words(job)
+    folder = _output_folder(save_dir)
+    clock.lap("preparation_time")
+
+    thoughts = think(job, llm_handler, report, cancel)
+    clock.lap("lm_total_time")
+    if job.source is not None and (part := part_to_hear(job)) is not None:
+        encoded = dit_handler.encode_audio((job.source.samples, SAMPLE_RATE))
+        job = heed_source(replace(job, encoded=encoded), dit_handler.heard_plan(encoded, part))
+    items = settle_items(job, thoughts or [None] * len(job.seeds))
+    requests = diffusion_requests(job, items)
+    report(_PREPARING, "Preparing inputs...")
+    clock.lap("preparation_time")
+
+    outputs = _sample(dit_handler, requests, report, on_step, cancel)
+    clock.lap("dit_total_time_cost")
+
+    lm_name = llm_handler.name if llm_handler is not None and thoughts else ""
+    loras = [lora.facts() for lora in getattr(dit_handler, "loras", ()) if lora.scale != 0]
+    audios, seams = _audios(job, items, outputs, lm_name, {"loras": loras} if loras else {})
+    report(_SAVING, "Preparing audio data...")
+    if cancel is not None:
+        cancel.raise_if_cancelled()
+    if folder is not None:
+        save_all(audios, folder, job.config, file_recipe(dit_handler, lm_name))
+    clock.lap("saving_time")
+    extra = extra_outputs(thoughts, items, outputs, clock.costs(thoughts, outputs))
+    extra["loras"] = loras
+    if any(seams):
+        extra["seams"] = seams
+    report(1.0, "Done")
+    return GenerationResult(audios, status_message(job, thoughts, items, outputs, llm_handler, audios), extra)
+
+
+def _output_folder(save_dir: str | Path | None) -> Path | None:
+    if save_dir is None:
+        return None
+    if not isinstance(save_dir, str | Path) or not str(save_dir).strip():
+        raise InputError("save_dir", save_dir, "a folder, or None to save nothing")
+    return prepare_output_dir(save_dir)
+
+
+def _sample(
+    dit_handler: AceStepHandler,
+    requests: Sequence[tuple[list[int], DiffusionRequest]],
+    report: Progress,
+    on_step: Observer | None,
+    cancel: CancelToken | None,
+) -> list[tuple[list[int], DiffusionOutput]]:
+    """Run every request; report the steps of all of them on one scale."""
+    outputs = []
+    width = (_STEPS_DONE - _STEPS_BEGIN) / len(requests)
+    for index, (places, request) in enumerate(requests):
+        start = _STEPS_BEGIN + index * width
+        report(start, f"Generating music (batch size: {len(places)})...")
+
+        def observe(event: StepEvent, start: float = start, places: Sequence[int] = places) -> None:
+            if on_step is not None:
+                with stop_on_error("The step callback"):
+                    on_step(replace(event, items=tuple(places[row] for row in event.items)))
+            text = "Decoding audio..." if event.step == event.total else f"Step {event.step} of {event.total}"
+            report.span(start, start + width, event.step, event.total, text)
+
+        outputs.append((places, dit_handler.generate(request, observer=observe, cancel=cancel)))
+    return outputs
+
+
+def _audios(
+    job: Job,
+    items: Sequence[Item],
+    outputs: Sequence[tuple[list[int], DiffusionOutput]],
+    lm_name: str,
+    adapters: dict[str, Any],
+) -> tuple[list[AudioResult], list[dict[str, Any] | None]]:
+    """The finished audios in the order of the items, unsaved, and their seam reports."""
+    raw = {place: output.audio[row] for places, output in outputs for row, place in enumerate(places)}
+    audios, seams = [], []
+    for place, item in enumerate(items):
+        finished = finish_audio(job, item, raw[place])
+        params = {**item_params(job, item, lm_name), **adapters}
+        silent = is_silent(finished.samples)
+        key = audio_key(params)
+        audios.append(AudioResult("", finished.samples, key, SAMPLE_RATE, params, silent))
+        seams.append(finished.seams)
+    return audios, seams
+
+
+class _Clock:
+    """Wall-clock laps; the laps of a run add up to its total."""
+
+    def __init__(self) -> None:
+        self._begin = self._last = time.perf_counter()
+        self._laps: dict[str, float] = {}
+
+    def lap(self, name: str) -> None:
+        """Add the time since the last lap to `name`."""
+        now = time.perf_counter()
+        self._laps[name] = self._laps.get(name, 0.0) + now - self._last
+        self._last = now
+
+    def costs(
+        self, thoughts: Sequence[Thought] | None, outputs: Sequence[tuple[list[int], DiffusionOutput]]
+    ) -> dict[str, float]:
+        """`time_costs` in seconds. The four totals (preparation, LM, DiT, saving) add up to the pipeline's."""
+        costs: dict[str, float] = {}
+        for _, output in outputs:
+            for name, seconds in output.time_costs.items():
+                costs[name] = costs.get(name, 0.0) + seconds
+        if "dit_diffusion_per_step_time_cost" in costs:  # a rate, not a sum
+            costs["dit_diffusion_per_step_time_cost"] /= len(outputs)
+        costs["dit_total_time_cost"] = self._laps["dit_total_time_cost"]
+        costs["preparation_time"] = self._laps["preparation_time"]
+        costs["saving_time"] = self._laps["saving_time"]
+        if thoughts is not None:
+            costs["lm_phase1_time"] = sum(thought.phase1_s for thought in thoughts)
+            costs["lm_phase2_time"] = sum(thought.phase2_s for thought in thoughts)
+            costs["lm_total_time"] = self._laps["lm_total_time"]
+        costs["pipeline_total_time"] = self._last - self._begin
+        return costs

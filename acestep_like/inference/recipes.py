@@ -1,0 +1,149 @@
+"""Recipes."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from acestep_like import __version__
+from acestep_like.audio.formats import parse_format, prepare_output_dir, write_audio
+from acestep_like.inference.inputs import Job
+from acestep_like.inference.merge import Item
+from acestep_like.inference.postprocess import is_silent
+from acestep_like.models.checkpoints.hashes import hashes
+from acestep_like.music.chart import chart_text
+from acestep_like.types.params import GenerationConfig
+from acestep_like.types.results import AudioResult, GenerationResult
+
+if TYPE_CHECKING:
+    import torch
+
+    from acestep_like.handler import AceStepHandler
+
+
+SAMPLE_RATE = 48000
+
+
+def one_item(config: GenerationConfig | None) -> GenerationConfig:
+    """The given configuration; one item where there is none."""
+    return GenerationConfig(batch_size=1) if config is None else config
+
+
+def digest(samples: torch.Tensor) -> str:
+    """What identifies a source's samples in a recipe: the first 16 digits of their SHA-256."""
+    return hashlib.sha256(samples.contiguous().numpy().tobytes()).hexdigest()[:16]
+
+
+def derived_audio(audio: AudioResult, samples: torch.Tensor, **facts: Any) -> AudioResult:
+    """An audio worked out from another: its parameters and the facts, under a key of its own."""
+    params = {**audio.params, **facts}
+    return AudioResult("", samples.contiguous(), audio_key(params), SAMPLE_RATE, params, is_silent(samples))
+
+
+def save_derived(
+    dit_handler: AceStepHandler, result: GenerationResult, config: GenerationConfig | None, save_dir: str | Path | None
+) -> GenerationResult:
+    """Write the audios of a result, all or none, and answer the result.
+
+    Raises:
+        OutputError: the folder or a file cannot be written.
+    """
+    if save_dir is None:
+        return result
+    info = dit_handler.checkpoint
+    assert info is not None
+    recipe = {"acestep_like": __version__, "checkpoint": {"name": info.name, "sha256": hashes(info)}, "lm": ""}
+    save_all(result.audios, prepare_output_dir(save_dir), one_item(config), recipe)
+    return result
+
+
+def file_recipe(dit_handler: AceStepHandler, lm_name: str) -> dict[str, Any]:
+    """What a file's recipe says besides the parameters: versions and digests of the weights."""
+    info = dit_handler.checkpoint
+    assert info is not None
+    return {"acestep_like": __version__, "checkpoint": {"name": info.name, "sha256": hashes(info)}, "lm": lm_name}
+
+
+def item_params(job: Job, item: Item, lm_name: str) -> dict[str, Any]:
+    """Every parameter of one item as used: what was given, the checkpoint's choices, the true seed and codes, and
+    beside it what the language model decided (`cot_*`) and where audio came from."""
+    return {
+        **job.params.to_dict(),
+        **item.cot,
+        "inference_steps": job.inference_steps,
+        "shift": job.shift,
+        "guidance_scale": job.guidance_scale,
+        "instruction": job.instruction,
+        "seed": item.request.seed,
+        "audio_codes": item.request.audio_codes,
+        **_plan_facts(item),
+        "checkpoint": job.checkpoint.name,
+        "lm": lm_name,
+        "audio_format": job.config.audio_format,
+        **_mp3_settings(job.config),
+        **job.lineage,
+    }
+
+
+def _plan_facts(item: Item) -> dict[str, Any]:
+    """The song plan of a guided checkpoint in words: what was chosen where nobody said anything."""
+    plan = item.request.plan
+    if plan is None:
+        return {}
+    return {
+        "plan": {
+            "bpm": plan.bpm,
+            "keyscale": plan.keyscale.name if plan.keyscale else "",
+            "timesignature": plan.timesignature or "",
+            "chords": chart_text(plan),
+            **({"first_bar_s": round(plan.first_bar_s, 3)} if plan.first_bar_s else {}),
+            "sections": [[section.name, section.start_bar, section.bars] for section in plan.sections],
+        }
+    }
+
+
+def _mp3_settings(config: GenerationConfig) -> dict[str, Any]:
+    if config.audio_format != "mp3":
+        return {}
+    return {"mp3_bitrate": config.mp3_bitrate, "mp3_sample_rate": config.mp3_sample_rate}
+
+
+def audio_key(params: dict[str, Any]) -> str:
+    """SHA-256 of the parameters as JSON, written like a UUID (upstream's rule)."""
+    digest = hashlib.sha256(json.dumps(params, sort_keys=True, ensure_ascii=False).encode("utf-8")).hexdigest()
+    return "-".join(digest[start:end] for start, end in ((0, 8), (8, 12), (12, 16), (16, 20), (20, 32)))
+
+
+def save_all(audios: Sequence[AudioResult], folder: Path, config: GenerationConfig, recipe: dict[str, Any]) -> None:
+    """Write every audio that is not silent to `folder/key.ext` and set its path; all of them or none.
+
+    Raises:
+        OutputError: a file cannot be written; those written before it are removed again.
+    """
+    fresh: list[Path] = []
+    try:
+        for audio in audios:
+            if audio.silent:
+                continue
+            path = folder / f"{audio.key}.{parse_format(config.audio_format).extension}"
+            if not path.exists():
+                fresh.append(path)
+            write_audio(
+                path,
+                audio.tensor,
+                audio.sample_rate,
+                audio_format=config.audio_format,
+                recipe={**recipe, "key": audio.key, "params": audio.params},
+                mp3_bitrate_kbps=int(config.mp3_bitrate.rstrip("k")),
+                mp3_sample_rate=config.mp3_sample_rate,
+            )
+            audio.path = str(path)
+    except BaseException:
+        for path in fresh:
+            path.unlink(missing_ok=True)
+        for audio in audios:
+            audio.path = ""
+        raise

@@ -1,0 +1,99 @@
+"""Report."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from acestep_like.types.results import AudioResult
+
+if TYPE_CHECKING:
+    from acestep_like.inference.inputs import Job
+    from acestep_like.inference.merge import Item
+    from acestep_like.llm_inference import LLMHandler
+    from acestep_like.models.diffusion.request import DiffusionOutput
+    from acestep_like.models.lm.requests import Thought
+
+
+_DONE = "✅ Generation completed successfully!"
+
+
+NO_DIT = ("❌ Model not fully initialized. Please initialize all components first.", "Model not fully initialized")
+
+
+def extra_outputs(
+    thoughts: Sequence[Thought] | None,
+    items: Sequence[Item],
+    outputs: Sequence[tuple[list[int], DiffusionOutput]],
+    time_costs: dict[str, float],
+) -> dict[str, Any]:
+    """Upstream's keys. Tensors are [B, ...], or a list of single items where their lengths differ."""
+
+    def tensor(name: str) -> Any:
+        parts = [getattr(output, name) for _, output in outputs]
+        if any(part is None for part in parts):
+            return None
+        rows = {
+            place: part[row]
+            for (places, _), part in zip(outputs, parts, strict=True)
+            for row, place in enumerate(places)
+        }
+        return parts[0] if len(parts) == 1 else [rows[place] for place in range(len(items))]
+
+    latents, masks = tensor("latents"), tensor("chunk_masks")
+    tokens = {
+        place: output.lyric_token_ids[row]
+        for places, output in outputs
+        if output.lyric_token_ids
+        for row, place in enumerate(places)
+    }
+    return {
+        "lm_metadata": dict(thoughts[0].metadata) if thoughts else None,
+        "lm_metadata_items": [dict(thought.metadata) for thought in thoughts] if thoughts else [],
+        "time_costs": time_costs,
+        "latents": latents,
+        "masks": masks,
+        "pred_latents": latents,
+        "target_latents": tensor("source_latents"),
+        "src_latents": tensor("source_latents"),
+        "chunk_masks": masks,
+        "latent_masks": masks,
+        "context_latents": tensor("context_latents"),
+        "encoder_hidden_states": tensor("encoder_hidden_states"),
+        "encoder_attention_mask": tensor("encoder_attention_mask"),
+        "lyric_token_idss": [list(tokens[place]) for place in sorted(tokens)],
+        "timesteps": [float(value) for value in outputs[0][1].timesteps],
+        "seed_value": ", ".join(str(item.request.seed) for item in items),
+    }
+
+
+def status_message(
+    job: Job,
+    thoughts: Sequence[Thought] | None,
+    items: Sequence[Item],
+    outputs: Sequence[tuple[list[int], DiffusionOutput]],
+    llm_handler: LLMHandler | None,
+    audios: Sequence[AudioResult],
+) -> str:
+    """Upstream's lines, and one sentence for everything that was not done as asked."""
+    notes = [*job.notes, *(note for item in items for note in item.notes)]
+    notes += [note for _, output in outputs for note in output.status]
+    if job.params.thinking and job.task.name == "text2music" and thoughts is None:
+        ready = llm_handler is not None and llm_handler.llm_initialized
+        if not ready:
+            notes.append("No language model is loaded; nothing was planned by one.")
+    silent = [str(place + 1) for place, audio in enumerate(audios) if audio.silent]
+    if silent:
+        notes.append(f"Item {', '.join(silent)} is silent and was not saved.")
+    size = job.config.lm_batch_chunk_size if job.config.allow_lm_batch else 1
+    chunks = [thoughts[start : start + size] for start in range(0, len(thoughts), size)] if thoughts else []
+    lines = [_chunk_line(number, chunk) for number, chunk in enumerate(chunks, 1)]
+    return "\n".join([*dict.fromkeys(notes), *lines, _DONE])
+
+
+def _chunk_line(number: int, chunk: Sequence[Thought]) -> str:
+    phase1, phase2 = sum(t.phase1_s for t in chunk), sum(t.phase2_s for t in chunk)
+    return (
+        f"✅ LM chunk {number}: phase1_time: {phase1:.2f}s, phase2_time: {phase2:.2f}s, "
+        f"total_time: {phase1 + phase2:.2f}s"
+    )

@@ -1,0 +1,186 @@
+"""Ears beside a small language model: what a row of 5 Hz codes says of style, key, meter and tracks.
+
+A language model of a few million weights learns from a few hundred songs what they are called, not what it hears. Here
+two listeners do that, and their logits add up. One hears which codes occur, and how often: the square roots of their
+shares (Hellinger's distance between bags of codes) through one hidden layer. The other hears what they sound like: each
+code stands for the mean latents of its five frames in the training songs, over which two convolutions run, pooled over
+time.
+Tempo and meter are in the order of the codes: the tempo has an ear of its own (`analysis/code_tempo.py`), and at its
+beats the meter is read from what repeats. Made by `training/code_tagger.py`, kept as `ear.safetensors` beside the model.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from acestep_like.errors import CheckpointError
+from acestep_like.models.analysis.code_tempo import TempoEar
+from acestep_like.models.analysis.track_tagger import over_time
+from acestep_like.models.checkpoints.small_networks import read_whole, write_half
+from acestep_like.music.instruments import TRACK_NAMES
+from acestep_like.music.theory import PITCH_NAMES, TIME_SIGNATURES
+
+FILE = "ear.safetensors"
+_KEYS = tuple(f"{tonic} {mode}" for tonic in PITCH_NAMES for mode in ("major", "minor"))
+_FEWEST_CODES, _WINDOW = 20, 100
+"""Four seconds, in less nothing can be told; and twenty, what is heard at once."""
+_SCALE = 10.0
+
+
+@dataclass(frozen=True)
+class Heard:
+    """What an ear makes of some codes: a genre in words, a key such as `A minor`, a meter of `music.TIME_SIGNATURES`,
+    and the track classes that more likely sound than not, the likeliest first."""
+
+    genre: str
+    keyscale: str
+    timesignature: str
+    tracks: tuple[str, ...]
+
+
+def _windows(codes: torch.Tensor) -> torch.Tensor:
+    """Codes [n] as evenly spaced windows [k, at most _WINDOW] that cover them."""
+    count, length = math.ceil(len(codes) / _WINDOW), min(len(codes), _WINDOW)
+    starts = torch.linspace(0, len(codes) - length, count).round().long()
+    return codes[starts[:, None] + torch.arange(length)]
+
+
+def bags_of(codes: torch.Tensor, count: int) -> torch.Tensor:
+    """Codes [B, n] below `count` as the square roots of their shares [B, count]."""
+    ones = torch.ones(codes.shape)
+    return (torch.zeros(len(codes), count).scatter_add_(1, codes, ones) / codes.shape[1]).sqrt()
+
+
+class CodeEar(nn.Module):
+    """From codes, and from what repeats at the beats, to style, key, meter and tracks.
+
+    Args:
+        mean: of the bags of the training songs [codes].
+        sounds: what each code sounds like [codes, D].
+        genres: the name of every style.
+        beat_mean, beat_scale: mean and deviation of `TempoEar.at_beats` over the training songs [F].
+    """
+
+    def __init__(
+        self,
+        mean: torch.Tensor,
+        sounds: torch.Tensor,
+        genres: Sequence[str],
+        beat_mean: torch.Tensor,
+        beat_scale: torch.Tensor,
+        width: int = 256,
+        sound_width: int = 128,
+        beat_width: int = 64,
+    ) -> None:
+        super().__init__()
+        for name, known in (("mean", mean), ("sounds", sounds), ("beat_mean", beat_mean), ("beat_scale", beat_scale)):
+            self.register_buffer(name, known.float())
+        self.genres = tuple(genres)
+        self.sizes = (len(self.genres), len(_KEYS), len(TIME_SIGNATURES), len(TRACK_NAMES))
+        self.hidden = nn.Linear(len(mean), width)
+        self.out = nn.Linear(width, sum(self.sizes))
+        self.near = nn.Conv1d(sounds.shape[1], sound_width, 3, padding=1)
+        self.wide = nn.Conv1d(sound_width, sound_width, 5, padding=2)
+        self.pooled = nn.Linear(3 * sound_width, sum(self.sizes))
+        self.beats = nn.Linear(len(beat_mean), beat_width)
+        self.meter = nn.Linear(beat_width, len(TIME_SIGNATURES))
+
+    def forward(
+        self, codes: torch.Tensor, beats: torch.Tensor | None, dropout: float = 0.0
+    ) -> tuple[torch.Tensor, ...]:
+        """Codes [B, n] and, where a tempo is known, what repeats at its beats [B, F], to logits over genres, keys,
+        meters (each [B, k]) and of every track [B, 12]. `dropout` is the bag's; the others need less."""
+
+        def dropped(x: torch.Tensor, share: float = 1.0) -> torch.Tensor:
+            return F.dropout(x, share * dropout, self.training)
+
+        hidden = F.gelu(self.hidden((bags_of(codes, len(self.mean)) - self.mean) * _SCALE))
+        sound = dropped(self.sounds[codes], 0.3).transpose(1, 2)
+        pooled = over_time(sound, self.near, self.wide, lambda x: dropped(x, 0.3))
+        logits = self.out(dropped(hidden)) + self.pooled(dropped(pooled, 0.6))
+        genres, keys, meters, tracks = logits.split(self.sizes, dim=1)
+        if beats is not None:
+            scaled = dropped((beats - self.beat_mean) / self.beat_scale, 0.6)
+            meters = meters + self.meter(dropped(F.gelu(self.beats(scaled)), 0.6))
+        return genres, keys, meters, tracks
+
+    @torch.no_grad()
+    def hear(self, codes: Sequence[int], beats: torch.Tensor | None = None) -> Heard | None:
+        """The most probable of everything, or None where there are too few codes to tell; `beats` [F]."""
+        if len(codes) < _FEWEST_CODES:
+            return None
+        found = self(_windows(torch.tensor(codes)), None if beats is None else beats[None])
+        genre, key, meter, tracks = (part.mean(0) for part in found)
+        order = tracks.argsort(descending=True).tolist()
+        return Heard(
+            self.genres[int(genre.argmax())],
+            _KEYS[int(key.argmax())],
+            TIME_SIGNATURES[int(meter.argmax())],
+            tuple(TRACK_NAMES[k] for k in order if float(tracks[k]) > 0),
+        )
+
+    def save(self, folder: Path) -> None:
+        """Write `ear.safetensors` in float16, atomically."""
+        write_half(self, folder / FILE, {"genres": json.dumps(self.genres)})
+
+    @classmethod
+    def find(cls, folder: Path) -> CodeEar | None:
+        """The ear that lies beside a model, on the CPU; None when there is none.
+
+        Raises:
+            CheckpointError: its file is damaged.
+        """
+
+        def make(state: dict[str, torch.Tensor], facts: dict[str, str]) -> CodeEar:
+            widths = (len(state[f"{layer}.bias"]) for layer in ("hidden", "near", "beats"))
+            genres = json.loads(facts.get("genres", "[]"))
+            return cls(state["mean"], state["sounds"], genres, state["beat_mean"], state["beat_scale"], *widths)
+
+        return read_whole(folder / FILE, make)
+
+
+@dataclass(frozen=True)
+class Ears:
+    """The ears of a model; each may be missing."""
+
+    tempo: TempoEar | None = None
+    content: CodeEar | None = None
+
+    @staticmethod
+    def find(folder: Path, codes: int) -> Ears:
+        """The ears in a model's folder.
+
+        Raises:
+            CheckpointError: one of them belongs to a model with another number of codes.
+        """
+        ears = Ears(TempoEar.find(folder), CodeEar.find(folder))
+        for name, table in (
+            ("for tempo", None if ears.tempo is None else ears.tempo.table),
+            ("for style and key", None if ears.content is None else ears.content.mean),
+        ):
+            if table is not None and len(table) != codes:
+                raise CheckpointError(
+                    f"The ear {name} in {folder.name} knows {len(table)} codes, the tokenizer {codes}:"
+                    " it belongs to another model."
+                )
+        return ears
+
+    def bpm(self, codes: Sequence[int]) -> int | None:
+        """The tempo, where there is an ear for it and enough to hear."""
+        return None if self.tempo is None else self.tempo.bpm(codes)
+
+    def hear(self, codes: Sequence[int], bpm: float | None = None) -> Heard | None:
+        """Style, key, meter and tracks, where there is an ear for them and enough to hear; a known tempo tells the
+        meter better."""
+        if self.content is None:
+            return None
+        at_beats = None if bpm is None or self.tempo is None else self.tempo.at_beats(torch.tensor(codes), bpm)
+        return self.content.hear(codes, at_beats)

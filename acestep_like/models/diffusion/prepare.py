@@ -1,0 +1,122 @@
+"""Prepare."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass, field
+
+import torch
+
+from acestep_like.errors import InputError
+from acestep_like.models.diffusion.conditioning import ItemTokens, tokenize_item
+from acestep_like.models.diffusion.context import window_mask
+from acestep_like.models.diffusion.encode import SILENT_BELOW, encode_source
+from acestep_like.models.diffusion.hints import hints_from_codes, hints_from_latents, parse_codes
+from acestep_like.models.diffusion.networks import Networks
+from acestep_like.models.diffusion.prompts import lyric_prompt, text_prompt
+from acestep_like.models.diffusion.reference import reference_latents
+from acestep_like.models.diffusion.request import DiffusionRequest, ItemRequest
+from acestep_like.models.diffusion.settings import Settings, settle, target_frames
+from acestep_like.types.tasks import DEFAULT_INSTRUCTION
+
+
+@dataclass
+class PreparedBatch:
+    """What all items share, ready before the loop."""
+
+    request: DiffusionRequest
+    settings: Settings
+    frames: int
+    silence: torch.Tensor
+    source: torch.Tensor | None
+    window: torch.Tensor | None
+    hints: list[torch.Tensor | None]
+    tokens: list[ItemTokens]
+    plain_tokens: list[ItemTokens]
+    references: torch.Tensor
+    conditions: dict[Hashable, tuple[torch.Tensor, torch.Tensor]] = field(default_factory=dict)
+
+
+def prepare_batch(networks: Networks, request: DiffusionRequest) -> PreparedBatch:
+    codec, info = networks.codec, networks.info
+    silence = networks.dit.silence.float().to(networks.device)
+    codebook = _codebook_size(networks)
+    codes = [parse_codes(item.audio_codes, codebook) for item in request.items]
+    # Codes pre-empt the source of a cover; text2music has none; the window tasks keep theirs.
+    listens = request.task != "text2music" and not (request.task == "cover" and any(codes))
+    audio = request.source if listens else None
+    frames = target_frames(
+        request,
+        info,
+        source_frames=None if audio is None else audio.shape[-1] // codec.hop,
+        codes=max(map(len, codes)),
+        sample_rate=codec.sample_rate,
+        hop=codec.hop,
+    )
+    with networks.residency.use("codec"):
+        source = None if audio is None else _source(networks, request, audio, silence)
+        references = reference_latents(
+            _audible(request.references), [item.seed for item in request.items], codec, silence
+        )
+    with networks.residency.use("dit"):
+        hints = _hints(networks, request, source, codes, frames, silence)
+    seconds = request.duration_s or frames / codec.latent_rate
+    tokens = [_tokens(networks, item, request.instruction, seconds) for item in request.items]
+    settings = settle(request, info, has_source=source is not None)
+    switches = settings.cover_steps < settings.steps and (source is not None or any(h is not None for h in hints))
+    plain = [_tokens(networks, item, DEFAULT_INSTRUCTION, seconds) for item in request.items] if switches else []
+    window = window_mask(request.windows, frames, codec.sample_rate, codec.hop)
+    return PreparedBatch(request, settings, frames, silence, source, window, hints, tokens, plain, references)
+
+
+def _codebook_size(networks: Networks) -> int:
+    tokenizer = networks.dit.audio_tokenizer
+    return int(tokenizer.quantizer.codebook_size) if tokenizer is not None else 1
+
+
+def _audible(references: Sequence[torch.Tensor]) -> Sequence[torch.Tensor]:
+    for audio in references:
+        if float(audio.abs().max()) < SILENT_BELOW:
+            raise InputError("reference_audio", "silence", "audio that can be heard")
+    return references
+
+
+def _source(networks: Networks, request: DiffusionRequest, audio: torch.Tensor, silence: torch.Tensor) -> torch.Tensor:
+    """Source latents [1, T, C] of a request, encoded unless they are known."""
+    if request.source_latents is not None:
+        return request.source_latents.to(networks.device)
+    return encode_source(networks, audio, silence)
+
+
+def _hints(
+    networks: Networks,
+    request: DiffusionRequest,
+    source: torch.Tensor | None,
+    codes: list[list[int]],
+    frames: int,
+    silence: torch.Tensor,
+) -> list[torch.Tensor | None]:
+    tokenizer, detokenizer = networks.dit.audio_tokenizer, networks.dit.audio_token_detokenizer
+    if tokenizer is None or detokenizer is None or request.task in ("repaint", "lego"):
+        return [None] * len(codes)
+    home = silence.to(tokenizer.dtype)
+    if request.task == "cover" and source is not None:
+        shared = hints_from_latents(tokenizer, detokenizer, source.to(home.device), home).float()
+        return [shared] * len(codes)
+    rows: list[torch.Tensor | None] = []
+    for indices in codes:
+        hints = hints_from_codes(tokenizer, detokenizer, indices, frames, home) if indices else None
+        rows.append(None if hints is None else hints.float())
+    return rows
+
+
+def _tokens(networks: Networks, item: ItemRequest, instruction: str, duration_s: float) -> ItemTokens:
+    text = text_prompt(
+        instruction,
+        item.caption,
+        bpm=item.bpm,
+        keyscale=item.keyscale,
+        timesignature=item.timesignature,
+        duration=duration_s,
+    )
+    return tokenize_item(networks.text.tokenizer, text, lyric_prompt(item.language, item.lyrics))

@@ -1,0 +1,187 @@
+"""A loaded 5 Hz LM: backend, tokenizer, and what its folder says about it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from acestep_like.errors import CheckpointError, DependencyError, InputError, LMError
+from acestep_like.models.analysis.code_tagger import Ears
+from acestep_like.models.device import release_memory
+from acestep_like.models.lm.base import LMBackend, LMRequest, LMResult, TokenObserver
+from acestep_like.models.lm.prompts import render
+from acestep_like.models.lm.requests import Sampling
+from acestep_like.models.lm.transformers_backend import TransformersBackend
+from acestep_like.models.lm.vllm_backend import VLLMBackend
+from acestep_like.types.audio_codes import CODE
+from acestep_like.types.progress import CancelToken
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+BACKENDS = ("auto", "pt", "vllm")
+VALID_CODES = 64_000
+"""Codes that ACE-Step's quantiser knows; the published vocabularies hold tokens beyond it."""
+SIDECAR = "acestep_like.json"
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """The token ids that matter: codes 0 to `codes - 1` are `first_code` and on."""
+
+    first_code: int
+    codes: int
+    end_turn: int
+    end_thought: int
+
+    @classmethod
+    def of(cls, tokenizer: PreTrainedTokenizerBase, name: str) -> Vocabulary:
+        """Find the tokens by scanning the vocabulary.
+
+        Raises:
+            CheckpointError: control or code tokens are missing, or the codes are not in one row.
+        """
+        vocabulary = tokenizer.get_vocab()
+        missing = [token for token in ("<|im_end|>", "<think>", "</think>") if token not in vocabulary]
+        if missing:
+            raise CheckpointError(f"The tokenizer of {name} lacks {', '.join(missing)}: it is not one of a 5 Hz LM.")
+        ids = {int(match.group(1)): id_ for token, id_ in vocabulary.items() if (match := CODE.fullmatch(token))}
+        ids = {code: id_ for code, id_ in ids.items() if code < VALID_CODES}
+        if not ids:
+            raise CheckpointError(f"The tokenizer of {name} has no <|audio_code_N|> tokens: it is not a 5 Hz LM.")
+        first = ids.get(0, -1)
+        if sorted(ids) != list(range(len(ids))) or any(id_ != first + code for code, id_ in ids.items()):
+            raise CheckpointError(f"The audio code tokens of {name} are not numbered in one row from 0.")
+        return cls(first, len(ids), vocabulary["<|im_end|>"], vocabulary["</think>"])
+
+
+@dataclass(frozen=True)
+class LoadedLM:
+    """Everything the uses of the model need.
+
+    Attributes:
+        longest_s: the longest song the model was trained to plan.
+        metadata_temperature: factor on the temperature while metadata are drawn (small models copy numbers better
+            when cold); 1 unless the folder's sidecar says otherwise.
+        defers_to_words: the caption's own words outrank what the model makes of them; declared by small models.
+        ears: hear tempo, style, key and meter of codes for a model that is too small to; others have none.
+        offloaded: the weights live on the CPU and visit `device` while they work.
+        note: what a caller should know about how it was loaded, or "".
+    """
+
+    name: str
+    backend: LMBackend
+    tokenizer: Any
+    vocabulary: Vocabulary
+    device: str
+    longest_s: int = 600
+    metadata_temperature: float = 1.0
+    defers_to_words: bool = False
+    ears: Ears = field(default_factory=Ears)
+    offloaded: bool = False
+    note: str = ""
+
+    def generate(
+        self, requests: Sequence[LMRequest], observer: TokenObserver | None, cancel: CancelToken | None
+    ) -> list[LMResult]:
+        """Run the backend; offloaded weights are on the device only meanwhile."""
+        if not self.offloaded:
+            return self.backend.generate(requests, observer, cancel)
+        self.backend.move(self.device)
+        try:
+            return self.backend.generate(requests, observer, cancel)
+        finally:
+            self.backend.move("cpu")
+            release_memory(torch.device(self.device))
+
+    def prompt(self, instruction: str, user: str) -> str:
+        return render(self.tokenizer, instruction, user)
+
+    def encode(self, text: str) -> tuple[int, ...]:
+        """Token ids of a text that already has its control tokens."""
+        return tuple(self.tokenizer.encode(text, add_special_tokens=False))
+
+    def decode(self, ids: tuple[int, ...]) -> str:
+        return str(self.tokenizer.decode(list(ids), skip_special_tokens=False, clean_up_tokenization_spaces=False))
+
+    def cooled(self, sampling: Sampling) -> Sampling:
+        """The sampling of metadata: without guidance (as upstream since April 2026) and colder where declared."""
+        return replace(sampling, cfg_scale=1.0, temperature=sampling.temperature * self.metadata_temperature)
+
+
+def load_lm(
+    folder: Path,
+    *,
+    backend: str = "auto",
+    device: torch.device | str = "cpu",
+    dtype: torch.dtype | None = None,
+    offload: bool = False,
+) -> LoadedLM:
+    """Load a folder in the transformers layout.
+
+    Args:
+        backend: `pt`, `vllm`, or `auto`: vLLM where it is installed and the device is CUDA, else `pt`.
+        offload: keep the weights on the CPU between calls (`pt` only).
+
+    Raises:
+        CheckpointError: the folder is broken or not a 5 Hz LM.
+        DependencyError: `vllm` was asked for and is not installed.
+        LMError: `vllm` was asked for and its engine did not start.
+        InputError: an unknown backend.
+    """
+    from transformers import AutoTokenizer
+
+    if backend not in BACKENDS:
+        raise InputError("backend", backend, "one of " + ", ".join(BACKENDS))
+    device = torch.device(device)
+    if offload and backend == "vllm":
+        raise InputError("backend", backend, "pt with offload_to_cpu", "vLLM keeps its weights on the device.")
+    backend = "pt" if offload else backend
+    dtype = dtype or (torch.bfloat16 if device.type in ("cuda", "xpu") else torch.float32)
+    try:
+        tokenizer: Any = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        sidecar = json.loads((folder / SIDECAR).read_text()) if (folder / SIDECAR).is_file() else {}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(f"The tokenizer of {folder} cannot be read: {error}") from error
+    vocabulary = Vocabulary.of(tokenizer, folder.name)
+    resting = torch.device("cpu") if offload else device
+    engine, note = _backend(backend, folder, tokenizer, vocabulary, resting, dtype)
+    if engine.vocab_size < vocabulary.first_code + vocabulary.codes:
+        raise CheckpointError(
+            f"{folder.name} has {engine.vocab_size} token vectors, but its tokenizer's codes end at"
+            f" {vocabulary.first_code + vocabulary.codes}: the tokenizer belongs to another model."
+        )
+    ears = Ears.find(folder, vocabulary.codes)
+    return LoadedLM(
+        folder.name,
+        engine,
+        tokenizer,
+        vocabulary,
+        str(device),
+        int(sidecar.get("longest_s", 600)),
+        float(sidecar.get("metadata_temperature", 1.0)),
+        bool(sidecar.get("defers_to_words", False)),
+        ears,
+        offload,
+        note,
+    )
+
+
+def _backend(
+    name: str, folder: Path, tokenizer: Any, vocabulary: Vocabulary, device: torch.device, dtype: torch.dtype
+) -> tuple[LMBackend, str]:
+    """The backend of a name, and a sentence when `auto` could not take the faster one."""
+    note = ""
+    if name == "vllm" or (name == "auto" and device.type == "cuda"):
+        try:
+            return VLLMBackend.load(folder, tokenizer, vocabulary.end_turn, device=str(device), dtype=dtype), ""
+        except (DependencyError, LMError) as error:
+            if name == "vllm":
+                raise
+            note = f"vLLM is not used: {error}"
+    return TransformersBackend.load(folder, tokenizer, vocabulary.end_turn, device=str(device), dtype=dtype), note

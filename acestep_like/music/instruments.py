@@ -1,0 +1,128 @@
+"""What the words of a caption say of the instruments: the track classes that they name. Standard library only."""
+
+from __future__ import annotations
+
+import re
+
+from acestep_like.music.caption import spoken
+
+INSTRUMENT_WORDS: dict[str, str] = {
+    "woodwinds": (
+        r"wood ?winds?|wind instruments|bass (clarinets?|flutes?)|flutes?|piccolos?|(?<!tape )recorders?|oboes?|"
+        r"english horns?|bassoons?|clarinets?|(soprano |alto |tenor |baritone )?sax(es|ophones?)?|harmonicas?|"
+        r"(mouth|blues) harp|(tin |penny )?whistles?|ocarinas?|pan ?(flutes?|pipes)|shakuhachi|bag ?pipes?|shanai"
+    ),
+    "brass": (
+        r"brass( section| stabs| instruments)?|(muted )?trumpets?|trombones?|tubas?|bass trombones?|"
+        r"(french )?horns?|horn (section|stabs)|cornets?|flugelhorns?"
+    ),
+    "fx": (
+        r"(sound )?(effects|fx)|risers?|swooshes|(filter )?sweeps|seashore|ocean waves|white noise|noise swells|"
+        r"birdsong|birds?|bird tweets?|reversed? cymbals?( risers)?|vinyl crackle|guitar noise|breath noise|"
+        r"gunshots?|synth (drum|tom)s?|electronic toms?|rain on the window"
+    ),
+    "synth": (
+        r"(polysynth|synth|warm|lush|slow|evolving|shimmering|airy|glassy|halo|bowed|sweep|sweeping|crystal|"
+        r"metallic|soundtrack|choir|new age|space voice)? ?pads?|polysynth|"
+        r"(square|saw|synth|bass|chip|charang|voice|fifths|calliope|chiff|pulse wave|square wave) leads?|"
+        r"lead synth|(analog|poly|analog poly|retro analog|saw|bell|crystal|icy|cinematic) synths?|"
+        r"synth (strings?|brass|chords|stabs|arpeggios?)|string (machine|synth)|brassy synth|bowed glass|"
+        r"arpeggiators?|arpeggiated synths?|electronic sounds|synths?|synthesi[sz]ers?"
+    ),
+    "strings": (
+        r"strings|(bowed|slow|lush|tremolo|trembling|pizzicato|plucked|orchestral|sad) strings|"
+        r"string (section|ensemble|pad|quartet|instruments|orchestra)|violins?|violas?|cellos?|fiddles?|pizzicato|"
+        r"harps?|harp arpeggios"
+    ),
+    "percussion": (
+        r"(hand |orchestral |latin |soft )?percussion|percussive elements|shakers?|tambourines?|congas?|"
+        r"conga drums|bongos?|(more )?cowbells?|claves?|triangles?(?! (wave|bass|lead|synth))|wood ?blocks?|"
+        r"(hand ?|hand )?claps|handclaps|(taiko|war|steel|hand) drums?|taikos?|timpani|kettledrums|kalimba|"
+        r"thumb piano|agogo|bells and shakers"
+    ),
+    "keyboard": (
+        r"(?<!minor )(?<!major )(?<!several )(?<!two )(?<!different )keys|keyboards?|"
+        r"((grand|acoustic|soft|sleepy|honky-tonk|saloon|detuned|bright|electric|electric grand|fm electric|tine|"
+        r"dx|upright|felt|glassy) )?pianos?|piano (chords|melody|trio|solo)|rhodes( keys)?|wurlitzer|clav(inet)?|"
+        r"harpsichord|celesta|glockenspiel|(menacing |toy |church |tubular )?bells|music box|vibraphone|mallets|"
+        r"marimba|xylophone|dulcimer|hammered dulcimer|"
+        r"((drawbar|percussive|rock|church|reed|hammond|b3|overdriven) )?organs?|hammond|accordion|squeezebox|"
+        r"bandoneon"
+    ),
+    "guitar": (
+        r"((nylon|acoustic|classical|spanish|jazz|electric|clean|muted|overdriven|distorted|crunchy|wah|fuzz|"
+        r"telecaster|slide|steel|steel-string|nylon-string|strummed|fingerpicked) )?guitars?|telecaster|"
+        r"(heavy|palm[ -]muted|metal|crushing) riffs?|banjos?|shamisen|plucked lute|lutes?|sitar|koto|ukulele|"
+        r"mandolin|fingerpicking"
+    ),
+    "bass": (
+        r"((upright|double|acoustic|standup|fingered|picked|fretless|slap|slapped|popping|funky|walking|sub|synth|"
+        r"analog|electronic|rolling|dubby|heavy|walking upright|electric) )?bass( guitars?| lines?| synths?)?|"
+        r"basslines?|contrabass|low end|(booming )?808s"
+    ),
+    "drums": (
+        r"(bass )?drums?|drum (kit|kits|groove|machine|beat)|drumming|beats?(?! per\b)(?!-)|(amen|jungle|drum) breaks|"
+        r"break ?beats?|((ride|crash) )?cymbals?|hi[ -]?hats?|(gated |brushed )?snares?|"
+        r"(rolling |trap |off ?beat )?hats|brushes|(fat |punchy |deep |heavy |four-on-the-floor )kick|kick drums?|"
+        r"(double|double bass|808|rock|one drop|shuffle|jazz) drums?|double kick|blast beats?|rim ?(shots|clicks)|"
+        r"drum and bass|drum ?& ?bass|drum'?n'?bass"
+    ),
+    "backing_vocals": (
+        r"(backing|background|backup) (vocals|vocal|vocalists|singers)|(vocal|sung|choral|backing) harmonies|"
+        r"choir in the back"
+    ),
+    "vocals": (
+        r"vocals?|voices?|singing(?! (violin|lead|guitar|melody|cello|saxophone))|singers?(?![ -]songwriter)|sung|"
+        r"choirs?|choral voices|choir aahs|oohs|aahs|voice oohs|synth voices?|vocoder|"
+        r"(processed|lead|female|male) vocals?|humming|crooning"
+    ),
+}
+"""Words that name each track class, as regular expressions on whole words."""
+
+
+_THING = r"(?:(?:any|a|the)\s+)?[\w-]+(?:\s+(?!or\b|nor\b)[\w-]+)?"
+
+
+_DENIED = rf"""
+    (?:no|without|minus|lacking|neither|free\ of|instead\ of)\s+{_THING}
+    (?:(?:,\s+{_THING})*,?\s+(?:or|nor)\s+{_THING})?
+"""
+
+
+_DENIALS = re.compile(rf"\b{_DENIED.strip()}|\bnon-\w+|\b\w+-(?:free|less)\b", re.IGNORECASE | re.VERBOSE)
+"""Parts of a caption in which nothing is asked for: `no drums, bass or vocals`, `without any strings`, `drum-free`."""
+
+
+def named_tracks(caption: str) -> tuple[str, ...]:
+    """The track classes (of `tasks.TRACK_NAMES`, in its order) that a caption asks for by naming an instrument.
+
+    A word within a longer name does not count: a bass guitar is no guitar, and synth strings are no strings. Nor does
+    one that is denied, as in `no drums`.
+    """
+    found = [(match.span(), name) for name, words in INSTRUMENT_WORDS.items() for match in spoken(words, caption)]
+    denied = [match.span() for match in _DENIALS.finditer(caption)]
+
+    def counts(span: tuple[int, int]) -> bool:
+        start, end = span
+        within = any(s <= start and end <= e and (s, e) != span for (s, e), _ in found)
+        return not within and not any(first <= start < last for first, last in denied)
+
+    named = {name for span, name in found if counts(span)}
+    return tuple(name for name in TRACK_NAMES if name in named)
+
+
+TRACK_NAMES = (
+    "woodwinds",
+    "brass",
+    "fx",
+    "synth",
+    "strings",
+    "percussion",
+    "keyboard",
+    "guitar",
+    "bass",
+    "drums",
+    "backing_vocals",
+    "vocals",
+)
+"""The track classes of lego, extract and complete, in the order of the published checkpoints."""

@@ -1,0 +1,219 @@
+"""The six tasks: what each needs, which part of a source it touches, and the sentence that tells the model.
+
+Standard library only. The task is always named by the caller; it is never guessed from the wording.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from acestep_like.errors import InputError
+from acestep_like.music.instruments import TRACK_NAMES
+
+DEFAULT_INSTRUCTION = "Fill the audio semantic mask based on the given conditions:"
+"""The instruction of text2music, and the default of `GenerationParams.instruction` whatever the task."""
+
+
+CODES_INSTRUCTION = "Generate audio semantic tokens based on the given conditions:"
+"""The instruction of cover, and of text2music when audio codes steer it."""
+
+
+@dataclass(frozen=True)
+class TaskSpec:
+    """One row of the task table.
+
+    Attributes:
+        name: the value of `task_type`.
+        summary: one line for help texts.
+        instruction: the sentence for the model; `{tracks}` stands for the upper-case track names.
+        needs_source: `src_audio` is required.
+        needs_caption: `caption` is required.
+        tracks: how many track names the instruction carries: "none", "one" or "many".
+        uses_window: `repainting_start` and `repainting_end` choose a part of the source.
+        base_only: the published turbo and sft checkpoints were not trained for it.
+        keeps_level: the output is not normalised, so that it still fits the source.
+        plays_along: makes music to the tempo and harmony of the source. (What extract takes out is there already: told
+            tempo and chords it comes out worse.)
+        heeds_instruments: the instruments that the caption names are drawn in the guide.
+    """
+
+    name: str
+    summary: str
+    instruction: str
+    needs_source: bool = True
+    needs_caption: bool = False
+    tracks: str = "none"
+    uses_window: bool = False
+    base_only: bool = False
+    keeps_level: bool = False
+    plays_along: bool = False
+    heeds_instruments: bool = False
+
+
+_ROWS = (
+    TaskSpec(
+        "text2music",
+        "music from a description and lyrics",
+        DEFAULT_INSTRUCTION,
+        needs_source=False,
+        heeds_instruments=True,
+    ),
+    TaskSpec(
+        "cover",
+        "another style, the same structure",
+        CODES_INSTRUCTION,
+        needs_caption=True,
+        plays_along=True,
+        heeds_instruments=True,
+    ),
+    TaskSpec(
+        "repaint",
+        "a new passage in a window of the source",
+        "Repaint the mask area based on the given conditions:",
+        needs_caption=True,
+        uses_window=True,
+        keeps_level=True,
+        plays_along=True,
+        heeds_instruments=True,
+    ),
+    TaskSpec(
+        "lego",
+        "a new track that fits the source",
+        "Generate the {tracks} track based on the audio context:",
+        needs_caption=True,
+        tracks="one",
+        uses_window=True,
+        base_only=True,
+        keeps_level=True,
+        plays_along=True,
+    ),
+    TaskSpec(
+        "extract",
+        "one track taken out of the source",
+        "Extract the {tracks} track from the audio:",
+        tracks="one",
+        base_only=True,
+        keeps_level=True,
+    ),
+    TaskSpec(
+        "complete",
+        "the named tracks added to the source",
+        "Complete the input track with {tracks}:",
+        needs_caption=True,
+        tracks="many",
+        base_only=True,
+        plays_along=True,
+    ),
+)
+
+
+TASKS: dict[str, TaskSpec] = {row.name: row for row in _ROWS}
+"""The task table by name."""
+
+
+_TRACK_PHRASES = {
+    "lego": re.compile(r"^\s*generate\s+the\s+(.+?)\s+tracks?\b", re.IGNORECASE),
+    "extract": re.compile(r"^\s*extract\s+the\s+(.+?)\s+tracks?\b", re.IGNORECASE),
+    "complete": re.compile(r"^\s*complete\s+the\s+input\s+track\s+with\s+(.+?)\s*:?\s*$", re.IGNORECASE),
+}
+
+
+def task_spec(name: object) -> TaskSpec:
+    """The row of the table for a task name.
+
+    Raises:
+        InputError: the name is no task.
+    """
+    if not isinstance(name, str) or name not in TASKS:
+        raise InputError("task_type", name, "one of " + ", ".join(TASKS))
+    return TASKS[name]
+
+
+def track_name(text: object, field: str = "instruction") -> str:
+    """Read a track name in any case, with blanks or hyphens for the underscore.
+
+    Raises:
+        InputError: the text names no track; the message lists all twelve.
+    """
+    name = re.sub(r"[\s-]+", "_", text.strip().lower()) if isinstance(text, str) else ""
+    if name not in TRACK_NAMES:
+        raise InputError(field, text, "a track name: " + ", ".join(TRACK_NAMES))
+    return name
+
+
+def build_instruction(task: str, tracks: Iterable[str] = ()) -> str:
+    """The sentence of a task as the published checkpoints learned it, track names in upper case.
+
+    Raises:
+        InputError: an unknown task or track, or the wrong number of tracks for the task.
+    """
+    spec = task_spec(task)
+    names = [track_name(track, "tracks") for track in tracks]
+    wrong = {"none": bool(names), "one": len(names) != 1, "many": not names}[spec.tracks]
+    if wrong:
+        accepted = {"none": "no track name", "one": "exactly one track name", "many": "one or more track names"}
+        raise InputError("tracks", names, f"{accepted[spec.tracks]} for the task {spec.name}")
+    return spec.instruction.format(tracks=" | ".join(name.upper() for name in names))
+
+
+def instruction_tracks(task: str, instruction: str) -> tuple[str, ...]:
+    """The tracks named by an instruction such as `Complete the input track with drums, bass, guitar:`.
+
+    Answers an empty tuple for tasks without tracks and for sentences of another form.
+
+    Raises:
+        InputError: the sentence has the task's form but names an unknown track.
+    """
+    phrase = _TRACK_PHRASES.get(task)
+    match = phrase.match(instruction) if phrase else None
+    if match is None:
+        return ()
+    parts = [part for part in re.split(r"\s*(?:,|\||&|\band\b)\s*", match.group(1)) if part.strip()]
+    return tuple(dict.fromkeys(track_name(part) for part in parts))
+
+
+def resolve_instruction(task: str, instruction: str) -> str:
+    """The sentence for the model: built when the caller left the default, rebuilt in the trained form when the
+    caller's names known tracks, else the caller's own, with a final colon.
+
+    Raises:
+        InputError: lego, extract or complete without a track, or with one that is unknown.
+    """
+    spec = task_spec(task)
+    given = instruction.strip()
+    tracks = instruction_tracks(task, given)
+    if tracks:
+        return build_instruction(task, tracks)
+    if given and given != DEFAULT_INSTRUCTION:
+        if spec.tracks != "none" and not _named_tracks(given):
+            raise InputError("instruction", instruction, _instruction_hint(spec))
+        return given if given.endswith(":") else given + ":"
+    if spec.tracks != "none":
+        raise InputError("instruction", instruction, _instruction_hint(spec))
+    return spec.instruction
+
+
+def asked_tracks(task: str, instruction: str) -> tuple[str, ...]:
+    """The tracks that an instruction names in whatever words; none for tasks without tracks.
+
+    Raises:
+        InputError: the sentence has the task's form but names an unknown track.
+    """
+    if task_spec(task).tracks == "none":
+        return ()
+    return instruction_tracks(task, instruction) or _named_tracks(instruction)
+
+
+def _named_tracks(text: str) -> tuple[str, ...]:
+    words = re.sub(r"[\s-]+", "_", text.lower())
+    return tuple(name for name in TRACK_NAMES if re.search(rf"(?<![a-z])(?<!backing_){name}(?![a-z])", words))
+
+
+def _instruction_hint(spec: TaskSpec) -> str:
+    example = "drums, bass" if spec.tracks == "many" else "guitar"
+    return (
+        f"a sentence that names the track, such as '{spec.instruction.format(tracks=example)}'; tracks: "
+        + ", ".join(TRACK_NAMES)
+    )
