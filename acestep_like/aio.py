@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from acestep_like.client import client as sync
 from acestep_like.client.clip import Clip
-from acestep_like.client.events import Background, ClipReady, Event, chunks
+from acestep_like.client.events import ClipReady, Event, EventStream, chunks
 from acestep_like.errors import InputError
 from acestep_like.models.catalog import AudioModel
 
@@ -70,11 +70,11 @@ class AsyncAudioClient:
         return results[0] if request.num_audio == 1 else results
 
 
-async def _clips(events: Background) -> list[Clip]:
+async def _clips(events: EventStream) -> list[Clip]:
     return [event.clip async for event in _asynchronous(events, events) if isinstance(event, ClipReady)]
 
 
-async def _asynchronous(values: Iterator[_T], work: Background) -> AsyncIterator[_T]:
+async def _asynchronous(values: Iterator[_T], work: EventStream) -> AsyncIterator[_T]:
     """The values of an iterator over some work, each waited for in a thread. At the end, however that comes, the work
     is stopped."""
     end = object()

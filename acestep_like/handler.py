@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from acestep_like.audio.io import load_audio
 from acestep_like.errors import AceStepError, InputError, NotLoadedError
-from acestep_like.models.analysis.structure_decoding import heard_plan
-from acestep_like.models.analysis.structure_tagger import PlanEar
-from acestep_like.models.analysis.track_tagger import TrackEar
+from acestep_like.models.analysis.structure_decoding import detect_structure
+from acestep_like.models.analysis.structure_tagger import StructureTagger
+from acestep_like.models.analysis.track_tagger import TrackTagger
 from acestep_like.models.checkpoints.hub import resolve_or_download
 from acestep_like.models.diffusion.encode import required_tokenizer, source_codes, source_latents
 from acestep_like.models.diffusion.lora import LoraStack
@@ -235,30 +235,31 @@ class AceStepHandler:
         audio = load_audio(source, field="src_audio", sample_rate=rate, allow_silent=allow_silent)
         return EncodedAudio(source_latents(networks, audio.samples))
 
-    def heard_tracks(self, source: Any) -> dict[str, float] | None:
+    def detect_tracks(self, source: Any) -> dict[str, float] | None:
         """The probability of each of `tasks.TRACK_NAMES` to sound in audio (as `encode_audio` takes it, or its answer).
 
-        None where the checkpoint has no ear for tracks (only the mini has one), or where the audio is under 2 s long.
+        None where the checkpoint has no tagger for tracks (only the mini has one), or where the audio is under 2 s
+        long.
         Raises what `encode_audio` does.
         """
-        ear = TrackEar.find(self.networks.info.path)
-        return None if ear is None else ear.hear(self.encode_audio(source, allow_silent=True).latents[0].cpu())
+        tagger = TrackTagger.find(self.networks.info.path)
+        return None if tagger is None else tagger.hear(self.encode_audio(source, allow_silent=True).latents[0].cpu())
 
-    def heard_plan(self, source: Any, between_s: tuple[float, float] | None = None) -> SongPlan | None:
+    def detect_structure(self, source: Any, between_s: tuple[float, float] | None = None) -> SongPlan | None:
         """Tempo, bar lines, meter, key and chords of audio (as `encode_audio` takes it, or its answer), or of the part
         of it between two times in seconds. Bars are counted from the beginning of the audio all the same.
 
-        None where the checkpoint has no ear for plans (only the mini has one), or where no even pulse is heard.
+        None where the checkpoint has no tagger for plans (only the mini has one), or where no even pulse is detected.
         Raises what `encode_audio` does.
         """
-        ear = PlanEar.find(self.networks.info.path)
-        if ear is None:
+        tagger = StructureTagger.find(self.networks.info.path)
+        if tagger is None:
             return None
         latents = self.encode_audio(source, allow_silent=True).latents[0].cpu()
         rate = self.networks.codec.latent_rate
         start_s, end_s = between_s or (0.0, len(latents) / rate)
         first = int(start_s * rate)
-        plan = heard_plan(ear.hear(latents[first : math.ceil(end_s * rate)]), rate)
+        plan = detect_structure(tagger.hear(latents[first : math.ceil(end_s * rate)]), rate)
         return plan and replace(plan, first_bar_s=plan.first_bar_s + first / rate)
 
     def convert_src_audio_to_codes(self, source: Any) -> str:

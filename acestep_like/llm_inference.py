@@ -15,10 +15,10 @@ from acestep_like.models.lm.requests import (
     DescribeOptions,
     Description,
     LMObserver,
+    LMOutput,
     Metadata,
     Sampling,
     ThinkRequest,
-    Thought,
 )
 from acestep_like.models.lm.think import think
 from acestep_like.types.progress import CancelToken
@@ -26,7 +26,7 @@ from acestep_like.types.progress import CancelToken
 if TYPE_CHECKING:
     from acestep_like.models.lm.model import LoadedLM
 
-__all__ = ["NO_USER_INPUT", "Description", "LLMHandler", "Metadata", "Sampling", "ThinkRequest", "Thought"]
+__all__ = ["NO_USER_INPUT", "Description", "LLMHandler", "LMOutput", "Metadata", "Sampling", "ThinkRequest"]
 
 
 class LLMHandler:
@@ -125,7 +125,7 @@ class LLMHandler:
 
     def think(
         self, request: ThinkRequest, cancel: CancelToken | None = None, observer: LMObserver | None = None
-    ) -> list[Thought]:
+    ) -> list[LMOutput]:
         """Phases 1 and 2 for every seed of the request; one thought per seed, in order.
 
         Raises:

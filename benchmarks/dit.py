@@ -7,8 +7,8 @@
 
 Prints one JSON line a measurement: medians in seconds, peak memory, and the ratios. The floor counts the DiT's
 multiplications and weight bytes (`acestep_like.models.diffusion.cost_counter`) and divides them by the matrix and
-copy rates measured in the same run. With one thread on the CPU seconds are processor time, so that other programs do not count.
-Needs torch, transformers and diffusers only; nothing is read from disk.
+copy rates measured in the same run. With one thread on the CPU seconds are processor time, so that other programs do
+not count. Needs torch, transformers and diffusers only; nothing is read from disk.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ import torch
 
 from acestep_like.models.checkpoints.info import ALL_TASKS, CheckpointDefaults, CheckpointInfo
 from acestep_like.models.diffusion.request import DiffusionOutput, EncodedAudio
-from acestep_like.models.lm.requests import Description, Thought
+from acestep_like.models.lm.requests import Description, LMOutput
 from acestep_like.types.progress import StepEvent
 
 RATE, HOP, LATENT_RATE = 48000, 1920, 25
@@ -45,14 +45,14 @@ class FakeDiT:
         self.checkpoint = fake_checkpoint() if checkpoint is None else checkpoint
         self.requests = []
         self.fail, self.silent, self.gain = fail, silent, gain
-        self.heard = None  # what `heard_tracks` answers
-        self.plan = None  # what `heard_plan` answers
+        self.detected = None  # what `detect_tracks` answers
+        self.plan = None  # what `detect_structure` answers
         self.steps_run = 0
 
-    def heard_tracks(self, audio):
-        return self.heard
+    def detect_tracks(self, audio):
+        return self.detected
 
-    def heard_plan(self, audio, between_s=None):
+    def detect_structure(self, audio, between_s=None):
         return self.plan
 
     def generate(self, request, observer=None, cancel=None):
@@ -93,7 +93,7 @@ class FakeDiT:
     def encode_audio(self, audio):
         if self.fail is not None:
             raise self.fail
-        if isinstance(audio, tuple):  # a source, for an ear
+        if isinstance(audio, tuple):  # a source, for a tagger
             return EncodedAudio(torch.zeros(1, audio[0].shape[-1] // HOP, 64))
         self.requests.append(audio)
         return audio
@@ -153,7 +153,7 @@ class FakeLM:
             observer("codes", 2, 2)
         count = int(metadata.get("duration", 0) * 5)
         codes = "".join(f"<|audio_code_{k % 1000}|>" for k in range(count)) if request.make_codes else ""
-        return [Thought(seed, metadata, tuple(decided), codes, 0.01, 0.02) for seed in request.seeds]
+        return [LMOutput(seed, metadata, tuple(decided), codes, 0.01, 0.02) for seed in request.seeds]
 
     def understand(self, audio_codes, **options):
         return self._answer(options)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from acestep_like.client.providers.base import Family, LoadOptions, OnStep, Sound, heard
+from acestep_like.client.providers.base import Family, LoadOptions, OnStep, ProviderOutput, detected
 from acestep_like.errors import CheckpointError
 
 RATE = 8000
@@ -15,7 +15,7 @@ loads: list[LoadOptions] = []
 class SineProvider:
     max_duration_s = 5.0
 
-    def make(self, request, seed: int, on_step: OnStep) -> Sound:
+    def make(self, request, seed: int, on_step: OnStep) -> ProviderOutput:
         if request.prompt == "break":
             raise CheckpointError("a string broke")
         if request.prompt == "too much":
@@ -25,8 +25,8 @@ class SineProvider:
         length = round(request.duration_s * RATE)
         wave = np.sin(np.arange(length) * (0.01 + 0.001 * (seed % 97)))
         if request.audio is not None:
-            wave = wave + heard(request, RATE, 1)[0].mean()
-        return Sound(0.5 * wave[None].astype(np.float32), RATE, {"pitch": seed % 97, "shape": (1, 2)})
+            wave = wave + detected(request, RATE, 1)[0].mean()
+        return ProviderOutput(0.5 * wave[None].astype(np.float32), RATE, {"pitch": seed % 97, "shape": (1, 2)})
 
 
 def _load(options: LoadOptions) -> SineProvider:

@@ -63,13 +63,13 @@ def build_audioldm2(folder: Path, *, headless: bool = False) -> Path:
     import transformers as hf
     from diffusers import AudioLDM2Pipeline, AudioLDM2ProjectionModel, AudioLDM2UNet2DConditionModel
 
-    ears = {"spec_size": 16, "window_size": 4, "num_mel_bins": 16, "depths": [1, 1], "num_attention_heads": [1, 1]}
+    taggers = {"spec_size": 16, "window_size": 4, "num_mel_bins": 16, "depths": [1, 1], "num_attention_heads": [1, 1]}
     patches = {"hidden_size": 192, "patch_size": 2, "patch_stride": 2, "patch_embed_input_channels": 4}
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         clap = hf.ClapConfig(
             text_config={**_TEXT, "projection_dim": 16},
-            audio_config={**ears, **patches, "projection_dim": 16},
+            audio_config={**taggers, **patches, "projection_dim": 16},
             projection_dim=16,
         )
         t5 = hf.T5Config(vocab_size=300, d_model=32, d_ff=32, d_kv=8, num_heads=2, num_layers=1)
@@ -148,7 +148,7 @@ def _sounding() -> dict[str, Any]:
 
 
 def _lively(model: Any) -> Any:
-    """Weights as they are initialised hardly let an input through: neither prompt nor seed would be heard."""
+    """Weights as they are initialised hardly let an input through: neither prompt nor seed would be detected."""
     with torch.no_grad():
         for weight in model.parameters():
             if weight.ndim > 1:

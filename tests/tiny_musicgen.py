@@ -10,7 +10,7 @@ RATE = 32000
 HOP = 640
 CODEBOOK = 64
 LOUDER = 8.0
-"""Factor on all matrices: at their initial size words and melodies would not move the logits enough to be heard."""
+"""Factor on all matrices: at their initial size words and melodies would not move the logits enough to be detected."""
 
 _TEXT = {"vocab_size": 128, "d_model": 16, "d_ff": 32, "d_kv": 8, "num_heads": 2, "num_layers": 1, "model_type": "t5"}
 _CODEC = {

@@ -94,7 +94,7 @@ def onset_envelope(audio: Any, sample_rate: int, low_band: int = 0, high_band: i
 
     SuperFlux (Boeck and Widmer 2013) in outline: the difference is taken against the loudest of three neighbouring
     bands two frames earlier, which ignores vibrato, and the local mean is removed. `low_band` to `high_band` of the
-    80 mel bands are heard.
+    80 mel bands are detected.
     """
     samples = to_mono(audio, sample_rate)
     spectrum = magnitude(samples, 1024, ONSET_HOP)

@@ -49,11 +49,11 @@ def _chroma(one: Any, two: Any, sample_rate: int) -> float:
     pair = [uniform_filter1d(chromagram(audio, sample_rate).full, width, axis=1) for audio in (one, two)]
     centred = [chroma - chroma.mean(axis=0, keepdims=True) for chroma in pair]
     norms = [np.sqrt((chroma**2).sum(axis=0)) for chroma in centred]
-    heard = (norms[0] > 1e-6) & (norms[1] > 1e-6)
-    if not heard.any():
+    detected = (norms[0] > 1e-6) & (norms[1] > 1e-6)
+    if not detected.any():
         return 0.0
-    product = (centred[0] * centred[1]).sum(axis=0)[heard] / (norms[0] * norms[1])[heard]
-    return float(product.mean() * heard.mean())
+    product = (centred[0] * centred[1]).sum(axis=0)[detected] / (norms[0] * norms[1])[detected]
+    return float(product.mean() * detected.mean())
 
 
 def _onsets(one: Any, two: Any, sample_rate: int) -> float:

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from acestep_like.client.clip import Clip
-from acestep_like.client.events import Background, ClipReady, Event, StepDone, chunks
+from acestep_like.client.events import ClipReady, Event, EventStream, StepDone, chunks
 from acestep_like.client.families import family
 from acestep_like.client.output import encoder
 from acestep_like.client.pool import LoadedModel, loaded_models, pool_lock
@@ -41,7 +41,7 @@ def generate_audio(prompt: str, *, model: AudioModel | None = None, format: str 
     """Make clips in one call; the model stays loaded for the next one (`AudioClient.close` lets go of it).
 
     Args:
-        prompt: what shall be heard.
+        prompt: what shall be detected.
         model: as `models.resolve_audio_model` takes it.
         format: as `AudioClient.generate` takes it.
         values: options of `AudioClient` and arguments of `AudioClient.generate`.
@@ -155,7 +155,7 @@ class AudioClient:
         """Make clips.
 
         Args:
-            prompt: what shall be heard.
+            prompt: what shall be detected.
             on_step: called after every step of every clip. What it raises stops the work and is passed on.
             cancel: a token whose `cancel()` stops the work within one step.
             fields: those of `AudioRequest`, and those of the family.
@@ -165,19 +165,19 @@ class AudioClient:
         """
         return list(self._make(self.request(prompt, **fields), on_step, cancel))
 
-    def events(self, prompt: str, **fields: Any) -> Background:
+    def events(self, prompt: str, **fields: Any) -> EventStream:
         """The same as a stream: `StepDone` after every step, `ClipReady` with every clip. Input is checked at once,
         work begins with the first event; closing the iterator, or letting go of it, stops it."""
         return self.run(self.request(prompt, **fields))
 
-    def run(self, request: AudioRequest) -> Background:
+    def run(self, request: AudioRequest) -> EventStream:
         """`events` of a request that `request` has made."""
 
         def work(tell: Callable[[Event], None], cancel: CancelToken) -> None:
             for index, clip in enumerate(self._make(request, tell, cancel)):
                 tell(ClipReady(index, clip))
 
-        return Background(work)
+        return EventStream(work)
 
     def generate(
         self,
@@ -192,7 +192,7 @@ class AudioClient:
         """Make clips in the form that is wanted.
 
         Args:
-            prompt: what shall be heard.
+            prompt: what shall be detected.
             format: "numpy" for (sample rate in Hz, array `[N]` or `[channels, N]`), "path" for the name of a file that
                 is written, "bytes" for a file's content, "data_url" for the same as a `data:` URL.
             output_dir: folder of "path", made when missing; None is `audio` in `OUTPUT_VARIABLE`, else `outputs/audio`.

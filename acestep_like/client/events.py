@@ -33,7 +33,7 @@ class ClipReady:
 Event = StepDone | ClipReady
 
 
-class Background(Iterator[Event]):
+class EventStream(Iterator[Event]):
     """The events that `work(tell, cancel)` tells, as they come from its own thread, which starts with the first one.
 
     What the work raises is raised here. Closing it, or letting go of it, cancels the work and waits for its end: no
@@ -107,7 +107,7 @@ class StreamChunk:
 
 
 def chunks(
-    events: Background, encode: Callable[[Clip], Any], duration_s: float | None, steps: bool
+    events: EventStream, encode: Callable[[Clip], Any], duration_s: float | None, steps: bool
 ) -> Iterator[StreamChunk]:
     """Events as chunks: one a step where the family denoises in steps, and a final one a clip."""
     last = 1

@@ -23,9 +23,9 @@ class AudioRequest:
         InputError: a value of the wrong type or out of range, or fields that contradict each other.
     """
 
-    prompt: str = parameter("", "str", "What", "What shall be heard.", max_length=4000)
+    prompt: str = parameter("", "str", "What", "What shall be detected.", max_length=4000)
     negative_prompt: str | None = parameter(
-        None, "str", "What", "What shall not be heard.", optional=True, none_means="nothing", max_length=4000
+        None, "str", "What", "What shall not be detected.", optional=True, none_means="nothing", max_length=4000
     )
     lyrics: str | None = parameter(None, "str", "What", "Words to be sung.", optional=True, max_length=8000)
     duration_s: float | None = parameter(

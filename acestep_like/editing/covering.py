@@ -37,9 +37,9 @@ def cover(
 ) -> GenerationResult:
     """Another style over the structure of the source.
 
-    Besides the codes, a checkpoint with an ear for plans (`AceStepHandler.heard_plan`) is told the tempo, bars, key and
-    chords that it hears in the source, for as many steps as hear the source; `bpm`, `timesignature`, `keyscale` or
-    `chords` that say otherwise win.
+    Besides the codes, a checkpoint with a tagger for plans (`AceStepHandler.detect_structure`) is told the tempo,
+    bars, key and chords that it hears in the source, for as many steps as hear the source; `bpm`, `timesignature`,
+    `keyscale` or `chords` that say otherwise win.
 
     Args:
         strength: `audio_cover_strength`, the share of steps that hear the source: 1 keeps most, 0 nothing.
@@ -90,15 +90,15 @@ def _search_strength(
         if len(tried) < len(grid):
             strength = grid[len(tried)]
         else:
-            around = _bracket({s: heard["similarity"] for s, (_, heard) in tried.items()}, target)
+            around = _bracket({s: detected["similarity"] for s, (_, detected) in tried.items()}, target)
             strength = sum(around) / 2
             if strength in tried:
                 break
         shared = {**options, "progress": progress_share(options.get("progress"), len(tried), total)}
         asked = {**fields, "audio_cover_strength": strength}
         result = run_whole(dit_handler, "cover", source, asked, config, shared)
-        heard = measure(source.tensor, result.audios[0].tensor, SAMPLE_RATE).to_dict()
-        tried[strength] = (result, heard)
+        detected = measure(source.tensor, result.audios[0].tensor, SAMPLE_RATE).to_dict()
+        tried[strength] = (result, detected)
     best = min(tried, key=lambda s: (abs(tried[s][1]["similarity"] - target), -s))
     answer = tried[best][0]
     answer.extra_outputs["similarity_curve"] = [{"strength": s, **tried[s][1]} for s in sorted(tried)]

@@ -53,12 +53,13 @@ def extract(
     Args:
         tracks: one or several of `tasks.TRACK_NAMES`.
         masked: use the model's stem as a mask over the mix's own spectrum, which keeps the mix's phase; False answers
-            the model's stem itself, in whose residual the stem is still heard.
-        listen: where the checkpoint has an ear for tracks, lower a stem by 60 dB that the ear says is not in the mix;
+            the model's stem itself, in whose residual the stem is still detected.
+        listen: where the checkpoint has a tagger for tracks, lower a stem by 60 dB that the tagger says is not in the
+        mix;
             False takes whatever the model finds.
 
-    `extra_outputs["stems"]` says for each track its level against the mix (dB), the probability that the ear gives it
-    (None without an ear), and whether it is in the mix at all.
+    `extra_outputs["stems"]` says for each track its level against the mix (dB), the probability that the tagger gives
+    it (None without a tagger), and whether it is in the mix at all.
     """
     names = read_tracks(tracks)
     base = loaded_source(source)
@@ -70,11 +71,11 @@ def extract(
         shared = {**options, "progress": progress_share(options.get("progress"), place, len(names))}
         asked = {**fields, "instruction": build_instruction("extract", [name])}
         results.append(run_whole(dit_handler, "extract", base, asked, config, shared))
-    heard = (dit_handler.heard_tracks((base.tensor, SAMPLE_RATE)) if listen else None) or {}
-    unheard = [heard.get(name, 1.0) < UNHEARD_BELOW for name in names]
+    detected = (dit_handler.detect_tracks((base.tensor, SAMPLE_RATE)) if listen else None) or {}
+    undetected = [detected.get(name, 1.0) < UNHEARD_BELOW for name in names]
     estimates = [
         result.audios[0].tensor * (_SILENCED if absent else 1.0)
-        for result, absent in zip(results, unheard, strict=True)
+        for result, absent in zip(results, undetected, strict=True)
     ]
     info = dit_handler.checkpoint
     coarse = info is not None and info.rebuilds_phase
@@ -85,10 +86,10 @@ def extract(
     )
     mix, stems, residual = exact_residual(base.tensor, parts)
     mix_db, facts = rms_dbfs(mix), []
-    for name, estimate, absent in zip(names, estimates, unheard, strict=True):
+    for name, estimate, absent in zip(names, estimates, undetected, strict=True):
         level_db = rms_dbfs(estimate) - mix_db
         present = level_db > ABSENT_BELOW_DB and not absent
-        facts.append({"track": name, "level_db": round(level_db, 1), "heard": heard.get(name), "present": present})
+        facts.append({"track": name, "level_db": round(level_db, 1), "heard": detected.get(name), "present": present})
     audios = [
         derived_audio(result.audios[0], stem, role="stem", track=name)
         for name, result, stem in zip(names, results, stems, strict=True)

@@ -63,7 +63,7 @@ def degree_templates(plan: SongPlan, notes: int) -> np.ndarray:
     return templates
 
 
-def heard_degrees(chroma: Chromagram, plan: SongPlan, bars: list[BarChord]) -> list[int]:
+def detected_degrees(chroma: Chromagram, plan: SongPlan, bars: list[BarChord]) -> list[int]:
     """The degree whose chord fits each bar best.
 
     The correlation of its notes with the chroma of the bar, plus 0.3 times that of its root with the bass on the
@@ -72,21 +72,21 @@ def heard_degrees(chroma: Chromagram, plan: SongPlan, bars: list[BarChord]) -> l
     assert plan.keyscale is not None and plan.bpm is not None
     roots = np.eye(12)[list(plan.keyscale.pitch_classes)]
     beat_s = 60.0 / plan.bpm
-    heard = []
+    detected = []
     for bar in bars:
         # The window reaches 0.17 s to both sides: begin late and end early by a little.
         full, _ = chroma.between(bar.start_s + 0.05, bar.end_s - 0.05)
         _, bass = chroma.between(bar.start_s, min(bar.start_s + beat_s, bar.end_s))
         templates = degree_templates(plan, bar.notes)
         fit = [correlate(full, t) + 0.3 * correlate(bass, r) for t, r in zip(templates, roots, strict=True)]
-        heard.append(int(np.argmax(fit)))
-    return heard
+        detected.append(int(np.argmax(fit)))
+    return detected
 
 
 def degree_accuracy(chroma: Chromagram, plan: SongPlan, end_s: float) -> list[bool]:
-    """Whether each bar with a diatonic chord is heard as the asked degree; chance is one in seven."""
+    """Whether each bar with a diatonic chord is detected as the asked degree; chance is one in seven."""
     bars = bar_chords(plan, end_s)
-    return [heard == bar.degree for heard, bar in zip(heard_degrees(chroma, plan, bars), bars, strict=True)]
+    return [detected == bar.degree for detected, bar in zip(detected_degrees(chroma, plan, bars), bars, strict=True)]
 
 
 # Sections

@@ -40,7 +40,7 @@ def measure_clip(audio: torch.Tensor, plan: SongPlan, decoy: SongPlan, evaluator
     key = max(scores, key=lambda entry: scores[entry])
     novelty = adherence.bar_novelty(adherence.bar_features(mono, rate, chroma, plan))
     meter = adherence.meter_evidence(mono, rate, chroma, plan.bpm or 120.0)
-    heard = evaluator.judge(samples)
+    detected = evaluator.judge(samples)
     bars = len(novelty) + 1
     return {
         "bpm": round(tempo.bpm, 2),
@@ -52,11 +52,11 @@ def measure_clip(audio: torch.Tensor, plan: SongPlan, decoy: SongPlan, evaluator
         "timesignature": meter.timesignature,
         "sections": _rounded(adherence.section_hits(novelty, adherence.section_lines(plan, bars))),
         "section_chance": adherence.section_chance(novelty),
-        "style": heard.top_style,
-        "style_share": _rounded(heard.style.values()),
-        "tracks": {name: round(value, 4) for name, value in heard.tracks.items()},
-        "pace": max(heard.pace, key=lambda name: heard.pace[name]),
-        "embedding": _rounded(heard.embedding.tolist()),
+        "style": detected.top_style,
+        "style_share": _rounded(detected.style.values()),
+        "tracks": {name: round(value, 4) for name, value in detected.tracks.items()},
+        "pace": max(detected.pace, key=lambda name: detected.pace[name]),
+        "embedding": _rounded(detected.embedding.tolist()),
         "rms": round(float(samples.square().mean().sqrt()), 5),
     }
 
@@ -65,17 +65,17 @@ def _rounded(values: Any) -> list[float]:
     return [round(float(value), 3) for value in values]
 
 
-def tempo_agrees(heard: float, asked: float, timesignature: str = "4", tolerance: float = TEMPO_TOLERANCE) -> bool:
+def tempo_agrees(detected: float, asked: float, timesignature: str = "4", tolerance: float = TEMPO_TOLERANCE) -> bool:
     """Whether two tempi are within a tolerance, or an octave apart.
 
     In 6/8, where `asked` counts dotted quarters, the pulse of quarters and of eighths counts as well.
     """
     factors = (1 / 2, 1, 2, 3 / 2, 3 / 4, 3) if timesignature == "6" else (1 / 2, 1, 2)
-    return any(abs(heard / factor / asked - 1) < tolerance for factor in factors)
+    return any(abs(detected / factor / asked - 1) < tolerance for factor in factors)
 
 
 def same_notes(tonic: int, mode: str, asked: KeyScale) -> bool:
-    """Whether a heard key has the notes of the asked one; harmonic minor counts as the natural minor."""
+    """Whether a detected key has the notes of the asked one; harmonic minor counts as the natural minor."""
     natural = {"harmonic minor": "minor"}
     plain = KeyScale(asked.tonic, natural.get(asked.mode, asked.mode))
     return set(KeyScale(tonic, natural.get(mode, mode)).pitch_classes) == set(plain.pitch_classes)
@@ -124,7 +124,7 @@ def _bootstrap(values: np.ndarray, rng: Any, rounds: int = 500) -> float | None:
 
 
 def _degrees(clips: Sequence[Measures]) -> float | None:
-    """Chance level of the bars' degrees: heard against the plan of another song."""
+    """Chance level of the bars' degrees: detected against the plan of another song."""
     hits = [hit for clip in clips for hit in clip["decoy_degrees"]]
     return float(np.mean(hits)) if hits else None
 
@@ -183,7 +183,7 @@ def _tonic_hit(clip: Measures, prompt: HeldOutPrompt) -> bool:
 
 
 def _instruments(clips: Sequence[Measures], prompts: Sequence[HeldOutPrompt], rng: Any) -> Figure:
-    """Mean average precision over the track classes: how well heard instruments are ranked by being asked for."""
+    """Mean average precision over the track classes: how well detected instruments are ranked by being asked for."""
     name = "instruments, mean AP"
     if not clips:
         return Figure(name, None, None, None, 0)

@@ -1,4 +1,4 @@
-"""How well a codec gives a recording back: what is heard of level, harmony and attacks.
+"""How well a codec gives a recording back: what is detected of level, harmony and attacks.
 
 Phase is rebuilt, not kept, by the spectral codec, so waveform distances (SI-SDR) say nothing about it.
 """

@@ -24,7 +24,7 @@ from acestep_like.models.diffusion.attention import install_fast_paths
 from acestep_like.models.diffusion.denoiser import DiTDenoiser
 from acestep_like.models.diffusion.guidance import Denoiser, GuidedDenoiser, make_guidance
 from acestep_like.models.diffusion.hints import code_vectors, hints_from_codes, silence_frames, tokenize
-from acestep_like.models.diffusion.inpainting import Hold, hold_strength
+from acestep_like.models.diffusion.inpainting import Hold, inpainting_strength
 from acestep_like.models.diffusion.load import DiTModules, load_dit
 from acestep_like.models.diffusion.noise import initial_noise, retake
 from acestep_like.models.diffusion.sampler import SamplerOptions, SamplerState, sample, sampler_method
@@ -221,7 +221,7 @@ class Replay:
         window = self.case.given("repaint_mask")
         if window is None:
             window = self.case.needed("chunk_mask")
-        usual = hold_strength(
+        usual = inpainting_strength(
             self.case.param("repaint_mode", default="balanced"), float(self.case.param("repaint_strength", default=0.5))
         )
         ratio = float(self.case.param("repaint_injection_ratio", default=usual.injection_ratio))

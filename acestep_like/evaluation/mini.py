@@ -88,15 +88,15 @@ def planned_bpm(params: dict[str, Any]) -> tuple[float, str]:
     return plan.bpm, plan.timesignature
 
 
-def tempo_honoured(prompt: FreePrompt, planned: float, timesignature: str, heard: float) -> bool:
-    """Whether the clip's plan lies in the asked range and the clip is heard to follow it.
+def tempo_honoured(prompt: FreePrompt, planned: float, timesignature: str, detected: float) -> bool:
+    """Whether the clip's plan lies in the asked range and the clip is detected to follow it.
 
     In 6/8 the dotted quarter or the quarter may be what "slow" and "fast" are said of.
     """
     assert prompt.bpm is not None
     low, high = prompt.bpm[0] * 0.96, prompt.bpm[1] * 1.04
     felt = (planned, planned * 1.5) if timesignature == "6" else (planned,)
-    return any(low <= bpm <= high for bpm in felt) and tempo_agrees(heard, planned, timesignature)
+    return any(low <= bpm <= high for bpm in felt) and tempo_agrees(detected, planned, timesignature)
 
 
 def measure_free(make: Maker, evaluator: Evaluator, seconds: float, thinking: bool, count: int) -> list[dict[str, Any]]:
@@ -107,14 +107,14 @@ def measure_free(make: Maker, evaluator: Evaluator, seconds: float, thinking: bo
         params = {"caption": prompt.text, "duration": seconds, "thinking": thinking, "instrumental": True}
         audio, recorded = make(params, _FREE_SEED + index)
         bpm, meter = planned_bpm({**params, **recorded, "caption": prompt.text})
-        heard = features.estimate_tempo(audio, 48000).bpm
+        detected = features.estimate_tempo(audio, 48000).bpm
         judged = evaluator.judge(audio)
         found.append(
             {
                 "text": prompt.text,
                 "style": judged.top_style,
                 "bpm_planned": bpm,
-                "bpm_heard": round(heard, 1),
+                "bpm_detected": round(detected, 1),
                 "timesignature": meter,
             }
         )
@@ -130,7 +130,9 @@ def free_figures(rows: Sequence[dict[str, Any]], seed: int = 0) -> dict[str, Fig
         return row["style"] in prompt.styles
 
     def tempo(row: dict[str, Any], prompt: FreePrompt) -> bool:
-        return prompt.bpm is None or tempo_honoured(prompt, row["bpm_planned"], row["timesignature"], row["bpm_heard"])
+        return prompt.bpm is None or tempo_honoured(
+            prompt, row["bpm_planned"], row["timesignature"], row["bpm_detected"]
+        )
 
     def figure(name: str, hit: Any, kept: list[int]) -> Figure:
         if not kept:

@@ -98,7 +98,7 @@ class HeldOutPrompt:
 
 
 def held_out_song(seed: int, duration_s: float) -> Any:
-    """The corpus song of a seed; styles take turns, and within a style its meters, so that all are heard often."""
+    """The corpus song of a seed; styles take turns, and within a style its meters, so that all are detected often."""
     style = corpus.STYLES[seed % len(corpus.STYLES)]
     meters = list(TABLE[style].meters)
     meter = meters[seed // len(corpus.STYLES) % len(meters)]

@@ -19,7 +19,6 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from acestep_like import GenerationConfig, GenerationParams, generate_music
 from acestep_like.audio import features
 from acestep_like.editing.covering import agreement, cover
 from acestep_like.editing.layers import complete, lego
@@ -33,10 +32,12 @@ from acestep_like.evaluation.codec import log_mel_distance
 from acestep_like.evaluation.prompts import FREE_PROMPTS, FreePrompt, HeldOutPrompt, held_out_prompts, song_of
 from acestep_like.evaluation.reference import Renderer
 from acestep_like.handler import AceStepHandler
+from acestep_like.inference.api import generate_music
 from acestep_like.models.analysis.evaluator import Evaluator, default_evaluator
 from acestep_like.models.diffusion.hints import hints_from_latents
 from acestep_like.music.instruments import TRACK_NAMES
 from acestep_like.training import corpus
+from acestep_like.types.params import GenerationConfig, GenerationParams
 
 SAMPLE_RATE = 48000
 STRENGTHS = (0.0, 0.25, 0.5, 0.75, 1.0)
@@ -104,13 +105,13 @@ def si_sdr_db(ours: torch.Tensor, true: torch.Tensor) -> float:
 
 
 def degree_share(audio: torch.Tensor, prompt: HeldOutPrompt, span_s: tuple[float, float] | None = None) -> float | None:
-    """Share of the bars (within a span) that are heard as the asked degree; None when there is no such bar."""
+    """Share of the bars (within a span) that are detected as the asked degree; None when there is no such bar."""
     chroma = features.chromagram(audio, SAMPLE_RATE)
     bars = adherence.bar_chords(prompt.plan, audio.shape[-1] / SAMPLE_RATE)
     if span_s is not None:
         bars = [bar for bar in bars if bar.start_s >= span_s[0] and bar.end_s <= span_s[1]]
-    heard = adherence.heard_degrees(chroma, prompt.plan, bars)
-    return float(np.mean([degree == bar.degree for degree, bar in zip(heard, bars, strict=True)])) if bars else None
+    detected = adherence.detected_degrees(chroma, prompt.plan, bars)
+    return float(np.mean([degree == bar.degree for degree, bar in zip(detected, bars, strict=True)])) if bars else None
 
 
 def _tempo_kept(audio: torch.Tensor, prompt: HeldOutPrompt) -> float:
@@ -188,22 +189,22 @@ def through_codes(dit: Any, audio: torch.Tensor) -> torch.Tensor:
 
 
 def measure_cover(dit: Any, case: Case, evaluator: Evaluator) -> Row:
-    """Another style at five strengths: agreement with the source and the style that is heard."""
+    """Another style at five strengths: agreement with the source and the style that is detected."""
     mix, prompt = case.mix, case.prompt
     asked = asked_for(prompt)
     row: Row = {}
     source = (mix.numpy(), SAMPLE_RATE)
     seed = prompt.seed + 1  # with the song's own, a cover that hears nothing would plan the song's own key again
-    heard = {
+    detected = {
         f"strength {strength:g}": _done(cover(dit, source, asked.text, strength=strength, seed=seed)).audios[0].tensor
         for strength in STRENGTHS
     }
-    heard["codes and back"] = through_codes(dit, mix)
+    detected["codes and back"] = through_codes(dit, mix)
     with torch.no_grad():
-        heard["codec"] = dit.codec.decode(dit.codec.encode(mix[None]))[0]
+        detected["codec"] = dit.codec.decode(dit.codec.encode(mix[None]))[0]
     if case.other is not None:
-        heard["unrelated"] = case.other.mix
-    for column, audio in heard.items():
+        detected["unrelated"] = case.other.mix
+    for column, audio in detected.items():
         values = agreement(source, (audio.numpy(), SAMPLE_RATE))
         row[f"cover: chroma agreement / {column}"] = values["chroma"]
         row[f"cover: onset agreement / {column}"] = values["onsets"]

@@ -124,7 +124,7 @@ def understand_audio(
     """Read caption, lyrics, metadata, tracks and chords from a recording: `understand_music` on the codes of a file, an
     `(array, sample_rate)` pair or an earlier audio. `options` are those of `understand_music`.
 
-    Where the checkpoint has ears, tracks, tempo, key, meter and chords are what those hear: latents tell more than
+    Where the checkpoint has taggers, tracks, tempo, key, meter and chords are what those hear: latents tell more than
     codes.
     """
     if dit_handler is None or dit_handler.checkpoint is None:
@@ -134,7 +134,7 @@ def understand_audio(
         result = understand_music(llm_handler, dit_handler.convert_src_audio_to_codes(encoded), **options)
         if not result.success:
             return result
-        chances, plan = dit_handler.heard_tracks(encoded), dit_handler.heard_plan(encoded)
+        chances, plan = dit_handler.detect_tracks(encoded), dit_handler.detect_structure(encoded)
     except AceStepError as error:
         return UnderstandResult(success=False, status_message=f"Error: {error}", error=str(error))
     if chances is not None:

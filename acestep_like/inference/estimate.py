@@ -1,8 +1,8 @@
 """`plan`: what a request will need on this machine, told before any weight is loaded.
 
 Memory and work are counted by running the networks' code on tensors without memory (`diffusion/cost_counter.py`).
-Seconds are those counts at this machine's rates, set right by two short probes: two blocks of the DiT and a piece of the codec's
-decoder, of the checkpoint's shapes but without its weights.
+Seconds are those counts at this machine's rates, set right by two short probes: two blocks of the DiT and a piece of
+the codec's decoder, of the checkpoint's shapes but without its weights.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 from acestep_like.handler import AceStepHandler
 from acestep_like.inference.inputs import prepare
-from acestep_like.inference.merge import diffusion_requests, settle_items
+from acestep_like.inference.merge import diffusion_requests, merge_items
 from acestep_like.models.checkpoints import resolve
 from acestep_like.models.checkpoints.info import CheckpointInfo
 from acestep_like.models.device import free_memory, pick_device, pick_precision, resident_bytes, resting_stages
 from acestep_like.models.diffusion.cost_counter import measured_rates
-from acestep_like.models.diffusion.cost_model import skeleton
+from acestep_like.models.diffusion.cost_model import cost_model
 from acestep_like.models.diffusion.settings import settle, target_frames
 from acestep_like.types.audio_codes import read_codes
 from acestep_like.types.params import GenerationConfig, GenerationParams
@@ -27,10 +27,10 @@ if TYPE_CHECKING:
     import torch
 
     from acestep_like.handler import AceStepHandler
-    from acestep_like.inference.inputs import Job
+    from acestep_like.inference.inputs import GenerationJob
     from acestep_like.models.checkpoints.info import CheckpointInfo
     from acestep_like.models.diffusion.cost_counter import Cost
-    from acestep_like.models.diffusion.cost_model import Skeleton
+    from acestep_like.models.diffusion.cost_model import CostModel
     from acestep_like.models.diffusion.request import DiffusionRequest
     from acestep_like.models.diffusion.settings import Settings
 
@@ -117,19 +117,19 @@ def plan(
     """
     info, place = _place(handler, device, offload_to_cpu, offload_dit_to_cpu)
     job = prepare(params, GenerationConfig() if config is None else config, info)
-    items = settle_items(job, [None] * len(job.seeds))
-    bones = skeleton(info, place.dit_dtype, place.codec_dtype)
+    items = merge_items(job, [None] * len(job.seeds))
+    cost = cost_model(info, place.dit_dtype, place.codec_dtype)
     parts = []
     for _, request in diffusion_requests(job, items):
         settings = settle(request, info, has_source=request.source is not None)
-        parts.append(_Part(request, settings, _frames(request, info, bones)))
-    host, on_device, split = _memory(parts, bones, place)
-    seconds = _seconds(parts, bones, place)
+        parts.append(_Part(request, settings, _frames(request, info, cost)))
+    host, on_device, split = _memory(parts, cost, place)
+    seconds = _seconds(parts, cost, place)
     fits = _fits(place, host, on_device)
     return Plan(
         checkpoint=info.name,
         device=str(place.device),
-        duration_s=max(part.frames for part in parts) / bones.codec.latent_rate,
+        duration_s=max(part.frames for part in parts) / cost.codec.latent_rate,
         batch_size=len(items),
         steps=max(part.settings.steps for part in parts),
         evaluations=sum(sum(_evaluations(part.settings)) for part in parts),
@@ -185,8 +185,8 @@ def _place(
     return info, place
 
 
-def _frames(request: DiffusionRequest, info: CheckpointInfo, bones: Skeleton) -> int:
-    codec, source = bones.codec, request.source
+def _frames(request: DiffusionRequest, info: CheckpointInfo, cost_model: CostModel) -> int:
+    codec, source = cost_model.codec, request.source
     return target_frames(
         request,
         info,
@@ -206,18 +206,18 @@ def _evaluations(settings: Settings) -> tuple[int, int]:
     return len(asked) - both, both
 
 
-def _memory(parts: list[_Part], bones: Skeleton, place: _Place) -> tuple[float, float, list[str]]:
+def _memory(parts: list[_Part], cost_model: CostModel, place: _Place) -> tuple[float, float, list[str]]:
     """Peaks of host and accelerator in bytes, and a sentence when a batch would have to be split."""
-    stages = bones.weight_bytes()
-    working = max(_working_bytes(part, bones, place) for part in parts)
-    audio = max(_AUDIO_COPIES * len(part.request.items) * _audio_bytes(part, bones) for part in parts)
+    stages = cost_model.weight_bytes()
+    working = max(_working_bytes(part, cost_model, place) for part in parts)
+    audio = max(_AUDIO_COPIES * len(part.request.items) * _audio_bytes(part, cost_model) for part in parts)
     resting = _resting_bytes(sum(stages.values()), place)
     if place.device.type == "cpu":
         return resting + sum(stages.values()) + max(working, audio), 0.0, []
     staying = sum(size for name, size in stages.items() if name not in place.offloaded)
     visiting = max((size for name, size in stages.items() if name in place.offloaded), default=0.0)
     host = resting + sum(stages.values()) - staying + audio
-    single = max(_working_bytes(part, bones, place, batch=1) for part in parts)
+    single = max(_working_bytes(part, cost_model, place, batch=1) for part in parts)
     batch, room = max(len(part.request.items) for part in parts), place.device_free
     if room is not None and batch > 1 and staying + visiting + working > room >= staying + visiting + single:
         return host, staying + visiting + single, [f"A batch of {batch} does not fit whole and will be split."]
@@ -241,8 +241,8 @@ def _resting_bytes(weights: float, place: _Place) -> float:
     return max(now - weights, _FRAMEWORK_BYTES) if here else float(now)
 
 
-def _audio_bytes(part: _Part, bones: Skeleton) -> float:
-    return 4.0 * 2 * part.frames * bones.codec.hop
+def _audio_bytes(part: _Part, cost_model: CostModel) -> float:
+    return 4.0 * 2 * part.frames * cost_model.codec.hop
 
 
 def _together(part: _Part, place: _Place) -> int:
@@ -250,54 +250,54 @@ def _together(part: _Part, place: _Place) -> int:
     return 1 if place.device.type == "cpu" else len(part.request.items)
 
 
-def _working_bytes(part: _Part, bones: Skeleton, place: _Place, batch: int | None = None) -> float:
+def _working_bytes(part: _Part, cost_model: CostModel, place: _Place, batch: int | None = None) -> float:
     """Most memory besides the weights at any one time: one evaluation, or one item's decoding after the others'."""
     batch = batch or _together(part, place)
-    sampling = bones.evaluation(batch, part.frames, guided=part.settings.guided, first=True).peak_bytes
+    sampling = cost_model.evaluation(batch, part.frames, guided=part.settings.guided, first=True).peak_bytes
     # Items are decoded one by one; what is done waits on the host.
     waiting = len(part.request.items) - 1 if place.device.type == "cpu" else 0
-    return max(sampling, bones.decoding(part.frames).peak_bytes + waiting * _audio_bytes(part, bones))
+    return max(sampling, cost_model.decoding(part.frames).peak_bytes + waiting * _audio_bytes(part, cost_model))
 
 
-def _seconds(parts: list[_Part], bones: Skeleton, place: _Place) -> dict[str, float]:
+def _seconds(parts: list[_Part], cost_model: CostModel, place: _Place) -> dict[str, float]:
     rates = measured_rates(place.device, place.dit_dtype)
-    dit, codec = _efficiency(bones, place.device)
+    dit, codec = _efficiency(cost_model, place.device)
     seconds = dict.fromkeys(("encoder", "diffusion", "decode"), 0.0)
     for part in parts:
         items, together = len(part.request.items), _together(part, place)
-        seconds["encoder"] += _encoding(part, bones, items).seconds(rates) * dit
+        seconds["encoder"] += _encoding(part, cost_model, items).seconds(rates) * dit
         if part.request.source is not None:  # the encoder's work is close to the decoder's
-            seconds["encoder"] += bones.decoding(part.frames).seconds(rates) * codec
+            seconds["encoder"] += cost_model.decoding(part.frames).seconds(rates) * codec
         alone, both = _evaluations(part.settings)
         for times, guided in ((alone, False), (both, True)):
             if times:
-                cost = bones.evaluation(together, part.frames, guided=guided) * (times * items / together)
+                cost = cost_model.evaluation(together, part.frames, guided=guided) * (times * items / together)
                 seconds["diffusion"] += cost.seconds(rates) * dit
-        seconds["decode"] += bones.decoding(part.frames).seconds(rates) * codec * items
+        seconds["decode"] += cost_model.decoding(part.frames).seconds(rates) * codec * items
     return seconds
 
 
-def _encoding(part: _Part, bones: Skeleton, batch: int) -> Cost:
+def _encoding(part: _Part, cost_model: CostModel, batch: int) -> Cost:
     """Text encoder and condition encoder: one pass."""
     references = max(len(part.request.references), 1)
     item = part.request.items[0]
-    return bones.encoding(batch, item.caption, item.lyrics, references * _TIMBRE_TOKENS)
+    return cost_model.encoding(batch, item.caption, item.lyrics, references * _TIMBRE_TOKENS)
 
 
-def _efficiency(bones: Skeleton, device: torch.device) -> tuple[float, float]:
+def _efficiency(cost_model: CostModel, device: torch.device) -> tuple[float, float]:
     """Seconds measured over seconds counted, of DiT and codec, on short probes; once a checkpoint and process."""
-    if (bones, device) not in _MEASURED:
-        rates = measured_rates(device, bones.dit_dtype)
-        probes = bones.probe_dit(device, _PROBE_FRAMES), bones.probe_codec(device, _PROBE_LATENTS)
+    if (cost_model, device) not in _MEASURED:
+        rates = measured_rates(device, cost_model.dit_dtype)
+        probes = cost_model.probe_dit(device, _PROBE_FRAMES), cost_model.probe_codec(device, _PROBE_LATENTS)
         dit, codec = (measured / cost.seconds(rates) for measured, cost in probes)
-        _MEASURED[bones, device] = dit, codec
-    return _MEASURED[bones, device]
+        _MEASURED[cost_model, device] = dit, codec
+    return _MEASURED[cost_model, device]
 
 
-_MEASURED: dict[tuple[Skeleton, torch.device], tuple[float, float]] = {}
+_MEASURED: dict[tuple[CostModel, torch.device], tuple[float, float]] = {}
 
 
-def _unusual(job: Job) -> list[str]:
+def _unusual(job: GenerationJob) -> list[str]:
     """What the caller gave that the checkpoint was not made for, in words."""
     params, defaults, name = job.params, job.checkpoint.defaults, job.checkpoint.name
     found = []

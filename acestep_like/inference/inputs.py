@@ -1,7 +1,7 @@
 """From a caller's parameters to what the models are asked: checked, complete, and nothing run yet.
 
 `prepare` settles all that follows from the parameters and the loaded checkpoint; `think_request` is what the
-language model is asked. What is heard in a source follows in `hearing`, the requests of the DiT in `items`.
+language model is asked. What is detected in a source follows in `hearing`, the requests of the DiT in `items`.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class Source:
 
 
 @dataclass(frozen=True)
-class Job:
+class GenerationJob:
     """A checked order. `params` and `config` are checked copies of what the caller gave.
 
     Attributes:
@@ -71,9 +71,9 @@ class Job:
         lineage: names and digests of the audio that goes in, for the recipe.
         inherited: tempo, key, meter and chords of a source that this package made and that the new music must fit
             (not of a cover's); what was given wins.
-        words_first, told: see `heed_words`; what the caption itself says of tempo, key and meter.
-        encoded, heard: the source's latents where an ear needed them, and the plan of a source that nobody told
-            anything of (`hearing.heed_source`).
+        words_first, caption_facts: see `apply_caption_facts`; what the caption itself says of tempo, key and meter.
+        encoded, detected: the source's latents where a tagger needed them, and the plan of a source that nobody told
+            anything of (`hearing.apply_detected_plan`).
         notes: sentences for the status message.
     """
 
@@ -92,9 +92,9 @@ class Job:
     lineage: dict[str, Any] = field(default_factory=dict)
     inherited: dict[str, Any] = field(default_factory=dict)
     words_first: bool = False
-    told: dict[str, Any] = field(default_factory=dict)
+    caption_facts: dict[str, Any] = field(default_factory=dict)
     encoded: EncodedAudio | None = None
-    heard: SongPlan | None = None
+    detected: SongPlan | None = None
     notes: tuple[str, ...] = ()
 
     @property
@@ -103,7 +103,7 @@ class Job:
         return self.task.name == "cover" and self.params.audio_cover_strength == 0
 
 
-def prepare(params: GenerationParams, config: GenerationConfig, checkpoint: CheckpointInfo) -> Job:
+def prepare(params: GenerationParams, config: GenerationConfig, checkpoint: CheckpointInfo) -> GenerationJob:
     """Check an order against its declarations and the loaded checkpoint, and read its audio.
 
     Raises:
@@ -127,7 +127,7 @@ def prepare(params: GenerationParams, config: GenerationConfig, checkpoint: Chec
     source, source_facts = _read_source(asked, spec, checkpoint)
     references, reference_facts = _read_references(asked)
     defaults = checkpoint.defaults
-    return Job(
+    return GenerationJob(
         params=asked,
         config=batch,
         checkpoint=checkpoint,
@@ -234,7 +234,7 @@ def _digest(samples: torch.Tensor) -> str:
     return hashlib.sha256(samples.contiguous().numpy().tobytes()).hexdigest()[:16]
 
 
-def fallback_duration_s(job: Job) -> float:
+def fallback_duration_s(job: GenerationJob) -> float:
     """The length that follows from given codes or else from the lyrics, within the checkpoint's limit."""
     codes = len(read_codes(job.params.audio_codes))
     wanted = codes / CODE_RATE_HZ if codes else default_duration_s(job.lyrics)

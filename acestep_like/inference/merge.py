@@ -1,4 +1,6 @@
-"""The items of a job: what was asked joined with what the language model and the ear added, as requests of the DiT."""
+"""The items of a job: what was asked joined with what the language model and the tagger added, as requests of the
+DiT.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from acestep_like.inference.inputs import CODE_RATE_HZ, SAMPLE_RATE, Job, fallback_duration_s
-from acestep_like.inference.source_analysis import with_heard_plan
+from acestep_like.inference.inputs import CODE_RATE_HZ, SAMPLE_RATE, GenerationJob, fallback_duration_s
+from acestep_like.inference.source_analysis import with_detected_plan
 from acestep_like.models.checkpoints.resolve import read_json
 from acestep_like.models.diffusion.request import DiffusionRequest, ItemRequest
 from acestep_like.music.instruments import named_tracks
@@ -21,7 +23,7 @@ from acestep_like.types.tasks import CODES_INSTRUCTION, DEFAULT_INSTRUCTION, ask
 if TYPE_CHECKING:
     from acestep_like.models.checkpoints.info import CheckpointInfo
     from acestep_like.models.diffusion.request import DiffusionRequest, ItemRequest
-    from acestep_like.models.lm.requests import Thought
+    from acestep_like.models.lm.requests import LMOutput
     from acestep_like.music.song_plan import SongPlan
 
 
@@ -35,7 +37,7 @@ class Item:
     notes: tuple[str, ...] = ()
 
 
-def settle_items(job: Job, thoughts: Sequence[Thought | None]) -> list[Item]:
+def merge_items(job: GenerationJob, thoughts: Sequence[LMOutput | None]) -> list[Item]:
     """Join what the caller gave with what the language model decided; what was given always wins.
 
     Args:
@@ -44,12 +46,12 @@ def settle_items(job: Job, thoughts: Sequence[Thought | None]) -> list[Item]:
     return [_settle(job, seed, thought) for seed, thought in zip(job.seeds, thoughts, strict=True)]
 
 
-def _settle(job: Job, seed: int, thought: Thought | None) -> Item:
-    params, known, words = job.params, job.inherited, job.told
+def _settle(job: GenerationJob, seed: int, thought: LMOutput | None) -> Item:
+    params, known, words = job.params, job.inherited, job.caption_facts
     decided = {name: thought.metadata[name] for name in thought.decided if name in thought.metadata} if thought else {}
     cot = _cot_fields(decided)
     codes = params.audio_codes.strip() or (thought.codes if thought else "")
-    duration_s, codes, notes = _settle_duration(job, cot.get("cot_duration"), codes)
+    duration_s, codes, notes = _resolve_duration(job, cot.get("cot_duration"), codes)
     music = Music(
         bpm=params.bpm if params.bpm is not None else words.get("bpm", cot.get("cot_bpm", known.get("bpm"))),
         keyscale=params.keyscale.strip() or words.get("keyscale", cot.get("cot_keyscale", known.get("keyscale", ""))),
@@ -60,15 +62,15 @@ def _settle(job: Job, seed: int, thought: Thought | None) -> Item:
     language = params.vocal_language if params.vocal_language != "unknown" else cot.get("cot_vocal_language", "unknown")
     rewritten = "" if job.words_first and params.caption.strip() else cot.get("cot_caption", "")
     caption = _lego_caption(job) or rewritten or params.caption
-    told = _plan(job, duration_s, music, caption, seed)
-    plan = told if job.heard is None or told is None else with_heard_plan(job, told)
+    planned = _plan(job, duration_s, music, caption, seed)
+    plan = planned if job.detected is None or planned is None else with_detected_plan(job, planned)
     request = _item_request(job, seed, caption, language, codes, music, plan)
-    if plan is not told:
-        request = replace(request, plan_alone=told)
+    if plan is not planned:
+        request = replace(request, plan_alone=planned)
     return Item(request, duration_s, cot, notes + (thought.notes if thought else ()))
 
 
-def _lego_caption(job: Job) -> str:
+def _lego_caption(job: GenerationJob) -> str:
     """The caption form that lego-SFT checkpoints were trained on; empty for all others."""
     if job.task.name != "lego" or not _is_lego_sft(job.checkpoint):
         return ""
@@ -96,7 +98,7 @@ class Music:
 
 
 def _item_request(
-    job: Job, seed: int, caption: str, language: str, codes: str, music: Music, plan: SongPlan | None
+    job: GenerationJob, seed: int, caption: str, language: str, codes: str, music: Music, plan: SongPlan | None
 ) -> ItemRequest:
     """The item with its metadata in the prompt's vocabulary: the plan's where there is one, so that both agree."""
     bpm, meter, key = music.bpm, music.timesignature, ace_key(music.keyscale)
@@ -134,7 +136,9 @@ def _cot_fields(decided: dict[str, Any]) -> dict[str, Any]:
     return fields
 
 
-def _settle_duration(job: Job, planned_s: float | None, codes: str) -> tuple[float | None, str, tuple[str, ...]]:
+def _resolve_duration(
+    job: GenerationJob, planned_s: float | None, codes: str
+) -> tuple[float | None, str, tuple[str, ...]]:
     """The length of an item: the source's, the caller's, the language model's, the codes', else the default."""
     if job.source is not None:
         return job.source.duration_s, codes, ()
@@ -150,11 +154,12 @@ def _settle_duration(job: Job, planned_s: float | None, codes: str) -> tuple[flo
     return limit, format_codes(kept), (note,)
 
 
-def _plan(job: Job, duration_s: float | None, music: Music, caption: str, seed: int) -> SongPlan | None:
+def _plan(job: GenerationJob, duration_s: float | None, music: Music, caption: str, seed: int) -> SongPlan | None:
     """The plan that a guided checkpoint is steered by; None for checkpoints without a guide.
 
     Music made from nothing gets a whole plan, and so does a cover at strength 0. Any other source has a tempo and
-    harmony of its own: what nobody told stays unknown there, and so does the grid when audio is put before its start.
+    harmony of its own: what nobody planned stays unknown there, and so does the grid when audio is put before its
+    start.
     """
     if job.checkpoint.guide_version is None or duration_s is None:
         return None
@@ -177,17 +182,17 @@ def _plan(job: Job, duration_s: float | None, music: Music, caption: str, seed: 
     return replace(plan, tracks=_tracks(job, caption))
 
 
-def _tracks(job: Job, caption: str) -> tuple[str, ...]:
+def _tracks(job: GenerationJob, caption: str) -> tuple[str, ...]:
     """The tracks that the instruction asks for, or those that the caption, as the DiT reads it, names where task and
     checkpoint heed them; an instrumental has no singers."""
-    if not (job.task.heeds_instruments and job.checkpoint.heeds_instruments):
+    if not (job.task.follows_instruments and job.checkpoint.follows_instruments):
         return asked_tracks(job.task.name, job.instruction)
     named = named_tracks(caption)
     sung = job.lyrics.strip().lower() != INSTRUMENTAL.lower()
     return named if sung else tuple(name for name in named if "vocals" not in name)
 
 
-def diffusion_requests(job: Job, items: Sequence[Item]) -> list[tuple[list[int], DiffusionRequest]]:
+def diffusion_requests(job: GenerationJob, items: Sequence[Item]) -> list[tuple[list[int], DiffusionRequest]]:
     """The requests of the DiT with the places of their items: one, or one for each length that was planned."""
     groups: dict[float | None, list[int]] = {}
     for place, item in enumerate(items):

@@ -11,23 +11,23 @@ from typing import TYPE_CHECKING, Any
 from acestep_like.audio.formats import prepare_output_dir
 from acestep_like.errors import InputError
 from acestep_like.inference.inputs import prepare
-from acestep_like.inference.merge import diffusion_requests, settle_items
+from acestep_like.inference.merge import diffusion_requests, merge_items
 from acestep_like.inference.postprocess import SAMPLE_RATE, finish_audio, is_silent
 from acestep_like.inference.recipes import audio_key, file_recipe, item_params, save_all
 from acestep_like.inference.report import NO_DIT, extra_outputs, status_message
-from acestep_like.inference.source_analysis import heed_source, part_to_hear
-from acestep_like.inference.thinking import heed_words, think
+from acestep_like.inference.source_analysis import apply_detected_plan, part_to_analyse
+from acestep_like.inference.thinking import apply_caption_facts, think
 from acestep_like.types.params import GenerationConfig, GenerationParams
 from acestep_like.types.progress import CancelToken, Observer, Progress, StepEvent, stop_on_error
 from acestep_like.types.results import AudioResult, GenerationResult
 
 if TYPE_CHECKING:
     from acestep_like.handler import AceStepHandler
-    from acestep_like.inference.inputs import Job
+    from acestep_like.inference.inputs import GenerationJob
     from acestep_like.inference.merge import Item
     from acestep_like.llm_inference import LLMHandler
     from acestep_like.models.diffusion.request import DiffusionOutput, DiffusionRequest
-    from acestep_like.models.lm.requests import Thought
+    from acestep_like.models.lm.requests import LMOutput
 
 # Where each stage ends on the progress scale; upstream's numbers, fed by real counts.
 _PREPARING, _STEPS_BEGIN, _STEPS_DONE, _SAVING = 0.51, 0.52, 0.8, 0.99
@@ -48,16 +48,16 @@ def run_pipeline(
         return GenerationResult(success=False, status_message=NO_DIT[0], error=NO_DIT[1])
     job = prepare(params, GenerationConfig() if config is None else config, dit_handler.checkpoint)
     if llm_handler is not None and llm_handler.defers_to_words:
-        job = heed_words(job)
+        job = apply_caption_facts(job)
     folder = _output_folder(save_dir)
     clock.lap("preparation_time")
 
     thoughts = think(job, llm_handler, report, cancel)
     clock.lap("lm_total_time")
-    if job.source is not None and (part := part_to_hear(job)) is not None:
+    if job.source is not None and (part := part_to_analyse(job)) is not None:
         encoded = dit_handler.encode_audio((job.source.samples, SAMPLE_RATE))
-        job = heed_source(replace(job, encoded=encoded), dit_handler.heard_plan(encoded, part))
-    items = settle_items(job, thoughts or [None] * len(job.seeds))
+        job = apply_detected_plan(replace(job, encoded=encoded), dit_handler.detect_structure(encoded, part))
+    items = merge_items(job, thoughts or [None] * len(job.seeds))
     requests = diffusion_requests(job, items)
     report(_PREPARING, "Preparing inputs...")
     clock.lap("preparation_time")
@@ -116,7 +116,7 @@ def _sample(
 
 
 def _audios(
-    job: Job,
+    job: GenerationJob,
     items: Sequence[Item],
     outputs: Sequence[tuple[list[int], DiffusionOutput]],
     lm_name: str,
@@ -149,7 +149,7 @@ class _Clock:
         self._last = now
 
     def costs(
-        self, thoughts: Sequence[Thought] | None, outputs: Sequence[tuple[list[int], DiffusionOutput]]
+        self, thoughts: Sequence[LMOutput] | None, outputs: Sequence[tuple[list[int], DiffusionOutput]]
     ) -> dict[str, float]:
         """`time_costs` in seconds. The four totals (preparation, LM, DiT, saving) add up to the pipeline's."""
         costs: dict[str, float] = {}

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from acestep_like.audio.level import fade, peak_normalize
 from acestep_like.audio.splice import splice
-from acestep_like.inference.inputs import SAMPLE_RATE, Job
+from acestep_like.inference.inputs import SAMPLE_RATE, GenerationJob
 from acestep_like.inference.merge import Item
 from acestep_like.models.diffusion.inpainting import repaint_settings
 
@@ -29,7 +29,7 @@ class Finished:
     seams: dict[str, Any] | None = None
 
 
-def finish_audio(job: Job, item: Item, raw: torch.Tensor) -> Finished:
+def finish_audio(job: GenerationJob, item: Item, raw: torch.Tensor) -> Finished:
     """Splice (repaint), bring to level and fade one item's codec output [2, N].
 
     Tasks that add to or take from a source keep the level the model gave, so that parts still fit together.

@@ -27,7 +27,7 @@ class Origin:
         """
         plan = self.params.get("plan")
         if guided and isinstance(plan, Mapping):
-            # Bars that were heard to begin elsewhere than at 0 s are for the ear to find again: fields cannot say so.
+            # Bars that begin elsewhere than at 0 s are for the tagger to find again: fields cannot say so.
             laid = () if plan.get("first_bar_s") else ("bpm", "timesignature", "chords")
             known = {name: plan.get(name) for name in ("keyscale", *laid)}
         else:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from acestep_like import __version__
 from acestep_like.audio.formats import parse_format, prepare_output_dir, write_audio
-from acestep_like.inference.inputs import Job
+from acestep_like.inference.inputs import GenerationJob
 from acestep_like.inference.merge import Item
 from acestep_like.inference.postprocess import is_silent
 from acestep_like.models.checkpoints.hashes import hashes
@@ -67,7 +67,7 @@ def file_recipe(dit_handler: AceStepHandler, lm_name: str) -> dict[str, Any]:
     return {"acestep_like": __version__, "checkpoint": {"name": info.name, "sha256": hashes(info)}, "lm": lm_name}
 
 
-def item_params(job: Job, item: Item, lm_name: str) -> dict[str, Any]:
+def item_params(job: GenerationJob, item: Item, lm_name: str) -> dict[str, Any]:
     """Every parameter of one item as used: what was given, the checkpoint's choices, the true seed and codes, and
     beside it what the language model decided (`cot_*`) and where audio came from."""
     return {

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 from acestep_like.types.results import AudioResult
 
 if TYPE_CHECKING:
-    from acestep_like.inference.inputs import Job
+    from acestep_like.inference.inputs import GenerationJob
     from acestep_like.inference.merge import Item
     from acestep_like.llm_inference import LLMHandler
     from acestep_like.models.diffusion.request import DiffusionOutput
-    from acestep_like.models.lm.requests import Thought
+    from acestep_like.models.lm.requests import LMOutput
 
 
 _DONE = "✅ Generation completed successfully!"
@@ -22,7 +22,7 @@ NO_DIT = ("❌ Model not fully initialized. Please initialize all components fir
 
 
 def extra_outputs(
-    thoughts: Sequence[Thought] | None,
+    thoughts: Sequence[LMOutput] | None,
     items: Sequence[Item],
     outputs: Sequence[tuple[list[int], DiffusionOutput]],
     time_costs: dict[str, float],
@@ -68,8 +68,8 @@ def extra_outputs(
 
 
 def status_message(
-    job: Job,
-    thoughts: Sequence[Thought] | None,
+    job: GenerationJob,
+    thoughts: Sequence[LMOutput] | None,
     items: Sequence[Item],
     outputs: Sequence[tuple[list[int], DiffusionOutput]],
     llm_handler: LLMHandler | None,
@@ -91,7 +91,7 @@ def status_message(
     return "\n".join([*dict.fromkeys(notes), *lines, _DONE])
 
 
-def _chunk_line(number: int, chunk: Sequence[Thought]) -> str:
+def _chunk_line(number: int, chunk: Sequence[LMOutput]) -> str:
     phase1, phase2 = sum(t.phase1_s for t in chunk), sum(t.phase2_s for t in chunk)
     return (
         f"✅ LM chunk {number}: phase1_time: {phase1:.2f}s, phase2_time: {phase2:.2f}s, "

@@ -5,16 +5,16 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from acestep_like.inference.inputs import Job, fallback_duration_s
+from acestep_like.inference.inputs import GenerationJob, fallback_duration_s
 from acestep_like.models.lm.phases import decide
 from acestep_like.models.lm.requests import Sampling, ThinkRequest
-from acestep_like.music.planner import told_by
+from acestep_like.music.planner import caption_facts
 from acestep_like.music.theory import ace_key, ace_meter
 from acestep_like.types.progress import CancelToken, Progress
 
 if TYPE_CHECKING:
     from acestep_like.llm_inference import LLMHandler
-    from acestep_like.models.lm.requests import ThinkRequest, Thought
+    from acestep_like.models.lm.requests import LMOutput, ThinkRequest
 
 
 # Where each stage ends on the progress scale; upstream's numbers, fed by real counts.
@@ -22,8 +22,8 @@ _LM_METADATA, _LM_DONE = 0.1, 0.5
 
 
 def think(
-    job: Job, llm_handler: LLMHandler | None, report: Progress, cancel: CancelToken | None
-) -> list[Thought] | None:
+    job: GenerationJob, llm_handler: LLMHandler | None, report: Progress, cancel: CancelToken | None
+) -> list[LMOutput] | None:
     """One thought an item, or None when the language model does not run."""
 
     ready = llm_handler is not None and bool(llm_handler.llm_initialized)
@@ -55,13 +55,13 @@ class _LMProgress:
         self._report.span(start, end, self._chunk * most + done, self._chunks * most, text)
 
 
-def heed_words(job: Job) -> Job:
+def apply_caption_facts(job: GenerationJob) -> GenerationJob:
     """The same job for a language model that defers to the words: what the caption states is settled before the model
     thinks, and the caption stays the caller's (the model's version is only recorded)."""
-    return replace(job, words_first=True, told=told_by(job.params.caption))
+    return replace(job, words_first=True, caption_facts=caption_facts(job.params.caption))
 
 
-def think_request(job: Job, lm_ready: bool) -> ThinkRequest | None:
+def think_request(job: GenerationJob, lm_ready: bool) -> ThinkRequest | None:
     """What the language model is asked, or None when it does not run."""
     params = job.params
     decision = decide(
@@ -83,9 +83,9 @@ def think_request(job: Job, lm_ready: bool) -> ThinkRequest | None:
         caption=params.caption,
         lyrics=job.lyrics,
         seeds=job.seeds,
-        bpm=params.bpm if params.bpm is not None else job.told.get("bpm"),
-        keyscale=ace_key(params.keyscale or job.told.get("keyscale", "")),
-        timesignature=ace_meter(params.timesignature or job.told.get("timesignature", "")),
+        bpm=params.bpm if params.bpm is not None else job.caption_facts.get("bpm"),
+        keyscale=ace_key(params.keyscale or job.caption_facts.get("keyscale", "")),
+        timesignature=ace_meter(params.timesignature or job.caption_facts.get("timesignature", "")),
         duration_s=length_s,
         use_metadata=decision.metadata,
         make_codes=decision.codes,

@@ -244,8 +244,8 @@ def _spans(bars: Sequence[Sequence[Chord]], beats_per_bar: int) -> tuple[ChordSp
 
 def _tonic_bar(chart: Bars, key: KeyScale, colour: str) -> list[Chord]:
     """A bar of the tonic, with the quality it has in the chart (a blues ends on its seventh chord)."""
-    heard = next((chord for bar in chart for chord in bar if chord.root == key.tonic), None)
-    return [heard or progression_chords("1", key, colour)[0][0]]
+    detected = next((chord for bar in chart for chord in bar if chord.root == key.tonic), None)
+    return [detected or progression_chords("1", key, colour)[0][0]]
 
 
 def _weighted(rng: random.Random, odds: dict[str, float]) -> str:
@@ -283,7 +283,7 @@ def _choose_key(rng: random.Random, caption: str, style: StyleHarmony, charts: d
     return KeyScale(tonic, mode, tonic in ((3, 10) if ACE_MODE[mode] == "minor" else (1, 3, 8, 10)))
 
 
-def _settled_bpm(bpm: float | None) -> float | None:
+def _resolved_bpm(bpm: float | None) -> float | None:
     if bpm is None or (not isinstance(bpm, bool) and bpm == 0):
         return None
     if isinstance(bpm, bool) or not isinstance(bpm, (int, float)) or not BPM_LIMITS[0] <= bpm <= BPM_LIMITS[1]:
@@ -299,7 +299,7 @@ def whole_bars(duration_s: float, seconds_per_bar: float) -> int:
     return bars
 
 
-def told_by(caption: str) -> dict[str, str | float]:
+def caption_facts(caption: str) -> dict[str, str | float]:
     """What a caption's own words say of `bpm`, `keyscale` and `timesignature`; a key is absent where they are silent.
 
     A number or a name is taken as it stands. A style has its own meter and a range of tempi, in which `slow` and `fast`
@@ -370,7 +370,7 @@ def plan_song(
         if known_meter
         else next((value for words, value in METER_WORDS if says(words, caption)), style.meter)
     )
-    tempo = _settled_bpm(bpm) or caption_bpm(caption)
+    tempo = _resolved_bpm(bpm) or caption_bpm(caption)
     tempo = tempo or _choose_bpm(stream("tempo"), caption, style, meter)
     charts = parse_chart(chords_text) if chords_text.strip() else None
     key = (
@@ -413,7 +413,7 @@ def _given_plan(
     lyrics: str,
 ) -> SongPlan:
     """A plan of what is given alone; chords and sections need a tempo and a meter to lie on."""
-    tempo = _settled_bpm(bpm)
+    tempo = _resolved_bpm(bpm)
     meter = parse_timesignature(timesignature) if timesignature not in (None, "", "N/A") else None  # type: ignore[arg-type]
     key = parse_keyscale(keyscale) if keyscale and keyscale != "N/A" else None
     charts = parse_chart(chords_text) if chords_text.strip() else None

@@ -18,7 +18,7 @@ SCHEMA: dict[str, Any] = {
         "properties": {
             "prompt": {
                 "type": "string",
-                "description": "What shall be heard: genre, mood, instruments, tempo, or what makes the sound.",
+                "description": "What shall be detected: genre, mood, instruments, tempo, or what makes the sound.",
             }
         },
         "required": ["prompt"],

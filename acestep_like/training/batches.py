@@ -215,7 +215,7 @@ class Sampler:
 
     def _with_codes(self, count: int, frames: int) -> dict:
         """Items with hints. Half are covers: the codes are the song's own or its twin's and the guide is often hidden,
-        as where nothing can be heard of it, so that they must carry the structure; with a twin's the words alone say
+        as where nothing can be detected of it, so that they must carry the structure; with a twin's the words alone say
         the style. The other half keep the guide, and half of those get codes from elsewhere in the song or from another
         song of the style, so that codes give texture and never fight tempo and chords."""
         songs, kind = self._choice(self.songs, count), self._uniform(count)

@@ -1,4 +1,4 @@
-"""Train the ear for style, key, meter and tracks (`models/analysis/code_tagger.py`) on the codes of the corpus.
+"""Train the tagger for style, key, meter and tracks (`models/analysis/code_tagger.py`) on the codes of the corpus.
 
 Stretches of 8 to 19 s, from all five frame offsets; heavy dropout and weight decay, since there are few songs. No
 augmentation: what a code sounds like is fixed. What repeats at the beats is taken at the songs' true tempi.
@@ -14,8 +14,8 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from acestep_like.models.analysis.code_tagger import CodeEar, bags_of
-from acestep_like.models.analysis.code_tempo import TempoEar
+from acestep_like.models.analysis.code_tagger import CodeTagger, bags_of
+from acestep_like.models.analysis.code_tempo import TempoTagger
 from acestep_like.training.code_table import code_table
 from acestep_like.training.corpus.genres import NAMES
 from acestep_like.training.corpus.styles import STYLES
@@ -46,14 +46,14 @@ class Stretches:
 
 
 def _stretches(
-    length: int, tempo: TempoEar, corpus: Corpus, codes: list[np.ndarray], songs: list[int], seed: int
+    length: int, tempo: TempoTagger, corpus: Corpus, codes: list[np.ndarray], songs: list[int], seed: int
 ) -> Stretches:
     """Random stretches of songs, several of each."""
     rng = np.random.default_rng([seed, length])
     found = []
     for index in songs:
         row = corpus.rows[index]
-        known = torch.from_numpy(facts_of(row.style, tuple(row.tracks), row.metadata, heard=True)).long()
+        known = torch.from_numpy(facts_of(row.style, tuple(row.tracks), row.metadata, detected=True)).long()
         for offset in rng.integers(0, len(codes[index]), _STRETCHES):
             line = codes[index][offset].astype(np.int64)
             start = int(rng.integers(0, len(line) - length + 1))
@@ -75,10 +75,10 @@ def _sounds(corpus: Corpus, codes: list[np.ndarray], songs: list[int], count: in
     return kept / kept.std(dim=0)
 
 
-def train_ear(
+def train_code_tagger(
     corpus: Corpus,
     codes: list[np.ndarray],
-    tempo: TempoEar,
+    tempo: TempoTagger,
     folder: Path,
     *,
     steps: int = 3000,
@@ -86,11 +86,11 @@ def train_ear(
     held_out_every: int = 16,
     log: Callable[[str], None] = print,
 ) -> dict[str, float]:
-    """Train an ear and save it to `folder`. Answers its accuracies on held-out songs, chance beside them.
+    """Train a tagger and save it to `folder`. Answers its accuracies on held-out songs, chance beside them.
 
     Args:
         codes: of every song, int [5, n], one row a frame offset.
-        tempo: the ear for tempo, whose curves tell what repeats.
+        tempo: the tagger for tempo, whose curves tell what repeats.
     """
     known, held = split(len(corpus.rows), held_out_every)
     longest = min(line.shape[1] for line in codes)
@@ -100,13 +100,13 @@ def train_ear(
         groups = [_stretches(length, tempo, corpus, codes, known, seed=1) for length in lengths]
         bags, beats = bags_of(groups[-1].codes, code_count), groups[-1].beats
         genres, sounds = [NAMES[style][0] for style in STYLES], _sounds(corpus, codes, known, code_count)
-        ear = CodeEar(bags.mean(dim=0), sounds, genres, beats.mean(dim=0), beats.std(dim=0) + 1e-3)
-        optimizer = torch.optim.AdamW(ear.parameters(), lr=_RATE, weight_decay=0.2)
-        ear.train()
+        tagger = CodeTagger(bags.mean(dim=0), sounds, genres, beats.mean(dim=0), beats.std(dim=0) + 1e-3)
+        optimizer = torch.optim.AdamW(tagger.parameters(), lr=_RATE, weight_decay=0.2)
+        tagger.train()
         for step in range(steps):
             group = groups[step % len(groups)]
             batch = group[torch.randint(len(group.codes), (_BATCH,))]
-            *named, tracks = ear(batch.codes, batch.beats, dropout=_DROPOUT)
+            *named, tracks = tagger(batch.codes, batch.beats, dropout=_DROPOUT)
             losses = [
                 F.cross_entropy(logits, batch.facts[:, column], ignore_index=-1) for column, logits in enumerate(named)
             ]
@@ -117,19 +117,19 @@ def train_ear(
             (torch.stack(losses).sum() + _TRACKS_WEIGHT * sounding).backward()
             optimizer.step()
             if step % 500 == 499:
-                log(f"ear: step {step + 1} loss {torch.stack(losses).sum().item():.3f} tracks {sounding.item():.3f}")
-    ear.eval()
-    report = _measure(ear, _stretches(lengths[-1], tempo, corpus, codes, held, seed=2))
+                log(f"tagger: step {step + 1} loss {torch.stack(losses).sum().item():.3f} tracks {sounding.item():.3f}")
+    tagger.eval()
+    report = _measure(tagger, _stretches(lengths[-1], tempo, corpus, codes, held, seed=2))
     report |= {"songs": len(known), "held_out_songs": len(held), "steps": steps}
-    ear.save(folder)
-    log(f"ear: {report}")
+    tagger.save(folder)
+    log(f"tagger: {report}")
     return report
 
 
 @torch.no_grad()
-def _measure(ear: CodeEar, heard: Stretches) -> dict[str, float]:
-    *named, tracks = ear(heard.codes, heard.beats)
-    facts = heard.facts
+def _measure(tagger: CodeTagger, detected: Stretches) -> dict[str, float]:
+    *named, tracks = tagger(detected.codes, detected.beats)
+    facts = detected.facts
     others = facts.roll(len(facts) // 2, dims=0)
     report = {}
     for column, (name, logits) in enumerate(zip(("style", "key", "meter"), named, strict=True)):

@@ -140,7 +140,7 @@ _TERM_WEIGHTS = {"bins": 0.5, "roots": 0.5, "steps": 1.2, "mel": 2.0, "stereo": 
 
 
 class DecoderLoss:
-    """How far a predicted spectral picture is from the true one, in terms of what is heard.
+    """How far a predicted spectral picture is from the true one, in terms of what is detected.
 
     Terms: log magnitude per bin (weighted towards low frequencies), square root of magnitude, log bands at 24 an
     octave, log mel of left and right, and the stereo image weighted by energy.
@@ -171,14 +171,14 @@ class DecoderLoss:
             (torch.log(channels @ matrix + 1e-2) - torch.log(true_channels @ matrix + 1e-2)).abs().mean()
             for matrix in self.mels
         ]
-        heard = (energy / (energy.mean() + 1e-6)).clamp(max=4.0)
+        detected = (energy / (energy.mean() + 1e-6)).clamp(max=4.0)
         stereo = (pan - true_pan).square() + (coherence - true_coherence).square()
         return {
             "bins": ((log_magnitude - true_log).abs() * self.bin_weight).mean(),
             "roots": ((magnitude.sqrt() - true.sqrt()).abs() * self.bin_weight).mean(),
             "steps": (torch.log(magnitude @ self.steps + 2e-2) - torch.log(true @ self.steps + 2e-2)).abs().mean(),
             "mel": torch.stack(mel).mean(),
-            "stereo": (stereo * heard).mean(),
+            "stereo": (stereo * detected).mean(),
         }
 
     def total(self, terms: dict[str, Tensor]) -> Tensor:

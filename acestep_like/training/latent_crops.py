@@ -1,4 +1,4 @@
-"""What the trainings of ears on latents share: the songs they learn from, crops of them, and the loop."""
+"""What the trainings of taggers on latents share: the songs they learn from, crops of them, and the loop."""
 
 from __future__ import annotations
 
@@ -67,10 +67,10 @@ def train_on_crops(
     seed: int,
     report: Callable[[str], None],
 ) -> Ear:
-    """Train an ear that `make` makes of the mean and scale of the latents.
+    """Train a tagger that `make` makes of the mean and scale of the latents.
 
     Args:
-        losses: of an ear and the rows of a batch; their sum is minimised.
+        losses: of a tagger and the rows of a batch; their sum is minimised.
         lengths: of the crops in frames, taken in turn; a batch has `songs` of them, or `frames` in all.
     """
     with torch.random.fork_rng(devices=[]):
@@ -78,19 +78,19 @@ def train_on_crops(
         generator = torch.Generator().manual_seed(seed)
         latents = crops.corpus.arrays["latents"]
         some = latents[:: max(1, len(latents) // 50_000)].float()
-        ear = make(some.mean(0), some.std(0) + 1e-3)
-        optimizer = torch.optim.AdamW(ear.parameters(), lr=RATE, weight_decay=weight_decay)
+        tagger = make(some.mean(0), some.std(0) + 1e-3)
+        optimizer = torch.optim.AdamW(tagger.parameters(), lr=RATE, weight_decay=weight_decay)
         for step in range(steps):
             length = lengths[step % len(lengths)]
             count = songs if frames is None else frames // length
             chosen = crops.known[torch.randint(len(crops.known), (count,), generator=generator)]
-            found = losses(ear, crops.draw(chosen, length, generator), generator)
+            found = losses(tagger, crops.draw(chosen, length, generator), generator)
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate(RATE, step / steps, step, warmup_steps=50, flat=0.4)
             optimizer.zero_grad(set_to_none=True)
             torch.stack(list(found.values())).sum().backward()
-            nn.utils.clip_grad_norm_(ear.parameters(), 1.0)
+            nn.utils.clip_grad_norm_(tagger.parameters(), 1.0)
             optimizer.step()
             if step % 100 == 99:
                 report(f"step {step + 1} " + " ".join(f"{name} {value.item():.3f}" for name, value in found.items()))
-    return ear.eval()
+    return tagger.eval()

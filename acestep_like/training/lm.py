@@ -71,7 +71,7 @@ class LMConfig:
     weight_decay: float = 0.1
     warmup_steps: int = 200
     dropout: float = 0.1
-    heard_noise: float = 0.25  # at most so many of the codes that the model listens to are replaced
+    detected_noise: float = 0.25  # at most so many of the codes that the model listens to are replaced
     made_noise: float = 0.08  # and of those that it has made itself
     ema: float = 0.999
     workers: int = 6
@@ -169,14 +169,14 @@ def add_dropout(model: Qwen3ForCausalLM, share: float) -> None:
 
 
 def token_losses(
-    model: Qwen3ForCausalLM, ids: torch.Tensor, kinds: torch.Tensor, heard: torch.Tensor, dropout: float = 0.0
+    model: Qwen3ForCausalLM, ids: torch.Tensor, kinds: torch.Tensor, detected: torch.Tensor, dropout: float = 0.0
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
     """Cross-entropy [n] of every token that counts, its kind, its target and the most probable token; and the hidden
     states [B, width] after which the answers begin.
 
-    `heard` is what the model reads: `ids` with noise on the codes.
+    `detected` is what the model reads: `ids` with noise on the codes.
     """
-    embedded = F.dropout(model.get_input_embeddings()(heard), dropout, training=model.training)
+    embedded = F.dropout(model.get_input_embeddings()(detected), dropout, training=model.training)
     hidden = model.model(inputs_embeds=embedded, use_cache=False).last_hidden_state[:, :-1]
     ends = hidden[torch.arange(len(ids), device=ids.device), prompt_ends(kinds)]
     counts = kinds[:, 1:] > NONE
@@ -192,7 +192,7 @@ def add_noise(
     """Replace a random share of each sequence's codes by random codes, in half of the sequences."""
     shape, device = ids.shape, ids.device
     is_code = (ids >= first_code) & (ids < first_code + config.codes)
-    most = torch.where(kinds == CODE, config.made_noise, config.heard_noise)
+    most = torch.where(kinds == CODE, config.made_noise, config.detected_noise)
     share = torch.rand(shape[0], 1, device=device, generator=generator).mul(2).sub(1).clamp(min=0)
     hit = is_code & (torch.rand(shape, device=device, generator=generator) < share * most)
     noise = torch.randint(first_code, first_code + config.codes, shape, device=device, generator=generator)
@@ -414,10 +414,10 @@ class _Run:
         for group in self.optimizer.param_groups:
             group["lr"] = self._rate(progress)
         ids, kinds, facts = self.pool.draw(config.tokens_per_step, self.rng, self.generator)
-        heard = add_noise(ids, kinds, self.first_code, config, self.generator)
+        detected = add_noise(ids, kinds, self.first_code, config, self.generator)
         self.model.train()
         with torch.autocast(self.pool.device.type, torch.bfloat16, enabled=self.pool.device.type == "cuda"):
-            losses, of_kind, _, _, ends = self.losses(self.model, ids, kinds, heard, config.dropout)
+            losses, of_kind, _, _, ends = self.losses(self.model, ids, kinds, detected, config.dropout)
             named = self.heads.losses(ends, facts)
         weights = self.weights[of_kind.long()]
         loss = (losses * weights).sum() / weights.sum() + config.facts_weight * named

@@ -17,7 +17,7 @@ import numpy as np
 from acestep_like.errors import InputError
 from acestep_like.handler import AceStepHandler
 from acestep_like.llm_inference import LLMHandler
-from acestep_like.models.analysis.code_tagger import CodeEar
+from acestep_like.models.analysis.code_tagger import CodeTagger
 from acestep_like.models.analysis.track_tagger import sounding
 from acestep_like.models.checkpoints.resolve import find_lm
 from acestep_like.models.lm.requests import Description, Sampling, ThinkRequest
@@ -43,10 +43,10 @@ class HeldOutSong:
     keyscale: str
     timesignature: str
     instruments: frozenset[str]
-    heard_in_audio: frozenset[str] | None = None
-    """What the checkpoint's ear for tracks hears in the sound itself, which is what `understand_audio` answers."""
+    detected_in_audio: frozenset[str] | None = None
+    """What the checkpoint's tagger for tracks hears in the sound itself, which is what `understand_audio` answers."""
     plan_in_audio: SongPlan | None = None
-    """The same of its ear for plans."""
+    """The same of its tagger for plans."""
 
     def in_audio(self, answer: Description) -> Description:
         """What `understand_audio` makes of an answer to the codes alone."""
@@ -124,9 +124,9 @@ def understanding(lm: LLMHandler, songs: Sequence[HeldOutSong], sampling: Sampli
         figures += _checked(", by understand_audio", music, told, songs)
     figures += instruments_figures("by the caption", [instruments_of(answer.caption) for answer in answers], songs)
     figures += instruments_figures("by the tracks", [frozenset(answer.tracks) for answer in answers], songs)
-    heard = [song.heard_in_audio for song in songs if song.heard_in_audio is not None]
-    if len(heard) == len(songs):
-        figures += instruments_figures("by the tracks of understand_audio", heard, songs)
+    detected = [song.detected_in_audio for song in songs if song.detected_in_audio is not None]
+    if len(detected) == len(songs):
+        figures += instruments_figures("by the tracks of understand_audio", detected, songs)
     return figures
 
 
@@ -265,12 +265,14 @@ def following(lm: LLMHandler, seeds: Sequence[int], sampling: Sampling) -> list[
     return figures
 
 
-def codes_carry(lm: LLMHandler, ear: CodeEar, songs: Sequence[HeldOutSong], captions: Sequence[str]) -> list[Figure]:
-    """Whether phase 2's codes carry style and tonic asked for, as the ear hears them: it is not the language model, and
-    what it hears in real codes stands beside."""
+def codes_carry(
+    lm: LLMHandler, tagger: CodeTagger, songs: Sequence[HeldOutSong], captions: Sequence[str]
+) -> list[Figure]:
+    """Whether phase 2's codes carry style and tonic asked for, as the tagger hears them: it is not the language model,
+    and what it hears in real codes stands beside."""
 
-    def heard(codes: Sequence[int]) -> tuple[str | None, int | None]:
-        found = ear.hear(codes)
+    def detected(codes: Sequence[int]) -> tuple[str | None, int | None]:
+        found = tagger.hear(codes)
         return (None, None) if found is None else (style_of(found.genre), (_key(found.keyscale) or (None,))[0])
 
     made = []
@@ -285,14 +287,14 @@ def codes_carry(lm: LLMHandler, ear: CodeEar, songs: Sequence[HeldOutSong], capt
             duration_s=20.0,
             use_metadata=False,
         )
-        made.append(heard(parse_codes(lm.think(request)[0].codes)))
-    real = [heard(song.codes) for song in songs]
+        made.append(detected(parse_codes(lm.think(request)[0].codes)))
+    real = [detected(song.codes) for song in songs]
     truth, others = (
         [(song.style, (_key(song.keyscale) or (-1,))[0]) for song in group] for group in (songs, others_of(songs))
     )
     return [
         Figure(
-            f"{what} heard in {name}",
+            f"{what} detected in {name}",
             _share(answer[place] == value[place] for answer, value in zip(answers, truth, strict=True)),
             _share(answer[place] == value[place] for answer, value in zip(answers, others, strict=True)),
             len(songs),
@@ -326,7 +328,7 @@ def held_out_songs(
         encoded = handler.encode_audio(recording)
         codes = parse_codes(handler.convert_src_audio_to_codes(encoded))
         metadata = corpus.metadata(song)
-        chances = handler.heard_tracks(encoded)
+        chances = handler.detect_tracks(encoded)
         songs.append(
             HeldOutSong(
                 tuple(codes),
@@ -336,7 +338,7 @@ def held_out_songs(
                 str(metadata["timesignature"]),
                 frozenset(song.track_classes),
                 None if chances is None else frozenset(sounding(chances)),
-                handler.heard_plan(encoded),
+                handler.detect_structure(encoded),
             )
         )
         captions.append(str(metadata["caption"]))
@@ -356,9 +358,9 @@ def main() -> None:
     songs, captions = held_out_songs(handler, SPLITS["test"][: options.songs], options.soundfont, options.seconds)
     figures = understanding(lm, songs)
     figures += following(lm, (1, 2), Sampling(temperature=0.85, top_p=0.9))
-    ear = CodeEar.find(find_lm(options.lm).path)
-    if ear is not None:
-        figures += codes_carry(lm, ear, songs, captions)
+    tagger = CodeTagger.find(find_lm(options.lm).path)
+    if tagger is not None:
+        figures += codes_carry(lm, tagger, songs, captions)
     print(table(figures))
 
 

@@ -168,8 +168,8 @@ class ExampleBuilder:
     def _facts(self, kind: str, index: int) -> np.ndarray:
         song = self.songs[index]
         if kind == "unconditional":
-            return facts_of("", (), {}, heard=False)
-        return facts_of(song.style, song.tracks, song.metadata, heard=kind == "understand")
+            return facts_of("", (), {}, detected=False)
+        return facts_of(song.style, song.tracks, song.metadata, detected=kind == "understand")
 
     def draw_kinds(self, count: int) -> list[str]:
         """Kinds drawn by the mix; without any codes only the kinds that need none."""
@@ -243,7 +243,7 @@ class ExampleBuilder:
         head, tail = chat(prompts.UNDERSTAND, "\0").split("\0")
         lyrics = song.lyrics_between(start_s, start_s + duration) or prompts.INSTRUMENTAL
         if self.rng.random() < 0.4:
-            facts.pop("caption")  # which would tell the style, so that nothing need be heard
+            facts.pop("caption")  # which would tell the style, so that nothing need be detected
         return [Piece(head), Piece(codes=codes), Piece(tail), Piece(self._answer(facts, lyrics), answer=True)]
 
     def _from_words(self, kind: str, song: SongTexts) -> list[Piece]:

@@ -27,14 +27,14 @@ _CLASSES = (len(STYLES), 24, len(TIME_SIGNATURES), len(TRACK_NAMES))
 _TRACKS_WEIGHT = 4.0
 
 
-def facts_of(style: str, tracks: tuple[str, ...], metadata: Mapping[str, Any], *, heard: bool) -> np.ndarray:
-    """The facts [4] that a prompt tells; key and meter only where the music itself is `heard`."""
+def facts_of(style: str, tracks: tuple[str, ...], metadata: Mapping[str, Any], *, detected: bool) -> np.ndarray:
+    """The facts [4] that a prompt tells; key and meter only where the music itself is `detected`."""
     facts = np.full(4, -1, np.int16)
     if style in STYLES:
         facts[STYLE] = STYLES.index(style)
     if tracks:
         facts[TRACKS] = sum(1 << TRACK_NAMES.index(name) for name in tracks if name in TRACK_NAMES)
-    if heard:
+    if detected:
         facts[KEY] = _key_class(str(metadata.get("keyscale", "")))
         meter = str(metadata.get("timesignature", ""))
         facts[METER] = TIME_SIGNATURES.index(meter) if meter in TIME_SIGNATURES else -1

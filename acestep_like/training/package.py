@@ -9,7 +9,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from acestep_like.models.analysis.code_tagger import FILE as EAR
+from acestep_like.models.analysis.code_tagger import FILE as CODE_TAGGER
 from acestep_like.models.analysis.code_tempo import FILE as TEMPO
 from acestep_like.models.analysis.structure_tagger import FILE as PLAN_EAR
 from acestep_like.models.analysis.track_tagger import FILE as TRACK_EAR
@@ -63,7 +63,7 @@ def stage_package(settings: Settings) -> None:
     FlowMatchEulerDiscreteScheduler(num_train_timesteps=1, shift=1.0).save_pretrained(building / "scheduler")
     (building / "model_index.json").write_text(json.dumps(_INDEX, indent=2) + "\n")
     (building / "acestep_like.json").write_text(json.dumps(sidecar(settings), indent=2) + "\n")
-    for stage, file in (("track_ear", TRACK_EAR), ("plan_ear", PLAN_EAR)):
+    for stage, file in (("track_tagger", TRACK_EAR), ("structure_tagger", PLAN_EAR)):
         if (work / stage / file).exists():
             shutil.copy(work / stage / file, building / file)
     _replace(building, settings.out / MINI)
@@ -73,7 +73,7 @@ def stage_package(settings: Settings) -> None:
         building = settings.out / f"{MINI_LM}.tmp"
         shutil.rmtree(building, ignore_errors=True)
         shutil.copytree(work / "lm", building, ignore=shutil.ignore_patterns("*.tmp", "state*", "*.pt"))
-        for stage, file in (("tempo", TEMPO), ("ear", EAR)):
+        for stage, file in (("tempo", TEMPO), ("tagger", CODE_TAGGER)):
             if (work / stage / file).exists():
                 shutil.copy(work / stage / file, building / file)
         _replace(building, settings.out / MINI_LM)

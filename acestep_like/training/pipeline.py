@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 
-from acestep_like.training import analysis_stages as ear_stages
+from acestep_like.training import analysis_stages as analysis_stages
 from acestep_like.training import stages
 from acestep_like.training.package import stage_package
 from acestep_like.training.settings import Settings
@@ -24,10 +24,10 @@ STAGES: dict[str, Callable[[Settings], None]] = {
     "tokenizer": stages.stage_tokenizer,
     "dit": stages.stage_dit,
     "lm": stages.stage_lm,
-    "tempo": ear_stages.stage_tempo,
-    "ear": ear_stages.stage_ear,
-    "track_ear": ear_stages.stage_track_ear,
-    "plan_ear": ear_stages.stage_plan_ear,
+    "tempo": analysis_stages.stage_tempo,
+    "tagger": analysis_stages.stage_code_tagger,
+    "track_tagger": analysis_stages.stage_track_tagger,
+    "structure_tagger": analysis_stages.stage_structure_tagger,
     "package": stage_package,
 }
 
@@ -44,7 +44,7 @@ def run(settings: Settings, arguments: list[str]) -> None:
     beside = [_spawn("codec,evaluator", arguments)]
     stages.stage_corpus(settings)
     stages.stage_tokenizer(settings)
-    beside.append(_spawn("tempo,ear,track_ear,plan_ear,lm", arguments))
+    beside.append(_spawn("tempo,tagger,track_tagger,structure_tagger,lm", arguments))
     if settings.total_minutes is not None:
         # What is left after the text encoder's warm-up and a minute for saving and packaging.
         left = settings.total_minutes - (time.monotonic() - started) / 60 - settings.warm_up_minutes - 1.3

@@ -5,8 +5,8 @@
     tokenizer   latents -> audio tokenizer and detokenizer, codes and hints of all songs
     dit         latents, hints, texts -> transformer, condition encoder, text encoder
     lm          texts, codes -> the 5 Hz language model
-    tempo       codes, labels -> its ear for tempo
-    ear         codes, texts -> its ear for style, key, meter and tracks
+    tempo       codes, labels -> its tagger for tempo
+    tagger         codes, texts -> its tagger for style, key, meter and tracks
     evaluator   waves -> the evaluator
 
 A stage whose result exists is skipped, so that a run resumes where it stopped.
@@ -34,7 +34,7 @@ from acestep_like.training import corpus
 from acestep_like.training.codec import fit_pca, load_codec, train_decoder
 from acestep_like.training.corpus import SPLITS, compose
 from acestep_like.training.corpus.captions import random_caption, vocabulary
-from acestep_like.training.corpus.distractor_words import Lookalikes, among_strangers
+from acestep_like.training.corpus.distractor_words import Lookalikes, among_distractors
 from acestep_like.training.corpus.styles import STYLES
 from acestep_like.training.data import (
     HOP,
@@ -302,7 +302,7 @@ def _caption_batches(tokenizer: Any, seed: int) -> Callable[[int], tuple]:
     def one() -> tuple[str, dict[str, Any]]:
         caption, labels = random_caption(rng)
         if rng.random() < 0.4:
-            caption = among_strangers(caption, rng, lookalikes)
+            caption = among_distractors(caption, rng, lookalikes)
         task = "text2music" if rng.random() < 0.6 else rng.choice(list(TASKS))
         tracks = rng.sample(TRACK_NAMES, rng.randint(1, 4) if TASKS[task].tracks == "many" else 1)
         tracks = tracks if TASKS[task].tracks != "none" else []

@@ -1,4 +1,4 @@
-"""Train the ear for plans (`structure_tagger.py`): from the latents of the corpus to the guides of its songs."""
+"""Train the tagger for plans (`structure_tagger.py`): from the latents of the corpus to the guides of its songs."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from acestep_like.models.analysis.structure_decoding import heard_plan
-from acestep_like.models.analysis.structure_tagger import PlanEar
+from acestep_like.models.analysis.structure_decoding import detect_structure
+from acestep_like.models.analysis.structure_tagger import StructureTagger
 from acestep_like.models.diffusion.guide import GUIDE_GROUPS, build_guide
 from acestep_like.training.data import LATENT_RATE, Corpus
 from acestep_like.training.latent_crops import Crops, train_on_crops
@@ -23,7 +23,7 @@ _DROPOUT = 0.1
 _SAME_OCTAVES = math.log2(1.04)
 _TENTH = math.cos(2 * math.pi * 0.1)
 _JITTER = 0.1
-"""Noise beside the latents, in their standard deviations: what is heard later has been through other decoders."""
+"""Noise beside the latents, in their standard deviations: what is detected later has been through other decoders."""
 
 
 def targets_of(guide: Tensor) -> dict[str, Tensor]:
@@ -41,10 +41,10 @@ def targets_of(guide: Tensor) -> dict[str, Tensor]:
     }
 
 
-def losses_of(heard: dict[str, Tensor], targets: dict[str, Tensor]) -> dict[str, Tensor]:
+def losses_of(detected: dict[str, Tensor], targets: dict[str, Tensor]) -> dict[str, Tensor]:
     """One loss a head: squared error of the phases, cross entropy of the rest."""
     found = {}
-    for name, value in heard.items():
+    for name, value in detected.items():
         target = targets[name]
         if name in ("beat", "bar"):
             found[name] = F.mse_loss(value, target)
@@ -55,7 +55,7 @@ def losses_of(heard: dict[str, Tensor], targets: dict[str, Tensor]) -> dict[str,
     return found
 
 
-def train_plan_ear(
+def train_structure_tagger(
     corpus: Corpus,
     folder: Path,
     *,
@@ -63,44 +63,44 @@ def train_plan_ear(
     held_out_every: int = 16,
     log: Callable[[str], None] = print,
 ) -> dict[str, float]:
-    """Train an ear and save it to `folder`. Answers what it hears in songs that were held out, twins with them."""
+    """Train a tagger and save it to `folder`. Answers what it hears in songs that were held out, twins with them."""
     crops = Crops.of(corpus, held_out_every)
     guides = corpus.arrays["guide"]
 
-    def losses(ear: PlanEar, rows: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
+    def losses(tagger: StructureTagger, rows: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
         latents = crops.latents(rows)
-        latents = latents + _JITTER * ear.scale * torch.randn(latents.shape, generator=generator)
-        return losses_of(ear(latents, _DROPOUT), targets_of(guides[rows].float()))
+        latents = latents + _JITTER * tagger.scale * torch.randn(latents.shape, generator=generator)
+        return losses_of(tagger(latents, _DROPOUT), targets_of(guides[rows].float()))
 
-    ear = train_on_crops(
+    tagger = train_on_crops(
         crops,
-        PlanEar,
+        StructureTagger,
         losses,
         steps=steps,
         lengths=_LENGTHS,
         frames=_FRAMES,
         weight_decay=0.05,
         seed=19,
-        report=lambda line: log(f"plan ear: {line}"),
+        report=lambda line: log(f"plan tagger: {line}"),
     )
     rows = crops.draw(crops.held, 300, torch.Generator().manual_seed(20))
-    report = {**plan_accuracy(ear, crops.latents(rows), guides[rows].float()), **crops.facts(steps)}
-    ear.save(folder)
-    log(f"plan ear: {report}")
+    report = {**plan_accuracy(tagger, crops.latents(rows), guides[rows].float()), **crops.facts(steps)}
+    tagger.save(folder)
+    log(f"plan tagger: {report}")
     return report
 
 
-def plan_accuracy(ear: PlanEar, latents: Tensor, guides: Tensor) -> dict[str, float]:
-    """What the plans heard in crops [B, T, C] have in common with their true guides [B, T, G]: shares of the crops in
-    which a plan is heard at all, has the tempo (within 4 %, or an octave beside), the meter, the notes of the key and
-    the key itself; and shares of the frames within a tenth of a bar, and on the root of the chord. A crop without a
-    plan has none of it."""
+def plan_accuracy(tagger: StructureTagger, latents: Tensor, guides: Tensor) -> dict[str, float]:
+    """What the plans detected in crops [B, T, C] have in common with their true guides [B, T, G]: shares of the crops
+    in which a plan is detected at all, has the tempo (within 4 %, or an octave beside), the meter, the notes of the
+    key and the key itself; and shares of the frames within a tenth of a bar, and on the root of the chord. A crop
+    without a plan has none of it."""
     names = ("plan", "tempo", "octave", "meter", "scale", "key", "bar", "root")
-    heard: dict[str, list[float]] = {name: [] for name in names}
+    detected: dict[str, list[float]] = {name: [] for name in names}
     for part, guide in zip(latents, guides, strict=True):
-        plan = heard_plan(ear.hear(part), LATENT_RATE)
+        plan = detect_structure(tagger.hear(part), LATENT_RATE)
         if plan is None:
-            for values in heard.values():
+            for values in detected.values():
                 values.append(0.0)
             continue
         ours = torch.from_numpy(build_guide(plan, len(part), LATENT_RATE))[:, : guide.shape[-1]]
@@ -118,5 +118,5 @@ def plan_accuracy(ear: PlanEar, latents: Tensor, guides: Tensor) -> dict[str, fl
             "root": float((mine["root"] == true["root"]).float().mean()),
         }
         for name, value in found.items():
-            heard[name].append(float(value))
-    return {name: round(sum(values) / len(values), 4) for name, values in heard.items()}
+            detected[name].append(float(value))
+    return {name: round(sum(values) / len(values), 4) for name, values in detected.items()}

@@ -147,9 +147,9 @@ class _Outcome:
 class UnderstandResult(_Outcome, SongDescription):
     """What the language model reads in audio codes.
 
-    `tracks` are those of `tasks.TRACK_NAMES` that are heard, the surest first, where the model has an ear for them.
-    `chords` is a chart as `GenerationParams.chords` takes it, of a recording that an ear for plans has heard; its first
-    bar is the one that the recording begins in.
+    `tracks` are those of `tasks.TRACK_NAMES` that are detected, the surest first, where the model has a tagger for
+    them. `chords` is a chart as `GenerationParams.chords` takes it, of a recording that a tagger for plans has
+    detected; its first bar is the one that the recording begins in.
     """
 
     tracks: tuple[str, ...] = ()

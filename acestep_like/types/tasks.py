@@ -36,7 +36,7 @@ class TaskSpec:
         keeps_level: the output is not normalised, so that it still fits the source.
         plays_along: makes music to the tempo and harmony of the source. (What extract takes out is there already: told
             tempo and chords it comes out worse.)
-        heeds_instruments: the instruments that the caption names are drawn in the guide.
+        follows_instruments: the instruments that the caption names are drawn in the guide.
     """
 
     name: str
@@ -49,7 +49,7 @@ class TaskSpec:
     base_only: bool = False
     keeps_level: bool = False
     plays_along: bool = False
-    heeds_instruments: bool = False
+    follows_instruments: bool = False
 
 
 _ROWS = (
@@ -58,7 +58,7 @@ _ROWS = (
         "music from a description and lyrics",
         DEFAULT_INSTRUCTION,
         needs_source=False,
-        heeds_instruments=True,
+        follows_instruments=True,
     ),
     TaskSpec(
         "cover",
@@ -66,7 +66,7 @@ _ROWS = (
         CODES_INSTRUCTION,
         needs_caption=True,
         plays_along=True,
-        heeds_instruments=True,
+        follows_instruments=True,
     ),
     TaskSpec(
         "repaint",
@@ -76,7 +76,7 @@ _ROWS = (
         uses_window=True,
         keeps_level=True,
         plays_along=True,
-        heeds_instruments=True,
+        follows_instruments=True,
     ),
     TaskSpec(
         "lego",

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from acestep_like.audio.io import load_audio
-from acestep_like.client.providers.base import Family, LoadOptions, OnStep, Sound
+from acestep_like.client.providers.base import Family, LoadOptions, OnStep, ProviderOutput
 from acestep_like.client.request import AudioRequest
 from acestep_like.errors import Cancelled, InputError
 from acestep_like.handler import AceStepHandler
@@ -43,7 +43,7 @@ _OWN = {
     "cover_noise_strength",
 }
 """Fields of `GenerationParams` that go through as they are, beside those of the group `_SOUND`."""
-_SOUND = "Sound and experiments"
+_SOUND = "ProviderOutput and experiments"
 _SHORTEST_S, _STRENGTH, _SLACK_S = 10.0, 0.5, 0.01
 
 
@@ -64,7 +64,7 @@ class AceStepProvider:
         self.handler = handler
         self.max_duration_s = float(handler.checkpoint.max_duration_s)
 
-    def make(self, request: AudioRequest, seed: int, on_step: OnStep) -> Sound:
+    def make(self, request: AudioRequest, seed: int, on_step: OnStep) -> ProviderOutput:
         """48 kHz stereo. What is shorter than 10 s is the beginning of a song of 10 s; a cover is of the first
         `duration_s` of its source, or of all of it.
 
@@ -87,7 +87,7 @@ class AceStepProvider:
         samples = audio.tensor.numpy()
         if request.duration_s is not None:
             samples = samples[:, : round(request.duration_s * audio.sample_rate)]
-        return Sound(samples, audio.sample_rate, {**facts, "key": audio.key})
+        return ProviderOutput(samples, audio.sample_rate, {**facts, "key": audio.key})
 
 
 def _params(request: AudioRequest) -> dict[str, Any]:

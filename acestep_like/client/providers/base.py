@@ -58,7 +58,7 @@ class LoadOptions:
 
 
 @dataclass(frozen=True)
-class Sound:
+class ProviderOutput:
     """Samples [channels, N], float32 on the CPU, and their rate in Hz; `facts` go into the clip's metadata."""
 
     samples: np.ndarray
@@ -71,7 +71,7 @@ class Provider(Protocol):
 
     max_duration_s: float
 
-    def make(self, request: AudioRequest, seed: int, on_step: OnStep) -> Sound:
+    def make(self, request: AudioRequest, seed: int, on_step: OnStep) -> ProviderOutput:
         """One clip of a request that `Family.check` has passed, from one seed: same seed, same machine, same bits.
 
         Raises:
@@ -226,7 +226,7 @@ def quiet() -> Iterator[None]:
                 library.enable_progress_bar()
 
 
-def heard(request: AudioRequest, sample_rate: int, channels: int) -> np.ndarray:
+def detected(request: AudioRequest, sample_rate: int, channels: int) -> np.ndarray:
     """The audio of a request as `[channels, N]` float32 at a rate; one channel is the mean of two.
 
     Raises:

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from acestep_like.client.providers.base import Family, LoadOptions, OnStep, Sound, heard, loading, quiet
+from acestep_like.client.providers.base import Family, LoadOptions, OnStep, ProviderOutput, detected, loading, quiet
 from acestep_like.client.providers.melody_chroma import melody_chroma
 from acestep_like.client.request import AudioRequest
 from acestep_like.errors import CheckpointError, InputError
@@ -46,7 +46,7 @@ class MusicGen:
         self._hop: int = codec.hop_length  # samples in a frame
         self._delay = decoder.num_codebooks // decoder.audio_channels - 1  # of the last codebook, in tokens
 
-    def make(self, request: AudioRequest, seed: int, on_step: OnStep) -> Sound:
+    def make(self, request: AudioRequest, seed: int, on_step: OnStep) -> ProviderOutput:
         """One clip of exactly `round(duration_s * sample_rate)` samples.
 
         With role "continue" the clip is the audio as the codec renders it, then `duration_s` of new sound, as
@@ -91,13 +91,13 @@ class MusicGen:
         facts = settings | {"tokens": tokens}
         if prompt.size:
             facts["continued_s"] = prompt.shape[-1] / self.sample_rate
-        return Sound(np.ascontiguousarray(samples), self.sample_rate, facts)
+        return ProviderOutput(np.ascontiguousarray(samples), self.sample_rate, facts)
 
     def _to_continue(self, request: AudioRequest) -> np.ndarray:
         """The audio that the clip begins with, [channels, N]; N is 0 without one."""
         if request.audio_role != "continue":
             return np.zeros((self.channels, 0), np.float32)
-        return heard(request, self.sample_rate, self.channels)
+        return detected(request, self.sample_rate, self.channels)
 
     def _check_window(self, duration_s: float, prompt_s: float) -> None:
         left = self.max_duration_s - prompt_s
@@ -127,7 +127,7 @@ class MusicGen:
 
     def _melody(self, request: AudioRequest) -> torch.Tensor:
         """Chroma [1, frames, classes]; the model repeats it up to its window."""
-        samples = heard(request, self.sample_rate, channels=1)[0, : round(self.max_duration_s * self.sample_rate)]
+        samples = detected(request, self.sample_rate, channels=1)[0, : round(self.max_duration_s * self.sample_rate)]
         chroma = melody_chroma(torch.from_numpy(samples), self.sample_rate, self._model.config.num_chroma)
         return chroma[None].to(self._model.device, self._model.dtype)
 

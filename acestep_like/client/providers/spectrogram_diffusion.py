@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from acestep_like.client.providers.base import LoadOptions, OnStep, Sound, load_part, quiet
+from acestep_like.client.providers.base import LoadOptions, OnStep, ProviderOutput, load_part, quiet
 from acestep_like.client.request import AudioRequest
 from acestep_like.errors import AceStepError, CheckpointError, InputError
 from acestep_like.types.fields import specs
@@ -110,7 +110,7 @@ class SpectrogramDiffusion:
         self.max_duration_s = float(specs(AudioRequest)["duration_s"].high or math.inf)
         self.max_steps = int(self._own.config.num_train_timesteps - self._own.config.get("steps_offset", 0))
 
-    def make(self, request: AudioRequest, seed: int, on_step: OnStep) -> Sound:
+    def make(self, request: AudioRequest, seed: int, on_step: OnStep) -> ProviderOutput:
         """One clip, of exactly `round(duration_s * sample_rate)` samples; see `providers.base.Provider.make`.
 
         `on_step` is called once per requested step with every sampler, also those that evaluate the network more often.
@@ -144,7 +144,7 @@ class SpectrogramDiffusion:
             raise AceStepError("The model produced NaN or infinite samples; lower the guidance, or load it in float32.")
         sampler = request.sampler or type(self._own).__name__
         facts = {"num_inference_steps": steps, "guidance_scale": guidance, "sampler": sampler}
-        return Sound(samples, self.sample_rate, facts)
+        return ProviderOutput(samples, self.sample_rate, facts)
 
     def _checked(self, request: AudioRequest) -> tuple[float, int, float]:
         duration_s, steps, guidance = request.duration_s, request.num_inference_steps, request.guidance_scale

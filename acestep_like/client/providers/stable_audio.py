@@ -15,7 +15,16 @@ from typing import Any
 import numpy as np
 import torch
 
-from acestep_like.client.providers.base import Family, LoadOptions, OnStep, Sound, heard, load_part, loading, quiet
+from acestep_like.client.providers.base import (
+    Family,
+    LoadOptions,
+    OnStep,
+    ProviderOutput,
+    detected,
+    load_part,
+    loading,
+    quiet,
+)
 from acestep_like.client.providers.k_samplers import SAMPLERS, PairDenoiser, sample
 from acestep_like.client.request import AudioRequest
 from acestep_like.errors import AceStepError, CheckpointError, InputError
@@ -204,7 +213,7 @@ class StableAudioProvider:
         self.max_duration_s = self.window / self.sample_rate
 
     @torch.no_grad()
-    def make(self, request: AudioRequest, seed: int, on_step: OnStep) -> Sound:
+    def make(self, request: AudioRequest, seed: int, on_step: OnStep) -> ProviderOutput:
         """The first `round(duration_s * rate)` samples of a window, at the codec's rate and channels. The level is the
         model's own: peaks beyond -1..1 are left.
 
@@ -222,7 +231,7 @@ class StableAudioProvider:
         if not 1 <= length <= self.window:
             longest = f"{self.max_duration_s:.6g}"
             raise InputError("duration_s", duration_s, f"one sample to {longest} s, the window of this model")
-        audio = None if request.audio is None else heard(request, self.sample_rate, self.channels)
+        audio = None if request.audio is None else detected(request, self.sample_rate, self.channels)
 
         generator = torch.Generator("cpu").manual_seed(seed)
         shape = (1, int(self.transformer.config.in_channels), int(self.transformer.config.sample_size))
@@ -263,7 +272,7 @@ class StableAudioProvider:
             "seconds_total": _seconds_total(request),
             "cut_tokens": condition.cut_tokens,
         }
-        return Sound(np.ascontiguousarray(samples), self.sample_rate, facts)
+        return ProviderOutput(np.ascontiguousarray(samples), self.sample_rate, facts)
 
     def _encode(self, audio: np.ndarray, generator: torch.Generator) -> torch.Tensor:
         """Latents [1, C, T] of samples [channels, N], drawn from the posterior as when the model was trained."""

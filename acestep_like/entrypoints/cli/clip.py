@@ -26,7 +26,7 @@ def add_clip(commands: Any) -> None:
         help="make a clip with any audio model: ours, MusicGen, AudioLDM, AudioLDM 2, Stable Audio",
         description="Make clips with any audio model. A field that the model has no use for is refused.",
     )
-    clip.add_argument("prompt", nargs="?", default="", help="what shall be heard")
+    clip.add_argument("prompt", nargs="?", default="", help="what shall be detected")
     clip.add_argument(
         "--model",
         metavar="NAME",

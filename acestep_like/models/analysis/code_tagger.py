@@ -1,12 +1,13 @@
-"""Ears beside a small language model: what a row of 5 Hz codes says of style, key, meter and tracks.
+"""Taggers beside a small language model: what a row of 5 Hz codes says of style, key, meter and tracks.
 
 A language model of a few million weights learns from a few hundred songs what they are called, not what it hears. Here
 two listeners do that, and their logits add up. One hears which codes occur, and how often: the square roots of their
 shares (Hellinger's distance between bags of codes) through one hidden layer. The other hears what they sound like: each
 code stands for the mean latents of its five frames in the training songs, over which two convolutions run, pooled over
 time.
-Tempo and meter are in the order of the codes: the tempo has an ear of its own (`analysis/code_tempo.py`), and at its
-beats the meter is read from what repeats. Made by `training/code_tagger.py`, kept as `ear.safetensors` beside the model.
+Tempo and meter are in the order of the codes: the tempo has a tagger of its own (`analysis/code_tempo.py`), and at its
+beats the meter is read from what repeats. Made by `training/code_tagger.py`, kept as `ear.safetensors` beside the
+model.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from acestep_like.errors import CheckpointError
-from acestep_like.models.analysis.code_tempo import TempoEar
+from acestep_like.models.analysis.code_tempo import TempoTagger
 from acestep_like.models.analysis.track_tagger import over_time
 from acestep_like.models.checkpoints.small_networks import read_whole, write_half
 from acestep_like.music.instruments import TRACK_NAMES
@@ -31,13 +32,13 @@ from acestep_like.music.theory import PITCH_NAMES, TIME_SIGNATURES
 FILE = "ear.safetensors"
 _KEYS = tuple(f"{tonic} {mode}" for tonic in PITCH_NAMES for mode in ("major", "minor"))
 _FEWEST_CODES, _WINDOW = 20, 100
-"""Four seconds, in less nothing can be told; and twenty, what is heard at once."""
+"""Four seconds, in less nothing can be told; and twenty, what is detected at once."""
 _SCALE = 10.0
 
 
 @dataclass(frozen=True)
-class Heard:
-    """What an ear makes of some codes: a genre in words, a key such as `A minor`, a meter of `music.TIME_SIGNATURES`,
+class Detected:
+    """What a tagger makes of some codes: a genre in words, a key such as `A minor`, a meter of `music.TIME_SIGNATURES`,
     and the track classes that more likely sound than not, the likeliest first."""
 
     genre: str
@@ -59,14 +60,14 @@ def bags_of(codes: torch.Tensor, count: int) -> torch.Tensor:
     return (torch.zeros(len(codes), count).scatter_add_(1, codes, ones) / codes.shape[1]).sqrt()
 
 
-class CodeEar(nn.Module):
+class CodeTagger(nn.Module):
     """From codes, and from what repeats at the beats, to style, key, meter and tracks.
 
     Args:
         mean: of the bags of the training songs [codes].
         sounds: what each code sounds like [codes, D].
         genres: the name of every style.
-        beat_mean, beat_scale: mean and deviation of `TempoEar.at_beats` over the training songs [F].
+        beat_mean, beat_scale: mean and deviation of `TempoTagger.at_beats` over the training songs [F].
     """
 
     def __init__(
@@ -113,14 +114,14 @@ class CodeEar(nn.Module):
         return genres, keys, meters, tracks
 
     @torch.no_grad()
-    def hear(self, codes: Sequence[int], beats: torch.Tensor | None = None) -> Heard | None:
+    def hear(self, codes: Sequence[int], beats: torch.Tensor | None = None) -> Detected | None:
         """The most probable of everything, or None where there are too few codes to tell; `beats` [F]."""
         if len(codes) < _FEWEST_CODES:
             return None
         found = self(_windows(torch.tensor(codes)), None if beats is None else beats[None])
         genre, key, meter, tracks = (part.mean(0) for part in found)
         order = tracks.argsort(descending=True).tolist()
-        return Heard(
+        return Detected(
             self.genres[int(genre.argmax())],
             _KEYS[int(key.argmax())],
             TIME_SIGNATURES[int(meter.argmax())],
@@ -132,14 +133,14 @@ class CodeEar(nn.Module):
         write_half(self, folder / FILE, {"genres": json.dumps(self.genres)})
 
     @classmethod
-    def find(cls, folder: Path) -> CodeEar | None:
-        """The ear that lies beside a model, on the CPU; None when there is none.
+    def find(cls, folder: Path) -> CodeTagger | None:
+        """The tagger that lies beside a model, on the CPU; None when there is none.
 
         Raises:
             CheckpointError: its file is damaged.
         """
 
-        def make(state: dict[str, torch.Tensor], facts: dict[str, str]) -> CodeEar:
+        def make(state: dict[str, torch.Tensor], facts: dict[str, str]) -> CodeTagger:
             widths = (len(state[f"{layer}.bias"]) for layer in ("hidden", "near", "beats"))
             genres = json.loads(facts.get("genres", "[]"))
             return cls(state["mean"], state["sounds"], genres, state["beat_mean"], state["beat_scale"], *widths)
@@ -148,37 +149,37 @@ class CodeEar(nn.Module):
 
 
 @dataclass(frozen=True)
-class Ears:
-    """The ears of a model; each may be missing."""
+class CodeTaggers:
+    """The taggers of a model; each may be missing."""
 
-    tempo: TempoEar | None = None
-    content: CodeEar | None = None
+    tempo: TempoTagger | None = None
+    content: CodeTagger | None = None
 
     @staticmethod
-    def find(folder: Path, codes: int) -> Ears:
-        """The ears in a model's folder.
+    def find(folder: Path, codes: int) -> CodeTaggers:
+        """The taggers in a model's folder.
 
         Raises:
             CheckpointError: one of them belongs to a model with another number of codes.
         """
-        ears = Ears(TempoEar.find(folder), CodeEar.find(folder))
+        taggers = CodeTaggers(TempoTagger.find(folder), CodeTagger.find(folder))
         for name, table in (
-            ("for tempo", None if ears.tempo is None else ears.tempo.table),
-            ("for style and key", None if ears.content is None else ears.content.mean),
+            ("for tempo", None if taggers.tempo is None else taggers.tempo.table),
+            ("for style and key", None if taggers.content is None else taggers.content.mean),
         ):
             if table is not None and len(table) != codes:
                 raise CheckpointError(
-                    f"The ear {name} in {folder.name} knows {len(table)} codes, the tokenizer {codes}:"
+                    f"The tagger {name} in {folder.name} knows {len(table)} codes, the tokenizer {codes}:"
                     " it belongs to another model."
                 )
-        return ears
+        return taggers
 
     def bpm(self, codes: Sequence[int]) -> int | None:
-        """The tempo, where there is an ear for it and enough to hear."""
+        """The tempo, where there is a tagger for it and enough to hear."""
         return None if self.tempo is None else self.tempo.bpm(codes)
 
-    def hear(self, codes: Sequence[int], bpm: float | None = None) -> Heard | None:
-        """Style, key, meter and tracks, where there is an ear for them and enough to hear; a known tempo tells the
+    def hear(self, codes: Sequence[int], bpm: float | None = None) -> Detected | None:
+        """Style, key, meter and tracks, where there is a tagger for them and enough to hear; a known tempo tells the
         meter better."""
         if self.content is None:
             return None

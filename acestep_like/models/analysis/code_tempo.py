@@ -1,4 +1,4 @@
-"""An ear for tempo beside a small language model: beats per minute of a row of 5 Hz codes.
+"""A tagger for tempo beside a small language model: beats per minute of a row of 5 Hz codes.
 
 A language model of a few million weights, taught by a few hundred songs, remembers tempi instead of hearing them. What
 hears them is periodicity: each code stands for how likely drums and notes begin, and how loud bands are, in each of its
@@ -68,7 +68,7 @@ def _read(correlation: torch.Tensor, lags: torch.Tensor) -> torch.Tensor:
     return pick(low) * (1 - share) + pick(low + 1) * share
 
 
-class TempoEar(nn.Module):
+class TempoTagger(nn.Module):
     """The table of curves [codes, 5, C] and the network that reads their autocorrelation."""
 
     def __init__(self, table: torch.Tensor, mixed: int = 24, width: int = 160) -> None:
@@ -107,8 +107,8 @@ class TempoEar(nn.Module):
         write_half(self, folder / FILE)
 
     @classmethod
-    def find(cls, folder: Path) -> TempoEar | None:
-        """The ear that lies beside a model, on the CPU; None when there is none.
+    def find(cls, folder: Path) -> TempoTagger | None:
+        """The tagger that lies beside a model, on the CPU; None when there is none.
 
         Raises:
             CheckpointError: its file is damaged.

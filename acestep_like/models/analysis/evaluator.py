@@ -147,7 +147,7 @@ class EvaluatorNet(nn.Module):
 
 @dataclass(frozen=True)
 class Judgement:
-    """What the evaluator heard in one recording: probabilities by label, and its embedding."""
+    """What the evaluator detected in one recording: probabilities by label, and its embedding."""
 
     style: dict[str, float]
     tracks: dict[str, float]

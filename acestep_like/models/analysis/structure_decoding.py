@@ -1,4 +1,4 @@
-"""From what the ear for plans hears frame by frame to a song plan: tempo, bar lines, meter, key and chords."""
+"""From what the tagger for plans hears frame by frame to a song plan: tempo, bar lines, meter, key and chords."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from dataclasses import dataclass
 import numpy as np
 from torch import Tensor
 
-from acestep_like.models.analysis.structure_tagger import Heard
+from acestep_like.models.analysis.structure_tagger import Detected
 from acestep_like.music.song_plan import ChordSpan, SongPlan
 from acestep_like.music.theory import BEATS_PER_BAR, CHORD_QUALITIES, MODES, TIME_SIGNATURES, Chord, KeyScale
 
 SLOWEST_BPM, FASTEST_BPM = 35.0, 230.0
 _SHORTEST_S = 4.0
 _LEAST_AGREEMENT = 0.7
-"""Agreement of the heard phases in beat and bar with an even grid, 0 to 2, below which there is none. Of 100 held-out
-songs all but three have more; noise, and songs with their frames in disorder, nearly always less."""
+"""Agreement of the detected phases in beat and bar with an even grid, 0 to 2, below which there is none. Of 100
+held-out songs all but three have more; noise, and songs with their frames in disorder, nearly always less."""
 _OFFSETS = 32
 """Places within a beat that are tried."""
 _STRETCH_S = 8.0
@@ -27,30 +27,30 @@ _FINENESS = 64
 _BAR_CHANGE, _HALF_CHANGE, _BEAT_CHANGE = 1.0, 2.0, 4.0
 """What a new chord costs on the first beat of a bar, in its middle, and elsewhere, in nats."""
 _EVIDENCE = 2.0
-"""Weight of what is heard in a beat beside these: its frames are far from independent."""
+"""Weight of what is detected in a beat beside these: its frames are far from independent."""
 _FLOOR = 1e-3
 _ON_TIME_S = 0.05
-"""A bar that is heard to begin this near to the start of the recording begins with it."""
+"""A bar that is detected to begin this near to the start of the recording begins with it."""
 
 
-def heard_plan(heard: Heard, latent_rate: float) -> SongPlan | None:
-    """The plan of a recording, or None where no even pulse is heard: tempo that wanders cannot be drawn as a guide, and
-    in less than 4 s any tempo seems even.
+def detect_structure(detected: Detected, latent_rate: float) -> SongPlan | None:
+    """The plan of a recording, or None where no even pulse is detected: tempo that wanders cannot be drawn as a guide,
+    and in less than 4 s any tempo seems even.
 
     Args:
-        heard: of all its frames, `latent_rate` a second.
+        detected: of all its frames, `latent_rate` a second.
     """
-    frames = len(heard.beat)
+    frames = len(detected.beat)
     if frames < _SHORTEST_S * latent_rate:
         return None
     time_s = (np.arange(frames) + 0.5) / latent_rate
-    grid = _grid(heard, latent_rate)
+    grid = _grid(detected, latent_rate)
     if grid.agreement < _LEAST_AGREEMENT:
         return None
     per_bar = BEATS_PER_BAR[grid.meter]
     beat = grid.beat_hz * time_s + grid.offset
     stretches = max(1, round(frames / latent_rate / _STRETCH_S))
-    if _strays(heard.beat, beat, stretches) or _strays(heard.bar, beat / per_bar, stretches):
+    if _strays(detected.beat, beat, stretches) or _strays(detected.bar, beat / per_bar, stretches):
         return None
     late = _ON_TIME_S * grid.beat_hz  # in beats
     first_beat = (grid.offset + late) % per_bar - late  # the recording begins so many beats into bar 0
@@ -59,16 +59,16 @@ def heard_plan(heard: Heard, latent_rate: float) -> SongPlan | None:
         duration_s=frames / latent_rate,
         bpm=60 * grid.beat_hz,
         timesignature=grid.meter,
-        keyscale=heard_key(heard),
-        chords=_chords(heard, beat, per_bar),
+        keyscale=detected_key(detected),
+        chords=_chords(detected, beat, per_bar),
         first_bar_s=0.0 if abs(first_beat) < late else -first_beat / grid.beat_hz,
     )
 
 
-def heard_key(heard: Heard) -> KeyScale:
-    """The key whose notes and tonic were heard most, over the whole recording."""
-    scale = np.clip(heard.scale.mean(dim=0).numpy(), _FLOOR, 1 - _FLOOR)
-    tonic = np.log(np.clip(heard.tonic.mean(dim=0).numpy(), _FLOOR, 1))
+def detected_key(detected: Detected) -> KeyScale:
+    """The key whose notes and tonic were detected most, over the whole recording."""
+    scale = np.clip(detected.scale.mean(dim=0).numpy(), _FLOOR, 1 - _FLOOR)
+    tonic = np.log(np.clip(detected.tonic.mean(dim=0).numpy(), _FLOOR, 1))
 
     def score(key: KeyScale) -> float:
         inside = np.zeros(12, bool)
@@ -93,14 +93,14 @@ class _Grid:
     agreement: float
 
 
-def _grid(heard: Heard, rate: float) -> _Grid:
-    """The even grid that agrees best with the heard phases in beat and bar together: the sum of both, 0 to 2, and a
-    little for the meter that was heard. Either alone errs: beats by an octave, bars by a beat."""
-    frames = len(heard.beat)
+def _grid(detected: Detected, rate: float) -> _Grid:
+    """The even grid that agrees best with the detected phases in beat and bar together: the sum of both, 0 to 2, and a
+    little for the meter that was detected. Either alone errs: beats by an octave, bars by a beat."""
+    frames = len(detected.beat)
     size = 1 << math.ceil(math.log2(_FINENESS * frames))
-    centre = np.exp(-1j * np.pi * np.arange(size) / size)  # frames are heard at their centres
-    beats, bars = (np.fft.fft(_phasor(pairs), size) * centre / frames for pairs in (heard.beat, heard.bar))
-    meters = heard.meter.mean(dim=0).numpy()
+    centre = np.exp(-1j * np.pi * np.arange(size) / size)  # frames are detected at their centres
+    beats, bars = (np.fft.fft(_phasor(pairs), size) * centre / frames for pairs in (detected.beat, detected.bar))
+    meters = detected.meter.mean(dim=0).numpy()
     best = _Grid(1.0, 0.0, "4", -math.inf)
     for meter, chance in zip(TIME_SIGNATURES, meters, strict=True):
         per_bar = BEATS_PER_BAR[meter]
@@ -118,18 +118,18 @@ def _grid(heard: Heard, rate: float) -> _Grid:
 
 
 def _strays(pairs: Tensor, turns: np.ndarray, stretches: int) -> bool:
-    """Whether a stretch of the recording is clearly heard beside the grid: its tempo is not even."""
+    """Whether a stretch of the recording is clearly detected beside the grid: its tempo is not even."""
     against = _phasor(pairs) * np.exp(-2j * np.pi * turns)
     means = np.array([part.mean() for part in np.array_split(against, stretches)])
     return bool(((np.abs(means) > _CLEAR) & (np.abs(np.angle(means)) > _ASTRAY_RAD)).any())
 
 
-def _chords(heard: Heard, beat: np.ndarray, per_bar: int) -> tuple[ChordSpan, ...]:
+def _chords(detected: Detected, beat: np.ndarray, per_bar: int) -> tuple[ChordSpan, ...]:
     """The most likely chord of each beat (Viterbi), equal neighbours joined; they may change within a bar, rarely."""
     number = np.floor(beat).astype(int)
     count = int(number[-1]) + 1
-    root = np.log(np.clip(heard.root.numpy(), _FLOOR, 1))
-    tones = np.clip(heard.tones.numpy(), _FLOOR, 1 - _FLOOR)
+    root = np.log(np.clip(detected.root.numpy(), _FLOOR, 1))
+    tones = np.clip(detected.tones.numpy(), _FLOOR, 1 - _FLOOR)
     chords = [Chord(pitch, quality) for quality in CHORD_QUALITIES for pitch in range(12)]
     member = np.zeros((len(chords), 12))
     for row, chord in enumerate(chords):

@@ -1,8 +1,8 @@
-"""An ear on latents for what a song is built on: beat and bar, chord, key, frame by frame.
+"""A tagger on latents for what a song is built on: beat and bar, chord, key, frame by frame.
 
-It answers the channels that a guide is drawn with (`diffusion/guide.py`), as far as they can be heard, and was trained
-on the guides of the corpus (`training/structure_tagger.py`). `analysis/structure_decoding.py` makes a song plan of
-that. Kept as `plan_ear.safetensors` in a checkpoint's folder; checkpoints without one do without.
+It answers the channels that a guide is drawn with (`diffusion/guide.py`), as far as they can be detected, and was
+trained on the guides of the corpus (`training/structure_tagger.py`). `analysis/structure_decoding.py` makes a song
+plan of that. Kept as `plan_ear.safetensors` in a checkpoint's folder; checkpoints without one do without.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ _KERNEL = 9
 _DILATIONS = (1, 2, 4, 8, 16, 1, 4, 16)
 _HEADS = {"beat": 2, "bar": 2, "meter": len(TIME_SIGNATURES), "tones": 12, "root": 12, "scale": 12, "tonic": 12}
 _STRETCH, _OVERLAP = 1000, 250
-"""Frames that are heard at once, and those that neighbouring stretches share: 40 s and 10 s at 25 Hz."""
+"""Frames that are detected at once, and those that neighbouring stretches share: 40 s and 10 s at 25 Hz."""
 
 
 @dataclass(frozen=True)
-class Heard:
-    """What the ear hears in each of T frames.
+class Detected:
+    """What the tagger hears in each of T frames.
 
     Attributes:
-        beat, bar: cosine and sine of the phase in beat and bar [T, 2], shorter than 1 where the ear is unsure.
+        beat, bar: cosine and sine of the phase in beat and bar [T, 2], shorter than 1 where the tagger is unsure.
         meter: probability of each of `TIME_SIGNATURES` [T, 4].
         tones: probability that each pitch class belongs to the chord [T, 12]; `root`: that it is its bass note.
         scale: probability that each belongs to the key [T, 12]; `tonic`: that it is its tonic.
@@ -60,7 +60,7 @@ class _Block(nn.Module):
         return x + self.shrink(F.gelu(self.grow(mixed))).transpose(1, 2)
 
 
-class PlanEar(nn.Module):
+class StructureTagger(nn.Module):
     """Latents [B, T, C] to raw values of every head, each [B, T, n].
 
     Args:
@@ -86,8 +86,8 @@ class PlanEar(nn.Module):
         return dict(zip(_HEADS, self.out(x).split(list(_HEADS.values()), dim=-1), strict=True))
 
     @torch.no_grad()
-    def hear(self, latents: Tensor) -> Heard:
-        """What is heard in latents [T, C]; long songs in overlapping stretches."""
+    def hear(self, latents: Tensor) -> Detected:
+        """What is detected in latents [T, C]; long songs in overlapping stretches."""
         frames, step = len(latents), _STRETCH - _OVERLAP
         total: dict[str, Tensor] = {name: torch.zeros(frames, size) for name, size in _HEADS.items()}
         weight = torch.zeros(frames, 1)
@@ -97,15 +97,15 @@ class PlanEar(nn.Module):
             weight[start : start + len(part)] += ramp
             for name, value in _probabilities(self(part[None])).items():
                 total[name][start : start + len(part)] += ramp * value[0]
-        return Heard(**{name: value / weight for name, value in total.items()})
+        return Detected(**{name: value / weight for name, value in total.items()})
 
     def save(self, folder: Path) -> None:
         """Write `plan_ear.safetensors` in float16, atomically."""
         write_half(self, folder / FILE)
 
     @classmethod
-    def find(cls, folder: Path) -> PlanEar | None:
-        """The ear in a checkpoint's folder, on the CPU; None when there is none.
+    def find(cls, folder: Path) -> StructureTagger | None:
+        """The tagger in a checkpoint's folder, on the CPU; None when there is none.
 
         Raises:
             CheckpointError: its file is damaged.

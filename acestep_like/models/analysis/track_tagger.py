@@ -1,7 +1,7 @@
-"""An ear on latents: which of the twelve track classes sound in a mix.
+"""A tagger on latents: which of the twelve track classes sound in a mix.
 
 Two convolutions over time, pooled by mean, maximum and deviation, and one logit a class. Small enough to run beside
-every extraction: a diffusion model that is asked for a track finds something that fits, the ear says whether it is
+every extraction: a diffusion model that is asked for a track finds something that fits, the tagger says whether it is
 there. Made by `training/track_tagger.py`, kept as `track_ear.safetensors` in a checkpoint's folder; checkpoints without
 one do without.
 """
@@ -20,11 +20,11 @@ from acestep_like.music.instruments import TRACK_NAMES
 
 FILE = "track_ear.safetensors"
 UNHEARD_BELOW = 0.15
-"""A track that is given less is not there. In 10 s of songs that were held out from the ear's training 6 % of the
+"""A track that is given less is not there. In 10 s of songs that were held out from the tagger's training 6 % of the
 tracks that sound are given less, and 91 % of those that do not (`checkpoints/MODEL_CARD.md`); at .28 both err equally.
 """
 _WINDOW, _SHORTEST = 250, 50
-"""Latents heard at once, and the fewest that tell anything: 10 s and 2 s at 25 Hz."""
+"""Latents detected at once, and the fewest that tell anything: 10 s and 2 s at 25 Hz."""
 
 
 def sounding(chances: Mapping[str, float]) -> tuple[str, ...]:
@@ -41,7 +41,7 @@ def over_time(
     return torch.cat([x.mean(2), x.amax(2), x.std(2)], dim=1)
 
 
-class TrackEar(nn.Module):
+class TrackTagger(nn.Module):
     """Latents [B, T, C] to one logit for each of `tasks.TRACK_NAMES` [B, 12].
 
     Args:
@@ -78,8 +78,8 @@ class TrackEar(nn.Module):
         write_half(self, folder / FILE)
 
     @classmethod
-    def find(cls, folder: Path) -> TrackEar | None:
-        """The ear in a checkpoint's folder, on the CPU; None when there is none.
+    def find(cls, folder: Path) -> TrackTagger | None:
+        """The tagger in a checkpoint's folder, on the CPU; None when there is none.
 
         Raises:
             CheckpointError: its file is damaged.

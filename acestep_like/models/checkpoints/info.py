@@ -77,7 +77,7 @@ class CheckpointInfo:
         return not any(part in self.missing for part in REQUIRED_PARTS)
 
     @property
-    def heeds_instruments(self) -> bool:
+    def follows_instruments(self) -> bool:
         """Whether it was trained with the instruments that a caption names drawn in its guide, since version 3."""
         return self.guide_version is not None and self.guide_version >= 3
 

@@ -1,4 +1,4 @@
-"""Small networks of one safetensors file each, as the ears that lie beside the weights: written and read whole."""
+"""Small networks of one safetensors file each, as the taggers that lie beside the weights: written and read whole."""
 
 from __future__ import annotations
 

@@ -53,7 +53,7 @@ def load_codec(
     return as_codec(model.to(device).eval())
 
 
-def codec_skeleton(path: str, *, dtype: torch.dtype = torch.float32) -> DiffusersCodec:
+def codec_cost_model(path: str, *, dtype: torch.dtype = torch.float32) -> DiffusersCodec:
     """The codec of folder `path` made from its config alone, on the device "meta"; CheckpointError as `load_codec`."""
     config = _read_config(path)
     kind = _codec_class(path, config, None)

@@ -53,7 +53,7 @@ def propagate(magnitude: Tensor, start: Tensor, n_fft: int, hop: int) -> Tensor:
     return phases
 
 
-class PhaseStream:
+class PhaseSequence:
     """Turns blocks of magnitudes into blocks of complex spectra. One signal per stream; state is the last frames.
 
     Args:

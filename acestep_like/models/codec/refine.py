@@ -1,8 +1,8 @@
 """Latents moved a little, so that what is decoded from them sounds more like the recording (analysis by synthesis).
 
-Principal components keep what differs most in squares of log magnitude, not what is heard best. A few short steps down
-a loss of what is heard, through the decoder's linear read-out with its residual held as it is, give that back: every
-latent on its own, without any weights to learn.
+Principal components keep what differs most in squares of log magnitude, not what is detected best. A few short steps
+down a loss of what is detected, through the decoder's linear read-out with its residual held as it is, give that back:
+every latent on its own, without any weights to learn.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _STEREO_WEIGHT = 0.3
 MEL_BANDS = (40, 160)
 
 
-class HeardBands(nn.Module):
+class DetectedBands(nn.Module):
     """The bands in which a picture is listened to: mel in two widths, and 24 to an octave for harmony."""
 
     def __init__(self, sampling_rate: int, n_fft: int) -> None:
@@ -55,7 +55,7 @@ class HeardBands(nn.Module):
 
 @torch.no_grad()
 def refine(
-    latents: Tensor, residual: Tensor, picture: tuple[Tensor, ...], readout: nn.Linear, bands: HeardBands, steps: int
+    latents: Tensor, residual: Tensor, picture: tuple[Tensor, ...], readout: nn.Linear, bands: DetectedBands, steps: int
 ) -> Tensor:
     """Latents `[B, T, C]` after `steps` steps towards a picture (`SpectralAutoencoder.picture`).
 
@@ -76,8 +76,8 @@ def refine(
     matrix, bias = readout.weight.float(), readout.bias.float()
     for step in range(steps):
         decoded = (F.linear(latents, matrix, bias) + residual).reshape(*log_magnitude.shape[:2], -1)
-        heard = decoded[..., :bins].clamp(max=8.0)
-        pull = torch.cat([bands.pull(heard, wanted), weight * (decoded[..., bins:] - stereo)], dim=-1)
+        detected = decoded[..., :bins].clamp(max=8.0)
+        pull = torch.cat([bands.pull(detected, wanted), weight * (decoded[..., bins:] - stereo)], dim=-1)
         gradient = pull.reshape(*latents.shape[:2], -1) @ matrix
         length = gradient.square().mean(-1, keepdim=True).sqrt() + 1e-3
         latents = latents - _STEP * (1 - step / steps) * sounding * gradient / length

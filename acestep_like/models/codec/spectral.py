@@ -2,7 +2,7 @@
 
 A sound is seen as a picture: log magnitude per bin at 100 Hz and, per band, what parametric stereo needs (level
 difference and coherence; Breebaart et al. 2005). Encoder: four frames of the picture, projected on the principal
-components of a corpus, and moved a little towards what is heard (`refine.py`). Decoder: a linear read-out plus a
+components of a corpus, and moved a little towards what is detected (`refine.py`). Decoder: a linear read-out plus a
 ConvNeXt residual (Liu et al. 2022) give the picture back. Phase is not in the latents: `phase.py` rebuilds it.
 """
 
@@ -22,7 +22,7 @@ from diffusers.utils.torch_utils import randn_tensor
 from torch import Tensor, nn
 
 from acestep_like.models.codec import dsp, phase
-from acestep_like.models.codec.refine import HeardBands, refine
+from acestep_like.models.codec.refine import DetectedBands, refine
 from acestep_like.models.codec.stereo import StereoBands
 from acestep_like.models.codec.tiling import overlap_discard, tile_spans
 
@@ -149,7 +149,7 @@ class SpectralAutoencoder(ModelMixin, ConfigMixin):
         self.hop = math.prod(downsampling_ratios)
         self.frame_hop = self.hop // frames_per_latent
         self.stereo = StereoBands(sampling_rate, n_fft, pan_bands)
-        self.bands = HeardBands(sampling_rate, n_fft)
+        self.bands = DetectedBands(sampling_rate, n_fft)
         self.width = n_fft // 2 + 1 + 2 * pan_bands
         self.encoder = nn.Linear(frames_per_latent * self.width, latent_channels)
         self.readout = nn.Linear(latent_channels, frames_per_latent * self.width)
@@ -272,7 +272,7 @@ class SpectralAutoencoder(ModelMixin, ConfigMixin):
         window, hop = self.window.float(), self.frame_hop
         n_fft = window.shape[0]
         out = torch.zeros(2, hop * (frames - 1) + n_fft, device=window.device)
-        stream = phase.PhaseStream(window, hop, self.config.griffin_lim_iterations)
+        stream = phase.PhaseSequence(window, hop, self.config.griffin_lim_iterations)
         for block in blocks:
             magnitude = (block.log_magnitude.clamp(max=_LOUDEST).exp() - dsp.MAGNITUDE_FLOOR).clamp(min=0.0)
             mono = stream.push(magnitude, len(magnitude) - block.frames)

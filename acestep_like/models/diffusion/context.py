@@ -11,7 +11,7 @@ from acestep_like.models.diffusion.hints import silence_frames
 
 
 @dataclass(frozen=True)
-class Material:
+class ContextInputs:
     """What a context is made of.
 
     Attributes:
@@ -70,35 +70,35 @@ class Context:
         return torch.cat(parts, dim=-1)
 
 
-def _text2music(material: Material) -> Context:
+def _text2music(material: ContextInputs) -> Context:
     shown = material.silent() if material.hints is None else material.hints
     return Context(shown, material.everywhere().unsqueeze(-1))
 
 
-def _cover(material: Material) -> Context:
+def _cover(material: ContextInputs) -> Context:
     if material.hints is None:
         raise ValueError("cover needs hints: the codes of a source")
     return Context(material.hints, material.everywhere().unsqueeze(-1))
 
 
-def _repaint(material: Material) -> Context:
+def _repaint(material: ContextInputs) -> Context:
     source = material.required_source()
     window = material.everywhere() if material.window is None else material.window
     shown = torch.where(window.unsqueeze(-1), material.silent().to(source), source)
     return Context(shown, window.unsqueeze(-1), keep=~window)
 
 
-def _lego(material: Material) -> Context:
+def _lego(material: ContextInputs) -> Context:
     # The backing stays audible inside the window, as in later upstream: silencing it erases what to fit to.
     window = material.everywhere() if material.window is None else material.window
     return Context(material.required_source(), window.unsqueeze(-1))
 
 
-def _whole_source(material: Material) -> Context:
+def _whole_source(material: ContextInputs) -> Context:
     return Context(material.required_source(), material.everywhere().unsqueeze(-1))
 
 
-CONTEXTS: dict[str, Callable[[Material], Context]] = {
+CONTEXTS: dict[str, Callable[[ContextInputs], Context]] = {
     "text2music": _text2music,
     "cover": _cover,
     "repaint": _repaint,
@@ -109,7 +109,7 @@ CONTEXTS: dict[str, Callable[[Material], Context]] = {
 """The context of each task by its name."""
 
 
-def build_context(task: str, material: Material) -> Context:
+def build_context(task: str, material: ContextInputs) -> Context:
     """The context of a task; codes turn any task but repaint and lego into one that is steered by the hints."""
     if material.hints is not None and task in ("extract", "complete"):
         task = "cover"

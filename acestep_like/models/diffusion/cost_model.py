@@ -12,18 +12,18 @@ from torch import nn
 from acestep_like.errors import CheckpointError
 from acestep_like.models.checkpoints.info import CheckpointInfo
 from acestep_like.models.codec.base import DiffusersCodec
-from acestep_like.models.codec.load import codec_skeleton
+from acestep_like.models.codec.load import codec_cost_model
 from acestep_like.models.diffusion.attention import install_fast_paths
 from acestep_like.models.diffusion.cost_counter import Cost, counting, typical_seconds
 from acestep_like.models.diffusion.denoiser import DiTDenoiser
-from acestep_like.models.diffusion.load import PART_CLASSES, part_config, text_encoder_skeleton
+from acestep_like.models.diffusion.load import PART_CLASSES, part_config, text_encoder_cost_model
 
 _PIECE = 64
 """Latents that decoding is counted on: longer songs repeat it."""
 _CHARACTERS_A_TOKEN = 3.0
 
 
-class Skeleton:
+class CostModel:
     """Counts of one checkpoint at given precisions. Nothing here holds memory.
 
     Args:
@@ -109,7 +109,7 @@ class Skeleton:
             codec.model = home.to("meta")
 
 
-def skeleton(info: CheckpointInfo, dit_dtype: torch.dtype, codec_dtype: torch.dtype) -> Skeleton:
+def cost_model(info: CheckpointInfo, dit_dtype: torch.dtype, codec_dtype: torch.dtype) -> CostModel:
     """The networks of a checkpoint from its configs alone; made once a checkpoint and process.
 
     Raises:
@@ -124,18 +124,18 @@ def skeleton(info: CheckpointInfo, dit_dtype: torch.dtype, codec_dtype: torch.dt
     return _BUILT[key]
 
 
-_BUILT: dict[tuple[str, torch.dtype, torch.dtype], Skeleton] = {}
+_BUILT: dict[tuple[str, torch.dtype, torch.dtype], CostModel] = {}
 
 
-def _build(info: CheckpointInfo, dit_dtype: torch.dtype, codec_dtype: torch.dtype) -> Skeleton:
+def _build(info: CheckpointInfo, dit_dtype: torch.dtype, codec_dtype: torch.dtype) -> CostModel:
     parts: dict[str, nn.Module] = {}
     for part, cls in PART_CLASSES.items():
         if part in info.parts:
             with torch.device("meta"):
                 parts[part] = _cast(cls.from_config(part_config(info, part)), dit_dtype)
     install_fast_paths(parts["transformer"])
-    parts["text_encoder"] = _cast(text_encoder_skeleton(info), dit_dtype)
-    return Skeleton(parts, codec_skeleton(str(info.parts["vae"]), dtype=codec_dtype))
+    parts["text_encoder"] = _cast(text_encoder_cost_model(info), dit_dtype)
+    return CostModel(parts, codec_cost_model(str(info.parts["vae"]), dtype=codec_dtype))
 
 
 def _cast(module: nn.Module, dtype: torch.dtype) -> nn.Module:

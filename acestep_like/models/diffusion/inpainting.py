@@ -31,7 +31,7 @@ class HoldStrength:
     waveform_crossfade_s: float | None
 
 
-def hold_strength(mode: str, strength: float) -> HoldStrength:
+def inpainting_strength(mode: str, strength: float) -> HoldStrength:
     """The strength of a `repaint_mode`; `strength` (0 keeps most, 1 least) counts for "balanced" only."""
     if mode == "aggressive":
         return HoldStrength(0.0, 0, None)
@@ -123,6 +123,6 @@ def repaint_settings(mode: str = "balanced", strength: float = 0.5) -> RepaintSe
         raise InputError("repaint_mode", mode, "one of " + ", ".join(REPAINT_MODES))
     if isinstance(strength, bool) or not isinstance(strength, (int, float)) or not 0 <= strength <= 1:
         raise InputError("repaint_strength", strength, "a number from 0 to 1")
-    held = hold_strength(mode, strength)
+    held = inpainting_strength(mode, strength)
     width_s = _WIDEST_CROSSFADE_S if held.waveform_crossfade_s is None else held.waveform_crossfade_s
     return RepaintSettings(held.injection_ratio, held.latent_crossfade_frames, max(width_s, MIN_CROSSFADE_S))

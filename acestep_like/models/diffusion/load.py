@@ -157,7 +157,7 @@ def load_text(
     return TextModules(encoder.to(device).eval().requires_grad_(False), tokenizer)
 
 
-def text_encoder_skeleton(info: CheckpointInfo) -> PreTrainedModel:
+def text_encoder_cost_model(info: CheckpointInfo) -> PreTrainedModel:
     """The text encoder made from its config without memory or weights, on the device "meta"."""
     from transformers import AutoConfig, Qwen3Model
 

@@ -11,13 +11,13 @@ from collections.abc import Sequence
 import torch
 
 _MASK_64 = (1 << 64) - 1
-STREAMS = {"noise": 0, "sde": 1, "reference": 2, "retake": 3}
+SEQUENCES = {"noise": 0, "sde": 1, "reference": 2, "retake": 3}
 """Independent streams of one seed. Stream 0 is the plain seed, as in the published implementation."""
 
 
 def generator(seed: int, stream: str = "noise") -> torch.Generator:
     """A CPU generator of one stream of a seed."""
-    mixed = seed + STREAMS[stream] * 0x9E3779B97F4A7C15
+    mixed = seed + SEQUENCES[stream] * 0x9E3779B97F4A7C15
     return torch.Generator("cpu").manual_seed(mixed & _MASK_64)
 
 

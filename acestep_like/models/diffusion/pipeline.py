@@ -12,7 +12,7 @@ import torch
 from acestep_like.errors import AceStepError, DeviceMemoryError
 from acestep_like.models.device import Stopwatch, is_out_of_memory, release_memory
 from acestep_like.models.diffusion.conditioning import ItemTokens, encode_condition, group_by_length
-from acestep_like.models.diffusion.context import Context, Material, build_context
+from acestep_like.models.diffusion.context import Context, ContextInputs, build_context
 from acestep_like.models.diffusion.denoiser import DiTDenoiser
 from acestep_like.models.diffusion.guidance import Denoiser, Guidance, GuidedDenoiser
 from acestep_like.models.diffusion.guide import NULL_PARTS, build_guide, guide_width, hide_parts
@@ -147,7 +147,7 @@ def _context(networks: Networks, song: PreparedBatch, rows: list[int], task: str
     source = None
     if song.source is not None:
         source = fit_frames(song.source.to(home), song.frames, song.silence).expand(batch, -1, -1)
-    return build_context(task, Material(song.silence, song.frames, batch, source, stacked, window))
+    return build_context(task, ContextInputs(song.silence, song.frames, batch, source, stacked, window))
 
 
 def _guide(networks: Networks, song: PreparedBatch, rows: list[int], *, alone: bool = False) -> torch.Tensor | None:
@@ -232,7 +232,7 @@ def _sample(
     switch = None
     if song.plain_tokens:
         plain_states, _ = _condition(networks, song, song.plain_tokens, rows, clock)
-        silent = build_context("text2music", Material(song.silence, song.frames, len(rows)))
+        silent = build_context("text2music", ContextInputs(song.silence, song.frames, len(rows)))
         freed = _guide(networks, song, rows, alone=True)
         switch = (settings.cover_steps, _denoiser(networks, song, plain_states, silent, freed, guidance))
     noise = _noise(networks, song, rows)

@@ -77,7 +77,7 @@ def _codebook_size(networks: Networks) -> int:
 def _audible(references: Sequence[torch.Tensor]) -> Sequence[torch.Tensor]:
     for audio in references:
         if float(audio.abs().max()) < SILENT_BELOW:
-            raise InputError("reference_audio", "silence", "audio that can be heard")
+            raise InputError("reference_audio", "silence", "audio that can be detected")
     return references
 
 

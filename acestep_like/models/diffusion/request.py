@@ -97,7 +97,7 @@ class DiffusionRequest:
 
 @dataclass(frozen=True)
 class EncodedAudio:
-    """A recording as the codec's latents [1, T, C]: what the ears and the audio tokenizer hear."""
+    """A recording as the codec's latents [1, T, C]: what the taggers and the audio tokenizer hear."""
 
     latents: torch.Tensor
 

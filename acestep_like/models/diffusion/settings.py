@@ -9,7 +9,7 @@ import torch
 from acestep_like.errors import InputError, UnsupportedTaskError
 from acestep_like.models.checkpoints.info import CheckpointInfo
 from acestep_like.models.diffusion.guidance import Guidance, interval_in_t, make_guidance
-from acestep_like.models.diffusion.inpainting import HoldStrength, hold_strength
+from acestep_like.models.diffusion.inpainting import HoldStrength, inpainting_strength
 from acestep_like.models.diffusion.request import DiffusionRequest
 from acestep_like.models.diffusion.sampler import SamplerOptions, sampler_method
 from acestep_like.models.diffusion.schedule import TURBO_STEPS, make_schedule, nearest_turbo_shift, start_near_source
@@ -113,7 +113,7 @@ def settle(request: DiffusionRequest, info: CheckpointInfo, *, has_source: bool)
         t_low=t_low,
         t_high=t_high,
         cover_steps=int((len(schedule) - 1) * request.audio_cover_strength),
-        hold=hold_strength(request.repaint_mode, request.repaint_strength) if request.task == "repaint" else None,
+        hold=inpainting_strength(request.repaint_mode, request.repaint_strength) if request.task == "repaint" else None,
         notes=tuple(notes),
     )
 

@@ -14,7 +14,7 @@ from acestep_like.models.lm.model import LoadedLM
 from acestep_like.models.lm.parse import DURATION_RANGE_S, parse_answer
 from acestep_like.models.lm.requests import DescribeOptions, Description, Metadata
 from acestep_like.models.lm.think import CODES_PER_S, METADATA_TOKENS, check_room
-from acestep_like.music.planner import told_by
+from acestep_like.music.planner import caption_facts
 from acestep_like.music.theory import parse_keyscale
 from acestep_like.types.audio_codes import format_codes, parse_codes
 from acestep_like.types.fields import check_text
@@ -25,7 +25,7 @@ ANSWER_TOKENS = 2048
 
 def understand(lm: LoadedLM, audio_codes: str, options: DescribeOptions) -> Description:
     """Describe audio codes. The duration is known (five codes a second) and not guessed; tempo, key, meter, genre and
-    tracks are what the model's ears hear, where it has some.
+    tracks are what the model's taggers hear, where it has some.
 
     Raises:
         InputError: no codes, codes that the model does not know, or more than its context holds.
@@ -33,15 +33,15 @@ def understand(lm: LoadedLM, audio_codes: str, options: DescribeOptions) -> Desc
     codes = checked_codes(lm, audio_codes)
     seconds = len(codes) // CODES_PER_S
     given: Metadata = {"duration": seconds} if DURATION_RANGE_S[0] <= seconds <= DURATION_RANGE_S[1] else {}
-    tempo = lm.ears.bpm(codes)
-    heard = lm.ears.hear(codes, tempo)
+    tempo = lm.taggers.bpm(codes)
+    detected = lm.taggers.hear(codes, tempo)
     if tempo is not None:
         given["bpm"] = tempo
-    if heard is not None:
-        given |= {"keyscale": heard.keyscale, "timesignature": heard.timesignature, "genres": heard.genre}
+    if detected is not None:
+        given |= {"keyscale": detected.keyscale, "timesignature": detected.timesignature, "genres": detected.genre}
     description = _describe(lm, prompts.UNDERSTAND, prompts.understand_user(format_codes(codes)), given, options)
-    if heard is not None:
-        description = replace(description, tracks=heard.tracks)
+    if detected is not None:
+        description = replace(description, tracks=detected.tracks)
     return _with_status(description, "✅ Understanding completed successfully", ", ".join(description.fields))
 
 
@@ -77,7 +77,7 @@ def _told(lm: LoadedLM, words: str) -> Metadata:
     """What the words themselves say of tempo, key and meter, for a model that defers to them."""
     if not lm.defers_to_words:
         return {}
-    told = told_by(words)
+    told = caption_facts(words)
     given: Metadata = {name: str(value) for name, value in told.items() if name != "bpm"}
     if "bpm" in told:
         given["bpm"] = round(float(told["bpm"]))

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from acestep_like.errors import CheckpointError, DependencyError, InputError, LMError
-from acestep_like.models.analysis.code_tagger import Ears
+from acestep_like.models.analysis.code_tagger import CodeTaggers
 from acestep_like.models.device import release_memory
 from acestep_like.models.lm.base import LMBackend, LMRequest, LMResult, TokenObserver
 from acestep_like.models.lm.prompts import render
@@ -69,7 +69,7 @@ class LoadedLM:
         metadata_temperature: factor on the temperature while metadata are drawn (small models copy numbers better
             when cold); 1 unless the folder's sidecar says otherwise.
         defers_to_words: the caption's own words outrank what the model makes of them; declared by small models.
-        ears: hear tempo, style, key and meter of codes for a model that is too small to; others have none.
+        taggers: hear tempo, style, key and meter of codes for a model that is too small to; others have none.
         offloaded: the weights live on the CPU and visit `device` while they work.
         note: what a caller should know about how it was loaded, or "".
     """
@@ -82,7 +82,7 @@ class LoadedLM:
     longest_s: int = 600
     metadata_temperature: float = 1.0
     defers_to_words: bool = False
-    ears: Ears = field(default_factory=Ears)
+    taggers: CodeTaggers = field(default_factory=CodeTaggers)
     offloaded: bool = False
     note: str = ""
 
@@ -156,7 +156,7 @@ def load_lm(
             f"{folder.name} has {engine.vocab_size} token vectors, but its tokenizer's codes end at"
             f" {vocabulary.first_code + vocabulary.codes}: the tokenizer belongs to another model."
         )
-    ears = Ears.find(folder, vocabulary.codes)
+    taggers = CodeTaggers.find(folder, vocabulary.codes)
     return LoadedLM(
         folder.name,
         engine,
@@ -166,7 +166,7 @@ def load_lm(
         int(sidecar.get("longest_s", 600)),
         float(sidecar.get("metadata_temperature", 1.0)),
         bool(sidecar.get("defers_to_words", False)),
-        ears,
+        taggers,
         offload,
         note,
     )

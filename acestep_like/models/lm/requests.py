@@ -85,7 +85,7 @@ class ThinkRequest:
 
 
 @dataclass(frozen=True)
-class Thought:
+class LMOutput:
     """What the model decided for one item.
 
     `metadata` holds the user's values and the model's together; `decided` names the fields that are the model's.
@@ -119,7 +119,7 @@ class Description(SampleDescription):
     """What the model wrote (understand, inspire, format).
 
     `metadata` holds its legal values and the user's; `fields` are the keys the model answered, in order. `notes` says
-    in sentences what could not be read. `tracks` are what the model's ear hears in codes, the surest first.
+    in sentences what could not be read. `tracks` are what the model's tagger hears in codes, the surest first.
     """
 
     tracks: tuple[str, ...] = ()

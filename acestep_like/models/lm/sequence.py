@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 
-class Stream:
+class TokenSequence:
     """A request, its own random generator, its place in the grammar, and the tokens so far."""
 
     def __init__(self, request: LMRequest, grammar: GrammarState | None, vocab_size: int) -> None:
@@ -61,7 +61,7 @@ class StreamOpener:
         self._vocab_size, self._max_length = vocab_size, max_length
         self._compiler: GrammarCompiler | None = None
 
-    def open(self, request: LMRequest) -> Stream:
+    def open(self, request: LMRequest) -> TokenSequence:
         """The state of a new sequence.
 
         Raises:
@@ -78,10 +78,10 @@ class StreamOpener:
             if self._compiler is None:
                 self._compiler = GrammarCompiler(self._tokenizer, self._vocab_size, self._stop_id)
             grammar = self._compiler.start(request.constraint.ebnf, debug=request.debug)
-        return Stream(request, grammar, self._vocab_size)
+        return TokenSequence(request, grammar, self._vocab_size)
 
 
-def draw_tokens(streams: Sequence[Stream], cond: torch.Tensor, uncond: torch.Tensor | None) -> list[int]:
+def draw_tokens(streams: Sequence[TokenSequence], cond: torch.Tensor, uncond: torch.Tensor | None) -> list[int]:
     """The next token of each stream by its own generator.
 
     Args:

@@ -13,7 +13,7 @@ from acestep_like.models.lm.base import CodeRange, Grammar, LMRequest, LMResult
 from acestep_like.models.lm.grammar import metadata_grammar
 from acestep_like.models.lm.model import LoadedLM
 from acestep_like.models.lm.parse import parse_answer
-from acestep_like.models.lm.requests import LMObserver, Metadata, ThinkRequest, Thought
+from acestep_like.models.lm.requests import LMObserver, LMOutput, Metadata, ThinkRequest
 from acestep_like.types.audio_codes import format_codes
 from acestep_like.types.fields import check_text
 from acestep_like.types.progress import CancelToken
@@ -35,15 +35,15 @@ class _Draft:
     phase2_s: float = 0.0
     notes: list[str] = field(default_factory=list)
 
-    def finished(self) -> Thought:
-        return Thought(
+    def finished(self) -> LMOutput:
+        return LMOutput(
             self.seed, self.metadata, self.decided, self.codes, self.phase1_s, self.phase2_s, tuple(self.notes)
         )
 
 
 def think(
     lm: LoadedLM, request: ThinkRequest, cancel: CancelToken | None = None, observer: LMObserver | None = None
-) -> list[Thought]:
+) -> list[LMOutput]:
     """One thought per seed.
 
     Raises:

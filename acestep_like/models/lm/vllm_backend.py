@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from acestep_like.errors import DependencyError, LMError
 from acestep_like.models.lm.base import LMRequest, LMResult, TokenObserver
-from acestep_like.models.lm.sequence import Stream, StreamOpener
+from acestep_like.models.lm.sequence import StreamOpener, TokenSequence
 from acestep_like.types.progress import CancelToken
 
 if TYPE_CHECKING:
@@ -140,15 +140,15 @@ class VLLMBackend:
     def _run(
         self, requests: list[LMRequest], observer: TokenObserver | None, cancel: CancelToken | None
     ) -> list[LMResult]:
-        from acestep_like.models.lm.vllm_processor import STREAMS
+        from acestep_like.models.lm.vllm_processor import SEQUENCES
 
-        streams: dict[str, Stream] = {}
+        streams: dict[str, TokenSequence] = {}
         for request in requests:
             self._served += 1
             streams[f"pair-{self._served}"] = self.streams.open(request)
         names: list[str] = []
         answers: dict[str, list[int]] = {}
-        STREAMS.update(streams)
+        SEQUENCES.update(streams)
         try:
             for pair, stream in streams.items():
                 names += self._add(pair, stream.request)
@@ -166,7 +166,7 @@ class VLLMBackend:
         finally:
             self._engine.abort_request([name for name in names if name not in answers])
             for pair in streams:
-                del STREAMS[pair]
+                del SEQUENCES[pair]
         return [_result(pair, stream, answers) for pair, stream in streams.items()]
 
     def _add(self, pair: str, request: LMRequest) -> list[str]:
@@ -241,7 +241,7 @@ def _token_bytes(config: dict[str, Any], item_bytes: int) -> int:
     return 2 * int(config["num_hidden_layers"]) * int(config.get("num_key_value_heads") or heads) * width * item_bytes
 
 
-def _result(pair: str, stream: Stream, answers: dict[str, list[int]]) -> LMResult:
+def _result(pair: str, stream: TokenSequence, answers: dict[str, list[int]]) -> LMResult:
     """The stream's tokens, after making sure that vLLM emitted exactly these on every row.
 
     Raises:

@@ -10,9 +10,9 @@ from vllm.v1.sample.logits_processor import LogitsProcessor
 from vllm.v1.sample.logits_processor.builtin import process_dict_updates
 
 from acestep_like.errors import LMError
-from acestep_like.models.lm.sequence import Stream, draw_tokens
+from acestep_like.models.lm.sequence import TokenSequence, draw_tokens
 
-STREAMS: dict[str, Stream] = {}
+SEQUENCES: dict[str, TokenSequence] = {}
 """Open streams by pair; the engine runs in this process, so both sides see the same objects."""
 
 
@@ -41,14 +41,14 @@ class PairProcessor(LogitsProcessor):
         for index, row in self._rows.items():
             pairs.setdefault(row.pair, {})[row.role] = index
         for pair, indices in pairs.items():
-            stream = STREAMS[pair]
+            stream = SEQUENCES[pair]
             token = self._token(pair, stream, indices, logits)
             for index in indices.values():
                 logits[index] = -torch.inf
                 logits[index, token] = 0
         return logits
 
-    def _token(self, pair: str, stream: Stream, indices: dict[str, int], logits: torch.Tensor) -> int:
+    def _token(self, pair: str, stream: TokenSequence, indices: dict[str, int], logits: torch.Tensor) -> int:
         guided = stream.request.uncond_ids is not None
         lengths = {role: len(self._rows[index].emitted) for role, index in indices.items()}
         if len(indices) != 1 + guided or any(length != len(stream.drawn) for length in lengths.values()):

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from acestep_like.music.theory import ACE_MODE, FLAT_NAMES, MODES, PITCH_NAMES, TIME_SIGNATURES
-from acestep_like.training.corpus.distractor_words import Lookalikes, among_strangers
+from acestep_like.training.corpus.distractor_words import Lookalikes, among_distractors
 from acestep_like.training.corpus.genres import NAMES, SCENES
 from acestep_like.training.corpus.lexicon import (
     CLASS_WORDS,
@@ -382,7 +382,7 @@ def _lookalikes() -> Lookalikes:
 def _surface(text: str, rng: random.Random) -> str:
     """Case, punctuation, unknown words and typos, as people leave them."""
     if rng.random() < 0.35:
-        text = among_strangers(text, rng, _lookalikes())
+        text = among_distractors(text, rng, _lookalikes())
     if rng.random() < 0.07:
         text = _typo(text, rng)
     chance = rng.random()

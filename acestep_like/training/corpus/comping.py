@@ -52,7 +52,7 @@ def _pitches(mark: str, voicing: list[int], span: ChordSpan, part: Part) -> list
 
 
 def _weight(pitch: int, span: ChordSpan) -> int:
-    """Velocity by chord tone: the root speaks, sevenths and ninths colour, so that Am7 is not heard as C6."""
+    """Velocity by chord tone: the root speaks, sevenths and ninths colour, so that Am7 is not detected as C6."""
     place = span.chord.pitch_classes.index(pitch % 12) if pitch % 12 in span.chord.pitch_classes else 0
     return 8 if place == 0 else -14 if place >= 3 else 0
 

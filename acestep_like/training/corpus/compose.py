@@ -158,7 +158,7 @@ def _append(spans: list[ChordSpan], chords: list[Chord], start: int, beats: int)
 
 
 def _contexts(context: Context, plan: SongPlan) -> list[SectionContext]:
-    """One context a section, with the chords that sound in it and how often its kind was heard before."""
+    """One context a section, with the chords that sound in it and how often its kind was detected before."""
     seen: dict[str, int] = {}
     found = []
     beats = context.beats_per_bar

@@ -44,7 +44,7 @@ class Context:
 
 @dataclass(frozen=True)
 class SectionContext:
-    """One section: where it lies, what its chords are, and which time this section is heard."""
+    """One section: where it lies, what its chords are, and which time this section is detected."""
 
     song: Context
     name: str

@@ -164,7 +164,7 @@ def strange_words(rng: random.Random, lookalikes: Lookalikes) -> str:
     return " ".join(rng.choice(COMMON) if rng.random() < 0.5 else lookalikes.draw(rng) for _ in range(count))
 
 
-def among_strangers(text: str, rng: random.Random, lookalikes: Lookalikes) -> str:
+def among_distractors(text: str, rng: random.Random, lookalikes: Lookalikes) -> str:
     """A caption with strange words in one or two places: between its words, or as a part of its own at either end."""
     for _ in range(rng.choice((1, 1, 2))):
         strange, chance = strange_words(rng, lookalikes), rng.random()

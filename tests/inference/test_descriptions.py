@@ -1,0 +1,68 @@
+"""understand_music, understand_audio, create_sample and format_sample: what is asked of the model, what comes back."""
+
+from __future__ import annotations
+
+import pytest
+from fakes import FakeDiT, FakeLM
+
+from acestep_like.errors import InputError
+from acestep_like.inference.api import create_sample, format_sample, understand_audio, understand_music
+from acestep_like.music.planner import plan_song
+
+
+def test_the_three_helpers_fill_typed_results():
+    lm = FakeLM()
+    sample = create_sample(lm, "a song", instrumental=True, vocal_language="bn", seed=4)
+    assert sample.success and sample.instrumental and (sample.bpm, sample.duration) == (90, 30.0)
+    assert sample.language == "" and lm.requests[-1]["vocal_language"] == "bn" and lm.requests[-1]["seed"] == 4
+    formatted = format_sample(lm, "pop", "[Verse]", user_metadata={"bpm": 95, "keyscale": "Am", "timesignature": 3})
+    assert formatted.success
+    assert lm.requests[-1]["user_metadata"] == {"bpm": 95, "keyscale": "A minor", "timesignature": "3"}
+    read = understand_music(lm, "<|audio_code_1|>", temperature=0.3, top_k=5, top_p=0.5, repetition_penalty=1.1)
+    assert read.success and read.keyscale == "C major"
+    sampling = lm.requests[-1]["sampling"]
+    assert (sampling.temperature, sampling.top_k, sampling.top_p, sampling.repetition_penalty) == (0.3, 5, 0.5, 1.1)
+    assert sampling.cfg_scale == 1.0
+
+
+def test_a_recording_is_understood_in_one_call():
+    dit, lm = FakeDiT(), FakeLM()
+    assert understand_audio(dit, lm, "song.flac", temperature=0.5).caption == "piano"
+    assert dit.requests == ["song.flac"] and lm.requests[0]["sampling"].temperature == 0.5
+    assert understand_audio(None, lm, "song.flac").error == "Model not fully initialized"
+    dit.detected = {"bass": 0.7, "fx": 0.4, "drums": 0.9}
+    assert understand_audio(dit, lm, "song.flac").tracks == ("drums", "bass"), "a tagger on latents names the tracks"
+    dit.plan = plan_song(duration_s=8, bpm=97.6, timesignature="3", keyscale="D dorian", chords_text="Dm | G")
+    read = understand_audio(dit, lm, "song.flac")
+    assert (read.bpm, read.timesignature, read.keyscale) == (98, "3", "D minor"), "and the one for plans the rest"
+    assert read.chords.startswith("Dm | G | Dm")
+    refusal = InputError("path", "song.flac", "an audio file")
+    assert understand_audio(FakeDiT(fail=refusal), lm, "song.flac").error == str(refusal)
+
+
+def test_the_helpers_without_a_model_answer_as_documented():
+    for result in (understand_music(None, "<|audio_code_1|>"), create_sample(None, "x"), format_sample(None, "x", "y")):
+        assert not result.success and result.error == "LLM not initialized"
+        assert result.status_message == "5Hz LM not initialized. Please initialize it first."
+
+
+@pytest.mark.parametrize(
+    ("call", "name"),
+    [
+        (lambda lm: understand_music(lm, ""), "audio_codes"),
+        (lambda lm: understand_music(lm, 5), "audio_codes"),
+        (lambda lm: understand_music(lm, "<|audio_code_64000|>"), "audio_codes"),
+        (lambda lm: understand_music(lm, "<|audio_code_1|>", temperature=-1), "temperature"),
+        (lambda lm: create_sample(lm, None), "query"),
+        (lambda lm: create_sample(lm, "x", vocal_language="xx"), "vocal_language"),
+        (lambda lm: create_sample(lm, "x", top_p=float("nan")), "top_p"),
+        (lambda lm: format_sample(lm, "x", 3), "lyrics"),
+        (lambda lm: format_sample(lm, "x", "y", user_metadata={"tempo": 3}), "user_metadata"),
+        (lambda lm: format_sample(lm, "x", "y", user_metadata={"bpm": 3}), "bpm"),
+        (lambda lm: format_sample(lm, "x", "y", seed=1.5), "seed"),
+    ],
+)
+def test_bad_input_of_the_helpers_names_the_field_and_runs_nothing(call, name):
+    lm = FakeLM()
+    result = call(lm)
+    assert not result.success and result.error.startswith(f"{name}: got ") and not lm.requests
