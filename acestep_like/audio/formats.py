@@ -19,6 +19,7 @@ import torch
 
 from acestep_like.audio.tags import encode_recipe
 from acestep_like.errors import InputError, OutputError
+from acestep_like.types.paths import user_path
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ def prepare_output_dir(path: str | Path) -> Path:
     Raises:
         OutputError: the folder cannot be created or written to.
     """
-    folder = Path(path).expanduser()
+    folder = user_path(path, "save_dir")
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder) as probe:
@@ -99,7 +100,7 @@ def write_audio(
         InputError: unknown format, bitrate or rate, samples that are not [channels, N] or not finite.
         OutputError: the file cannot be written.
     """
-    target = Path(path).expanduser()
+    target = user_path(path, "path")
     write_atomic(
         target,
         encode_audio(

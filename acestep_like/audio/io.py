@@ -14,6 +14,7 @@ import soxr
 import torch
 
 from acestep_like.errors import DependencyError, InputError
+from acestep_like.types.paths import user_path
 
 MIN_SECONDS = 0.1
 """Shortest source: below this there is no music to work from."""
@@ -86,7 +87,7 @@ def _read_any(source: Any, field: str) -> tuple[np.ndarray, int, str]:
     if isinstance(source, Waveform):
         return source.samples.detach().cpu().numpy(), source.sample_rate, "a waveform"
     if isinstance(source, (str, os.PathLike)):
-        path = Path(source).expanduser()
+        path = user_path(source, field)
         return (*_read_file(path, field), str(path))
     if isinstance(source, tuple) and len(source) == 2:
         return (*_from_array(source[0], source[1], field), f"an array at {source[1]} Hz")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+import os
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,6 +18,7 @@ from typing import Any
 import soundfile as sf
 
 from acestep_like.errors import InputError, OutputError
+from acestep_like.types.paths import user_path
 
 _PLAIN_LIMIT = 30_000
 # libsndfile cannot read an Opus comment header beyond about 64 kB.
@@ -55,8 +57,8 @@ def read_recipe(path: str | Path) -> dict[str, Any]:
     Raises:
         InputError: no such file, not audio, or no recipe in it.
     """
-    path = Path(path).expanduser()
-    if not path.is_file():
+    path = user_path(path, "path")
+    if not os.path.isfile(path):
         raise InputError("path", str(path), "an existing audio file")
     try:
         with sf.SoundFile(str(path)) as file:

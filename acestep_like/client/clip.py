@@ -13,6 +13,7 @@ import torch
 from acestep_like import __version__
 from acestep_like.audio.formats import FORMATS, encode_audio, parse_format, write_atomic
 from acestep_like.errors import InputError
+from acestep_like.types.paths import user_path
 
 _MIME = {
     "wav": "audio/wav",
@@ -68,7 +69,7 @@ class Clip:
         Raises:
             InputError: an unknown format. OutputError: the file cannot be written.
         """
-        target = Path(path).expanduser()
+        target = user_path(path, "path")
         kind = audio_format or target.suffix.lower().lstrip(".")
         if kind not in FORMATS:
             raise InputError("path", str(path), "a name that ends in ." + ", .".join(FORMATS))

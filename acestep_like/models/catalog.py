@@ -110,8 +110,9 @@ def resolve_audio_model(model: AudioModel | None = None) -> HuggingFaceAudioSpec
         return _spec(rest, head)
     if text in known:
         return known[text]
-    folder = Path(text).expanduser()
-    name = family_of_folder(folder) if text and folder.is_dir() else "acestep" if text and _is_ours(text) else None
+    folder = Path(os.path.expanduser(text))
+    ours = "acestep" if text and _is_ours(text) else None
+    name = family_of_folder(folder) if text and os.path.isdir(folder) else ours
     if name is None:
         known_names = ", ".join(["mini", *(f"hf:{member.value}" for member in HuggingFaceAudioModel)])
         remedy = f"Others are named with their family ({', '.join(FAMILIES)}): 'musicgen:owner/name'."

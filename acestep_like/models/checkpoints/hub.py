@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,7 +25,7 @@ def is_hub_id(name_or_path: str | Path) -> bool:
     text = str(name_or_path)
     parts = text.split("/")
     plain = len(parts) == 2 and all(parts) and not text.startswith((".", "~")) and "\\" not in text
-    return plain and not Path(text).expanduser().exists()
+    return plain and not os.path.exists(os.path.expanduser(text))
 
 
 def resolve_or_download(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from pathlib import Path
 from typing import Any
 
@@ -109,12 +110,12 @@ def list_lms(root: str | Path | None = None) -> list[LMInfo]:
 def _locate(name_or_path: str | Path, root: str | Path | None, short_names: dict[str, str]) -> Path | None:
     text = str(name_or_path)
     name = short_names.get(text, text)
-    given = Path(name).expanduser()
-    if given.is_dir() and (given.is_absolute() or len(given.parts) > 1 or folder_kind(given) is not None):
+    given = Path(os.path.expanduser(name))
+    if os.path.isdir(given) and (given.is_absolute() or len(given.parts) > 1 or folder_kind(given) is not None):
         return given
     if not given.is_absolute():
         for base in checkpoint_roots(root):
-            if (base / name).is_dir():
+            if os.path.isdir(base / name):
                 return base / name
     return None
 

@@ -23,6 +23,7 @@ from acestep_like.errors import CheckpointError, DependencyError, InputError
 from acestep_like.models.checkpoints.hashes import file_hash
 from acestep_like.models.checkpoints.resolve import read_json
 from acestep_like.models.checkpoints.upstream_layout import part_of
+from acestep_like.types.paths import user_path
 
 _FILES = ("adapter_model.safetensors", "pytorch_lora_weights.safetensors")
 _PREFIX = re.compile(r"^(base_model\.model\.|base_model\.|diffusion_model\.|transformer\.|decoder\.|model\.)+")
@@ -140,7 +141,7 @@ class LoraStack:
     def load(self, path: str | Path, name: str | None = None, scale: float = 1.0) -> LoraInfo:
         """Add an adapter; see `AceStepHandler.load_lora`."""
         _require_peft()
-        file = _adapter_file(Path(path).expanduser())
+        file = _adapter_file(user_path(path, "path"))
         name = name or (file.parent.name if file.name in _FILES else file.stem)
         if name in self._loaded:
             raise InputError("name", name, "a name that is not in use", f"Loaded: {', '.join(sorted(self._loaded))}.")
