@@ -100,7 +100,7 @@ class GenerationJob:
     @property
     def ignores_source(self) -> bool:
         """Whether a cover hears nothing of its source, at strength 0: then it is music made from nothing."""
-        return self.task.name == "cover" and self.params.audio_cover_strength == 0
+        return self.task.source_as_codes and self.params.audio_cover_strength == 0
 
 
 def prepare(params: GenerationParams, config: GenerationConfig, checkpoint: CheckpointInfo) -> GenerationJob:
@@ -225,7 +225,7 @@ def _inherited(params: GenerationParams, spec: TaskSpec, checkpoint: CheckpointI
 
     A cover hears the source as much as `audio_cover_strength` says and in no other way: at 0 it is another song.
     """
-    if not spec.needs_source or spec.name == "cover":
+    if not spec.needs_source or spec.source_as_codes:
         return {}
     return origin_of(params.src_audio).metadata(guided=checkpoint.guide_version is not None)
 

@@ -72,7 +72,7 @@ def _settle(job: GenerationJob, seed: int, thought: LMOutput | None) -> Item:
 
 def _lego_caption(job: GenerationJob) -> str:
     """The caption form that lego-SFT checkpoints were trained on; empty for all others."""
-    if job.task.name != "lego" or not _is_lego_sft(job.checkpoint):
+    if not job.task.local_caption or not _is_lego_sft(job.checkpoint):
         return ""
     params = job.params
     whole = [f"Global: {params.global_caption}"] if params.global_caption else []

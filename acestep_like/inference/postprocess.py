@@ -36,7 +36,7 @@ def finish_audio(job: GenerationJob, item: Item, raw: torch.Tensor) -> Finished:
     """
     params = job.params
     samples, seams = raw.float(), None
-    if job.task.name == "repaint" and job.source is not None:
+    if job.task.outside == "source" and job.source is not None:
         width_s = repaint_settings(params.repaint_mode, params.repaint_strength).wav_crossfade_s
         samples, report = splice(
             job.source.samples, samples, job.source.windows, width_s, sample_rate=SAMPLE_RATE, bpm=item.request.bpm

@@ -78,7 +78,7 @@ def status_message(
     """Upstream's lines, and one sentence for everything that was not done as asked."""
     notes = [*job.notes, *(note for item in items for note in item.notes)]
     notes += [note for _, output in outputs for note in output.status]
-    if job.params.thinking and job.task.name == "text2music" and thoughts is None:
+    if job.params.thinking and job.task.planned_by_lm and thoughts is None:
         ready = llm_handler is not None and llm_handler.llm_initialized
         if not ready:
             notes.append("No language model is loaded; nothing was planned by one.")

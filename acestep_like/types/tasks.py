@@ -28,28 +28,42 @@ class TaskSpec:
         name: the value of `task_type`.
         summary: one line for help texts.
         instruction: the sentence for the model; `{tracks}` stands for the upper-case track names.
-        needs_source: `src_audio` is required.
+        needs_source: it works on a source; without this column a source that is given is not read.
+        codes_replace_source: `audio_codes` may stand for `src_audio`.
+        source_as_codes: the model is shown the source through its audio codes, for the share of the steps that
+            `audio_cover_strength` says; needs a checkpoint with an audio tokenizer.
         needs_caption: `caption` is required.
         tracks: how many track names the instruction carries: "none", "one" or "many".
-        uses_window: `repainting_start` and `repainting_end` choose a part of the source.
+        uses_window: `repainting_start` and `repainting_end` choose a part of the source. The model is then shown the
+            source itself, never codes.
+        outside: what a window leaves around itself: "source" (its samples, exactly), "silence", or "" where the task
+            has no window.
         base_only: the published turbo and sft checkpoints were not trained for it.
         keeps_level: the output is not normalised, so that it still fits the source.
         plays_along: makes music to the tempo and harmony of the source. (What extract takes out is there already: told
             tempo and chords it comes out worse.)
         follows_instruments: the instruments that the caption names are drawn in the guide.
+        planned_by_lm: the language model may plan it and write its codes. (Codes would pre-empt a source.)
+        local_caption: checkpoints of the lego-SFT kind read its caption in a form of their own, with the whole song's
+            caption (`global_caption`) beside it.
     """
 
     name: str
     summary: str
     instruction: str
     needs_source: bool = True
+    codes_replace_source: bool = False
+    source_as_codes: bool = False
     needs_caption: bool = False
     tracks: str = "none"
     uses_window: bool = False
+    outside: str = ""
     base_only: bool = False
     keeps_level: bool = False
     plays_along: bool = False
     follows_instruments: bool = False
+    planned_by_lm: bool = False
+    local_caption: bool = False
 
 
 _ROWS = (
@@ -59,11 +73,14 @@ _ROWS = (
         DEFAULT_INSTRUCTION,
         needs_source=False,
         follows_instruments=True,
+        planned_by_lm=True,
     ),
     TaskSpec(
         "cover",
         "another style, the same structure",
         CODES_INSTRUCTION,
+        codes_replace_source=True,
+        source_as_codes=True,
         needs_caption=True,
         plays_along=True,
         follows_instruments=True,
@@ -72,8 +89,10 @@ _ROWS = (
         "repaint",
         "a new passage in a window of the source",
         "Repaint the mask area based on the given conditions:",
+        codes_replace_source=True,
         needs_caption=True,
         uses_window=True,
+        outside="source",
         keeps_level=True,
         plays_along=True,
         follows_instruments=True,
@@ -85,9 +104,11 @@ _ROWS = (
         needs_caption=True,
         tracks="one",
         uses_window=True,
+        outside="silence",
         base_only=True,
         keeps_level=True,
         plays_along=True,
+        local_caption=True,
     ),
     TaskSpec(
         "extract",

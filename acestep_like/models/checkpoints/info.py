@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from acestep_like.types.tasks import TASKS
 
-ALL_TASKS = ("text2music", "cover", "repaint", "lego", "extract", "complete")
-TURBO_TASKS = ("text2music", "cover", "repaint")
+ALL_TASKS = tuple(TASKS)
+TURBO_TASKS = tuple(name for name, task in TASKS.items() if not task.base_only)
 """What the published turbo and sft checkpoints were trained for."""
 
 DIT_PARTS = ("transformer", "condition_encoder", "audio_tokenizer", "audio_token_detokenizer")
 OPTIONAL_PARTS = ("audio_tokenizer", "audio_token_detokenizer", "scheduler")
 """Parts without which text2music works (cover and audio codes do not)."""
 REQUIRED_PARTS = ("transformer", "condition_encoder", "text_encoder", "tokenizer", "vae")
+
+
+def possible_tasks(tasks: Iterable[str], has_audio_tokenizer: bool) -> tuple[str, ...]:
+    """Those of some tasks that a checkpoint with or without an audio tokenizer can do."""
+    return tuple(name for name in tasks if name in TASKS and (has_audio_tokenizer or not TASKS[name].source_as_codes))
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from acestep_like.models.checkpoints.info import (
     CheckpointDefaults,
     CheckpointInfo,
     LMInfo,
+    possible_tasks,
 )
 
 SIDECAR = "acestep_like.json"
@@ -175,7 +176,7 @@ def _variant_defaults(name: str, is_turbo: bool) -> CheckpointDefaults:
 def _variant_tasks(name: str, model_version: str, is_turbo: bool, has_tokenizer: bool) -> tuple[str, ...]:
     limited = is_turbo or "sft" in name.lower() or "sft" in model_version.lower()
     tasks = TURBO_TASKS if limited else ALL_TASKS
-    return tuple(task for task in tasks if task != "cover" or has_tokenizer)
+    return possible_tasks(tasks, has_tokenizer)
 
 
 def _describe_upstream(folder: Path) -> CheckpointInfo:
@@ -236,7 +237,7 @@ def _describe_diffusers(folder: Path) -> CheckpointInfo:
             float(given.get("shift", defaults.shift)),
             float(given.get("guidance_scale", defaults.guidance_scale)),
         ),
-        tasks=tuple(task for task in tasks if task != "cover" or has_tokenizer),
+        tasks=possible_tasks(tasks, has_tokenizer),
         is_turbo=is_turbo,
         is_xl=bool(sidecar.get("is_xl", encoder_width not in (None, config.get("hidden_size")))),
         guidance_mode=str(sidecar.get("guidance_mode", "apg")),

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import torch
 
 from acestep_like.models.diffusion.hints import silence_frames
+from acestep_like.types.tasks import TASKS
 
 
 @dataclass(frozen=True)
@@ -70,14 +71,13 @@ class Context:
         return torch.cat(parts, dim=-1)
 
 
-def _text2music(material: ContextInputs) -> Context:
-    shown = material.silent() if material.hints is None else material.hints
-    return Context(shown, material.everywhere().unsqueeze(-1))
+def _silence(material: ContextInputs) -> Context:
+    return Context(material.silent(), material.everywhere().unsqueeze(-1))
 
 
-def _cover(material: ContextInputs) -> Context:
+def _hints(material: ContextInputs) -> Context:
     if material.hints is None:
-        raise ValueError("cover needs hints: the codes of a source")
+        raise ValueError("this task needs hints: the codes of a source")
     return Context(material.hints, material.everywhere().unsqueeze(-1))
 
 
@@ -99,8 +99,8 @@ def _whole_source(material: ContextInputs) -> Context:
 
 
 CONTEXTS: dict[str, Callable[[ContextInputs], Context]] = {
-    "text2music": _text2music,
-    "cover": _cover,
+    "text2music": _silence,
+    "cover": _hints,
     "repaint": _repaint,
     "lego": _lego,
     "extract": _whole_source,
@@ -110,9 +110,9 @@ CONTEXTS: dict[str, Callable[[ContextInputs], Context]] = {
 
 
 def build_context(task: str, material: ContextInputs) -> Context:
-    """The context of a task; codes turn any task but repaint and lego into one that is steered by the hints."""
-    if material.hints is not None and task in ("extract", "complete"):
-        task = "cover"
+    """The context of a task; hints steer any task that has no window."""
+    if material.hints is not None and not TASKS[task].uses_window:
+        return _hints(material)
     return CONTEXTS[task](material)
 
 

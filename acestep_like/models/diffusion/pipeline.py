@@ -26,6 +26,7 @@ from acestep_like.models.diffusion.sampler import sample
 from acestep_like.models.diffusion.settings import check_task
 from acestep_like.music.song_plan import SongPlan
 from acestep_like.types.progress import StepEvent
+from acestep_like.types.tasks import TASKS
 
 if TYPE_CHECKING:
     from acestep_like.types.progress import CancelToken, Observer
@@ -198,8 +199,8 @@ def _denoiser(
         return denoiser()
     null_context = None
     if guide is not None:
-        # A cover's codes are guided like its words, so that its structure is not lost beside them.
-        unguided = context.silenced(song.silence) if song.request.task == "cover" else context
+        # A source shown as codes is guided like the words, so that its structure is not lost beside them.
+        unguided = context.silenced(song.silence) if TASKS[song.request.task].source_as_codes else context
         null_context = unguided.latents(hide_parts(guide, NULL_PARTS)).to(networks.device)
     paired = denoiser(null_condition=networks.dit.condition_encoder.null_condition_emb, null_context=null_context)
     return GuidedDenoiser(paired, guidance, song.settings.t_low, song.settings.t_high)

@@ -17,7 +17,7 @@ from acestep_like.models.diffusion.prompts import lyric_prompt, text_prompt
 from acestep_like.models.diffusion.reference import reference_latents
 from acestep_like.models.diffusion.request import DiffusionRequest, ItemRequest
 from acestep_like.models.diffusion.settings import Settings, settle, target_frames
-from acestep_like.types.tasks import DEFAULT_INSTRUCTION
+from acestep_like.types.tasks import DEFAULT_INSTRUCTION, TASKS
 
 
 @dataclass
@@ -42,9 +42,9 @@ def prepare_batch(networks: Networks, request: DiffusionRequest) -> PreparedBatc
     silence = networks.dit.silence.float().to(networks.device)
     codebook = _codebook_size(networks)
     codes = [parse_codes(item.audio_codes, codebook) for item in request.items]
-    # Codes pre-empt the source of a cover; text2music has none; the window tasks keep theirs.
-    listens = request.task != "text2music" and not (request.task == "cover" and any(codes))
-    audio = request.source if listens else None
+    spec = TASKS[request.task]
+    codes_instead = spec.source_as_codes and any(codes)
+    audio = request.source if spec.needs_source and not codes_instead else None
     frames = target_frames(
         request,
         info,
@@ -60,6 +60,8 @@ def prepare_batch(networks: Networks, request: DiffusionRequest) -> PreparedBatc
         )
     with networks.residency.use("dit"):
         hints = _hints(networks, request, source, codes, frames, silence)
+        if source is None and spec.uses_window:
+            source = _decoded(networks, next(filter(None, codes)), frames, silence)
     seconds = request.duration_s or frames / codec.latent_rate
     tokens = [_tokens(networks, item, request.instruction, seconds) for item in request.items]
     settings = settle(request, info, has_source=source is not None)
@@ -97,10 +99,11 @@ def _hints(
     silence: torch.Tensor,
 ) -> list[torch.Tensor | None]:
     tokenizer, detokenizer = networks.dit.audio_tokenizer, networks.dit.audio_token_detokenizer
-    if tokenizer is None or detokenizer is None or request.task in ("repaint", "lego"):
+    spec = TASKS[request.task]
+    if tokenizer is None or detokenizer is None or spec.uses_window:
         return [None] * len(codes)
     home = silence.to(tokenizer.dtype)
-    if request.task == "cover" and source is not None:
+    if spec.source_as_codes and source is not None:
         shared = hints_from_latents(tokenizer, detokenizer, source.to(home.device), home).float()
         return [shared] * len(codes)
     rows: list[torch.Tensor | None] = []
@@ -108,6 +111,13 @@ def _hints(
         hints = hints_from_codes(tokenizer, detokenizer, indices, frames, home) if indices else None
         rows.append(None if hints is None else hints.float())
     return rows
+
+
+def _decoded(networks: Networks, codes: list[int], frames: int, silence: torch.Tensor) -> torch.Tensor:
+    """Latents [1, T, C] in place of a source that was given as codes."""
+    tokenizer, detokenizer = networks.dit.audio_tokenizer, networks.dit.audio_token_detokenizer
+    assert tokenizer is not None and detokenizer is not None  # `check_task` refuses codes without them
+    return hints_from_codes(tokenizer, detokenizer, codes, frames, silence.to(tokenizer.dtype)).float()
 
 
 def _tokens(networks: Networks, item: ItemRequest, instruction: str, duration_s: float) -> ItemTokens:

@@ -13,9 +13,7 @@ from acestep_like.models.diffusion.inpainting import HoldStrength, inpainting_st
 from acestep_like.models.diffusion.request import DiffusionRequest
 from acestep_like.models.diffusion.sampler import SamplerOptions, sampler_method
 from acestep_like.models.diffusion.schedule import TURBO_STEPS, make_schedule, nearest_turbo_shift, start_near_source
-
-_WINDOW_TASKS = ("repaint", "lego")
-_SOURCE_TASKS = ("repaint", "lego", "extract", "complete")
+from acestep_like.types.tasks import TASKS, task_spec
 
 
 @dataclass(frozen=True)
@@ -59,7 +57,8 @@ def check_task(request: DiffusionRequest, info: CheckpointInfo) -> None:
     """
     if request.task not in info.tasks:
         can = "acestep-v15-base or the embedded acestep-mini"
-        reason = "it has no audio tokenizer" if request.task == "cover" and not info.has_audio_tokenizer else ""
+        lacks_tokenizer = task_spec(request.task).source_as_codes and not info.has_audio_tokenizer
+        reason = "it has no audio tokenizer" if lacks_tokenizer else ""
         raise UnsupportedTaskError(
             "task_type",
             request.task,
@@ -71,7 +70,8 @@ def check_task(request: DiffusionRequest, info: CheckpointInfo) -> None:
     codes = any(item.audio_codes for item in request.items)
     if codes and not info.has_audio_tokenizer:
         raise InputError("audio_codes", "codes", f"none: {info.name} has no audio tokenizer to read them")
-    if request.source is None and (request.task in _SOURCE_TASKS or (request.task == "cover" and not codes)):
+    spec = TASKS[request.task]
+    if request.source is None and spec.needs_source and not (codes and spec.codes_replace_source):
         raise InputError("src_audio", None, f"audio for the task {request.task}")
 
 
@@ -98,6 +98,7 @@ def settle(request: DiffusionRequest, info: CheckpointInfo, *, has_source: bool)
         notes.append("cover_noise_strength was ignored: there is no source to start from.")
     if request.sampler_mode == "heun" and request.infer_method == "sde":
         notes.append("sampler_mode heun was ignored: the stochastic sampler is of first order.")
+    holds = TASKS[request.task].outside == "source"
     t_low, t_high = interval_in_t(request.cfg_interval_start, request.cfg_interval_end)
     return Settings(
         schedule=schedule,
@@ -113,7 +114,7 @@ def settle(request: DiffusionRequest, info: CheckpointInfo, *, has_source: bool)
         t_low=t_low,
         t_high=t_high,
         cover_steps=int((len(schedule) - 1) * request.audio_cover_strength),
-        hold=inpainting_strength(request.repaint_mode, request.repaint_strength) if request.task == "repaint" else None,
+        hold=inpainting_strength(request.repaint_mode, request.repaint_strength) if holds else None,
         notes=tuple(notes),
     )
 

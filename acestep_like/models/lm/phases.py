@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-LM_TASKS = frozenset({"text2music"})
-"""Tasks whose request the model may plan. The others have a source, which codes of its own would pre-empt."""
+from acestep_like.types.tasks import TASKS
 
 
 @dataclass(frozen=True)
@@ -41,6 +40,6 @@ def decide(
         all_metadata_given: bpm, keyscale, timesignature and duration are the user's; nothing is left to plan.
     """
     wanted = thinking or use_cot_metas or use_cot_caption or use_cot_language
-    if not (wanted and lm_ready and task in LM_TASKS):
+    if not (wanted and lm_ready and task in TASKS and TASKS[task].planned_by_lm):
         return Decision(metadata=False, codes=False)
     return Decision(metadata=use_cot_metas and not all_metadata_given, codes=thinking and not has_codes)
