@@ -41,7 +41,9 @@ MODE_WORDS: tuple[tuple[str, str], ...] = (
 
 
 _BPM_TEXT = re.compile(
-    r"\b(\d{2,3})(?:\.0)?\s*-?\s*(?:bpm|beats per minute)\b|\bbpm\s*(?:of|is|[:=])?\s*(\d{2,3})\b", re.I
+    r"\b(\d{2,3})(?:\.0)?\s{0,3}-?\s{0,3}(?:bpm|beats per minute)\b"
+    r"|\bbpm\s{0,3}(?:of|is|[:=])?\s{0,3}(\d{2,3})\b",
+    re.I,
 )
 
 

@@ -80,17 +80,39 @@ INSTRUMENT_WORDS: dict[str, str] = {
 """Words that name each track class, as regular expressions on whole words."""
 
 
-_THING = r"(?:(?:any|a|the)\s+)?[\w-]+(?:\s+(?!or\b|nor\b)[\w-]+)?"
+_DENIAL = re.compile(
+    r"\b(?:no|without|minus|lacking|neither|free of|instead of)\s+|\bnon-\w+|\b\w+-(?:free|less)\b", re.IGNORECASE
+)
+"""What denies: a word before the things that are denied, or a part of one word."""
+
+_THING = re.compile(r"(?:(?:any|a|the)\s+)?[\w-]+(?:\s+(?!or\b|nor\b)[\w-]+)?", re.IGNORECASE)
+_NEXT_THING = re.compile(r",\s+(?!or\b|nor\b)", re.IGNORECASE)
+_LAST_THING = re.compile(r",?\s+(?:or|nor)\s+", re.IGNORECASE)
+_MOST_THINGS = 8
 
 
-_DENIED = rf"""
-    (?:no|without|minus|lacking|neither|free\ of|instead\ of)\s+{_THING}
-    (?:(?:,\s+{_THING})*,?\s+(?:or|nor)\s+{_THING})?
-"""
+def _denied_spans(caption: str) -> list[tuple[int, int]]:
+    """Parts of a caption in which nothing is asked for: `no drums, bass or vocals`, `without any strings`, `drum-free`.
 
-
-_DENIALS = re.compile(rf"\b{_DENIED.strip()}|\bnon-\w+|\b\w+-(?:free|less)\b", re.IGNORECASE | re.VERBOSE)
-"""Parts of a caption in which nothing is asked for: `no drums, bass or vocals`, `without any strings`, `drum-free`."""
+    Of a list that no `or` ends, only the first thing is denied: `no drums, soft strings` asks for strings.
+    """
+    spans = []
+    for denial in _DENIAL.finditer(caption):
+        start, end = denial.span()
+        thing = _THING.match(caption, end) if caption[end - 1].isspace() else None
+        listed = thing
+        end = thing.end() if thing else end
+        for _ in range(_MOST_THINGS):
+            if listed is None:
+                break
+            last = _LAST_THING.match(caption, listed.end())
+            if last and (final := _THING.match(caption, last.end())):
+                end = final.end()
+                break
+            following = _NEXT_THING.match(caption, listed.end())
+            listed = _THING.match(caption, following.end()) if following else None
+        spans.append((start, end))
+    return spans
 
 
 def named_tracks(caption: str) -> tuple[str, ...]:
@@ -100,7 +122,7 @@ def named_tracks(caption: str) -> tuple[str, ...]:
     one that is denied, as in `no drums`.
     """
     found = [(match.span(), name) for name, words in INSTRUMENT_WORDS.items() for match in spoken(words, caption)]
-    denied = [match.span() for match in _DENIALS.finditer(caption)]
+    denied = _denied_spans(caption)
 
     def counts(span: tuple[int, int]) -> bool:
         start, end = span

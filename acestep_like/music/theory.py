@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from numbers import Integral
 
 from acestep_like.errors import InputError
 
@@ -154,7 +155,7 @@ def _pitch(letter: str, accidental: str) -> int:
     return (LETTERS[letter.upper()] + {"": 0, "#": 1, "♯": 1, "b": -1, "♭": -1}[accidental]) % 12
 
 
-_KEY = re.compile(r"^\s*([A-Ga-g])\s*([#b♯♭]?)\s*[-_ ]?\s*([A-Za-z ]*)\s*$")
+_KEY = re.compile(r"([A-Ga-g]) ?([#b♯♭]?) ?[-_]? ?([A-Za-z ]*)")  # of a text whose blanks are single
 
 
 _ACCIDENTAL_WORD = re.compile(r"(?<=^[A-Ga-g])[ -](sharp|flat)\b", re.IGNORECASE)
@@ -184,11 +185,12 @@ def parse_keyscale(text: str) -> KeyScale:
     Raises:
         InputError: the text names no key.
     """
-    signed = _ACCIDENTAL_WORD.sub(lambda word: "#" if word.group(1).lower() == "sharp" else "b", text.strip())
-    match = _KEY.match(signed)
+    single_blanks = " ".join(text.split())
+    signed = _ACCIDENTAL_WORD.sub(lambda word: "#" if word.group(1).lower() == "sharp" else "b", single_blanks)
+    match = _KEY.fullmatch(signed)
     if match:
         letter, accidental, mode_text = match.groups()
-        words = "m" if mode_text.strip() == "m" else " ".join(mode_text.lower().split())
+        words = mode_text.lower().strip()
         if words in _KEY_MODES and mode_text.strip() != "M":
             return KeyScale(_pitch(letter, accidental), _KEY_MODES[words], accidental in ("b", "♭"))
     raise InputError("keyscale", text, "a key such as 'C major', 'Am', 'F# minor' or 'Bb major', or '' for automatic")
@@ -201,8 +203,10 @@ def parse_timesignature(text: str | int) -> str:
         InputError: any other time signature.
     """
     known = {"2": "2", "3": "3", "4": "4", "6": "6", "2/4": "2", "3/4": "3", "4/4": "4", "6/8": "6"}
-    value = str(text).strip().replace(" ", "")
-    if isinstance(text, bool) or value not in known:
+    value = text.strip().replace(" ", "") if isinstance(text, str) else ""
+    if isinstance(text, Integral) and not isinstance(text, bool) and 0 < text < 10:
+        value = str(int(text))
+    if value not in known:
         raise InputError("timesignature", text, "2 (2/4), 3 (3/4), 4 (4/4) or 6 (6/8), or '' for automatic")
     return known[value]
 
