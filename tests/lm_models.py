@@ -10,7 +10,7 @@ import torch
 from transformers import Qwen3Config, Qwen3ForCausalLM
 
 from acestep_like.models.lm.model import LoadedLM, load_lm
-from acestep_like.training.lm_examples import chat
+from acestep_like.models.lm.prompts import chat
 from acestep_like.training.lm_tokenizer import END_TURN, build_tokenizer, save_tokenizer
 
 TEXTS = [

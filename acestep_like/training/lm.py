@@ -23,6 +23,7 @@ from tokenizers import Tokenizer
 from torch.nn import functional as F
 from transformers import Qwen3Config, Qwen3ForCausalLM
 
+from acestep_like.models.lm import prompts
 from acestep_like.models.lm.model import SIDECAR
 from acestep_like.training.lm_examples import (
     BPM,
@@ -37,7 +38,6 @@ from acestep_like.training.lm_examples import (
     WEIGHTS,
     ExampleBuilder,
     SongTexts,
-    chat,
 )
 from acestep_like.training.lm_facts import FactHeads, prompt_ends
 from acestep_like.training.lm_pool import Feeder, Pool, pad_into_buckets
@@ -265,7 +265,7 @@ def train_lm(
     if start_from is None:
         model = new_model(config, tokenizer.get_vocab_size(), end_id)
     else:
-        model = Qwen3ForCausalLM.from_pretrained(start_from, dtype=torch.float32)
+        model = Qwen3ForCausalLM.from_pretrained(start_from, dtype=torch.float32, trust_remote_code=False)
     torch.nn.Module.to(model, device)
     add_dropout(model, config.dropout)
     size = sum(p.numel() for p in model.parameters())
@@ -298,7 +298,7 @@ def _tokenizer(songs: Sequence[SongTexts], config: LMConfig) -> Tokenizer:
     builder = ExampleBuilder(songs, [None] * len(songs), sample, config.seed)
     count = min(12_000, 12 * len(songs) + 100)
     texts = ["".join(piece.text for piece in builder.pieces(kind)) for kind in builder.draw_kinds(count)]
-    texts += [chat("Understand the given musical conditions and describe the audio semantics accordingly:", "")] * 40
+    texts += [prompts.chat(prompts.UNDERSTAND, "")] * 40
     return build_tokenizer(texts, text_entries=config.text_entries, codes=config.codes)
 
 

@@ -101,14 +101,6 @@ Sequence_ = tuple[np.ndarray, np.ndarray, np.ndarray]
 """Token ids (int16), what each token is (uint8), and the facts of the song that the prompt tells (`lm_facts`)."""
 
 
-def chat(instruction: str, user: str) -> str:
-    """The prompt as the tokenizer's template renders it (a test holds them equal), without the template's cost."""
-    return (
-        f"<|im_start|>system\n# Instruction\n{instruction}\n\n<|im_end|>\n<|im_start|>user\n{user}<|im_end|>\n"
-        "<|im_start|>assistant\n"
-    )
-
-
 @lru_cache(maxsize=200_000)
 def _yaml_line(key: str, value: int | str) -> str:
     return f"{key}: {value}" if isinstance(value, int) else prompts.yaml_line(key, value)
@@ -185,7 +177,7 @@ class ExampleBuilder:
             return self._generate(song, *self._crop(index, bars=True))
         if kind == "unconditional":
             codes, _, _ = self._crop(index, bars=True)
-            prompt = prompts.open_turn(chat(prompts.GENERATE, prompts.NO_USER_INPUT), None)
+            prompt = prompts.open_turn(prompts.chat(prompts.GENERATE, prompts.NO_USER_INPUT), None)
             return [Piece(prompt), Piece(codes=codes, answer=True), Piece("<|im_end|>", answer=True)]
         if kind == "understand":
             return self._understand(song, *self._crop(index, bars=rng.random() < 0.3))
@@ -230,7 +222,7 @@ class ExampleBuilder:
             if rng.random() < share:
                 facts.pop(key, None)
         return [
-            Piece(chat(prompts.GENERATE, user)),
+            Piece(prompts.chat(prompts.GENERATE, user)),
             Piece(cot(facts) + "\n\n", answer=True),
             Piece(codes=codes, answer=True),
             Piece("<|im_end|>", answer=True),
@@ -240,7 +232,7 @@ class ExampleBuilder:
         facts = {**song.metadata, "caption": song.description, "duration": duration}
         # Neighbouring tempi are nearly right: a spread target teaches that 120 and 121 are close.
         facts["bpm"] = round(int(facts["bpm"]) * (1 + self.rng.gauss(0, 0.012)))
-        head, tail = chat(prompts.UNDERSTAND, "\0").split("\0")
+        head, tail = prompts.chat(prompts.UNDERSTAND, "\0").split("\0")
         lyrics = song.lyrics_between(start_s, start_s + duration) or prompts.INSTRUMENTAL
         if self.rng.random() < 0.4:
             facts.pop("caption")  # which would tell the style, so that nothing need be detected
@@ -256,17 +248,20 @@ class ExampleBuilder:
             words = rng.choice(song.queries) if rng.random() < 0.95 else ""
             query = self._ask(words, facts, self._vary(words, facts, forced))
             user = prompts.inspire_user(query, lyrics == prompts.INSTRUMENTAL)
-            return [Piece(chat(prompts.INSPIRE, user)), *self._forced_answer(self._answer(facts, lyrics), forced)]
+            return [
+                Piece(prompts.chat(prompts.INSPIRE, user)),
+                *self._forced_answer(self._answer(facts, lyrics), forced),
+            ]
         words = self._words(song)
         caption = self._ask(words, facts, self._vary(words, facts, forced))
         lyrics = self._ask_lyrics(song, 0.0, float("inf"))
         if kind == "format":
             text = self._answer(facts, lyrics.strip() or prompts.INSTRUMENTAL)
             user = prompts.format_user(caption, lyrics)
-            return [Piece(chat(prompts.FORMAT, user)), *self._forced_answer(text, forced)]
+            return [Piece(prompts.chat(prompts.FORMAT, user)), *self._forced_answer(text, forced)]
         facts.pop("genres", None)
         user = prompts.song_user(caption, lyrics)
-        return [Piece(chat(prompts.GENERATE, user)), *self._forced_answer(cot(facts), forced)]
+        return [Piece(prompts.chat(prompts.GENERATE, user)), *self._forced_answer(cot(facts), forced)]
 
     def _duration(self) -> int:
         """A length for sequences without codes."""

@@ -349,7 +349,7 @@ def stage_dit(settings: Settings) -> None:
     corpus = Corpus.load(settings.work / "corpus")
     known = target / "tokenizer" if settings.start is None else settings.start / "tokenizer"
     if known.exists():  # whoever goes on keeps the ids
-        tokenizer = PreTrainedTokenizerFast.from_pretrained(known)
+        tokenizer = PreTrainedTokenizerFast.from_pretrained(known, trust_remote_code=False)
         save_tokenizer(tokenizer, target / "tokenizer")
     else:
         tokenizer = train_tokenizer([*tokenizer_texts(corpus), *vocabulary()])

@@ -149,8 +149,10 @@ def load_text(
     encoder_folder, tokenizer_folder = folders
     try:
         with _quiet():
-            tokenizer = AutoTokenizer.from_pretrained(tokenizer_folder, local_files_only=True)
-            encoder = Qwen3Model.from_pretrained(encoder_folder, dtype=dtype or "auto", local_files_only=True)
+            tokenizer = AutoTokenizer.from_pretrained(tokenizer_folder, local_files_only=True, trust_remote_code=False)
+            encoder = Qwen3Model.from_pretrained(
+                encoder_folder, dtype=dtype or "auto", local_files_only=True, trust_remote_code=False
+            )
     except (OSError, ValueError, KeyError) as error:
         first = str(error).splitlines()[0]
         raise CheckpointError(f"The text encoder of {info.name} cannot be loaded: {first}") from error
@@ -161,7 +163,7 @@ def text_encoder_cost_model(info: CheckpointInfo) -> PreTrainedModel:
     """The text encoder made from its config without memory or weights, on the device "meta"."""
     from transformers import AutoConfig, Qwen3Model
 
-    config = AutoConfig.from_pretrained(info.parts["text_encoder"], local_files_only=True)
+    config = AutoConfig.from_pretrained(info.parts["text_encoder"], local_files_only=True, trust_remote_code=False)
     with torch.device("meta"):
         return Qwen3Model(config).eval().requires_grad_(False)
 

@@ -12,9 +12,10 @@ import torch
 
 from acestep_like.errors import CheckpointError, DependencyError, InputError, LMError
 from acestep_like.models.analysis.code_tagger import CodeTaggers
+from acestep_like.models.checkpoints.remote_code import refuse_remote_code
 from acestep_like.models.device import release_memory
 from acestep_like.models.lm.base import LMBackend, LMRequest, LMResult, TokenObserver
-from acestep_like.models.lm.prompts import render
+from acestep_like.models.lm.prompts import chat
 from acestep_like.models.lm.requests import Sampling
 from acestep_like.models.lm.transformers_backend import TransformersBackend
 from acestep_like.models.lm.vllm_backend import VLLMBackend
@@ -100,7 +101,7 @@ class LoadedLM:
             release_memory(torch.device(self.device))
 
     def prompt(self, instruction: str, user: str) -> str:
-        return render(self.tokenizer, instruction, user)
+        return chat(instruction, user)
 
     def encode(self, text: str) -> tuple[int, ...]:
         """Token ids of a text that already has its control tokens."""
@@ -130,6 +131,7 @@ def load_lm(
 
     Raises:
         CheckpointError: the folder is broken or not a 5 Hz LM.
+        UnsafeFileError: the folder asks for code of its own to be run.
         DependencyError: `vllm` was asked for and is not installed.
         LMError: `vllm` was asked for and its engine did not start.
         InputError: an unknown backend.
@@ -142,9 +144,10 @@ def load_lm(
     if offload and backend == "vllm":
         raise InputError("backend", backend, "pt with offload_to_cpu", "vLLM keeps its weights on the device.")
     backend = "pt" if offload else backend
+    refuse_remote_code(folder)
     dtype = dtype or (torch.bfloat16 if device.type in ("cuda", "xpu") else torch.float32)
     try:
-        tokenizer: Any = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        tokenizer: Any = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
         sidecar = json.loads((folder / SIDECAR).read_text()) if (folder / SIDECAR).is_file() else {}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise CheckpointError(f"The tokenizer of {folder} cannot be read: {error}") from error

@@ -1,15 +1,14 @@
 """The texts that the 5 Hz LM reads: five prompts and the chain of thought, as the published models were trained.
 
 Source of the wording: ACE-Step 1.5 (`acestep/constants.py`, `acestep/llm_inference.py`); the open assistant turn of
-phase 2 is that of its pull request 1127. Nothing here knows token ids; `render` goes through the tokenizer's own
-chat template.
+phase 2 is that of its pull request 1127. Nothing here knows token ids.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any
 
 import yaml
 
@@ -29,14 +28,6 @@ _NEXT_LINE = "\x85"
 """Plain YAML scalars lose it: written raw it is read back as a line break."""
 
 
-class ChatTokenizer(Protocol):
-    """What `render` needs of a transformers tokenizer."""
-
-    def apply_chat_template(
-        self, conversation: list[dict[str, str]], *, tokenize: bool, add_generation_prompt: bool
-    ) -> Any: ...
-
-
 def plain(text: str) -> str:
     """User text in which control tokens are only text: `<|im_end|>` becomes `< |im_end|>`.
 
@@ -46,13 +37,16 @@ def plain(text: str) -> str:
     return _SPECIAL.sub("< ", text)
 
 
-def render(tokenizer: ChatTokenizer, instruction: str, user: str) -> str:
-    """The prompt up to and including the opening of the assistant's turn."""
-    messages = [
-        {"role": "system", "content": f"# Instruction\n{instruction}\n\n"},
-        {"role": "user", "content": user},
-    ]
-    return str(tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True))
+def chat(instruction: str, user: str) -> str:
+    """The prompt up to and including the opening of the assistant's turn, in ChatML.
+
+    It is what the chat template of every 5 Hz LM (Qwen3's) makes of these two messages, so the template of a model
+    folder, which is a program, is never run.
+    """
+    return (
+        f"<|im_start|>system\n# Instruction\n{instruction}\n\n<|im_end|>\n<|im_start|>user\n{user}<|im_end|>\n"
+        "<|im_start|>assistant\n"
+    )
 
 
 def song_user(caption: str, lyrics: str) -> str:

@@ -40,7 +40,9 @@ class TransformersBackend:
             CheckpointError: it is not a Qwen3 language model, or broken.
         """
         try:
-            model = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, local_files_only=True)
+            model = AutoModelForCausalLM.from_pretrained(
+                folder, dtype=dtype, local_files_only=True, trust_remote_code=False, use_safetensors=True
+            )
         except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
             raise CheckpointError(f"The weights of {folder} cannot be read: {error}") from error
         if not isinstance(model, Qwen3ForCausalLM):

@@ -7,9 +7,10 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 from lm_models import random_lm
+from transformers import AutoTokenizer
 
+from acestep_like.models.checkpoints.resolve import find_lm
 from acestep_like.models.lm import prompts
-from acestep_like.training.lm_examples import chat
 
 SYSTEM = "<|im_start|>system\n# Instruction\n{}\n\n<|im_end|>\n<|im_start|>user\n"
 OPEN = "<|im_end|>\n<|im_start|>assistant\n"
@@ -109,7 +110,13 @@ def test_any_value_survives_yaml(value: str) -> None:
     assert "</think>" not in line and "<|audio_code_1|>" not in line
 
 
-def test_training_renders_the_same_prompt_as_the_template() -> None:
+def test_the_prompt_is_what_the_template_of_the_embedded_model_makes_of_it() -> None:
+    tokenizer = AutoTokenizer.from_pretrained(find_lm("mini").path, trust_remote_code=False)
     for instruction in (prompts.GENERATE, prompts.UNDERSTAND, prompts.INSPIRE, prompts.FORMAT):
         user = prompts.song_user("a", "b\n\nc")
-        assert chat(instruction, user) == rendered(instruction, user)
+        messages = [
+            {"role": "system", "content": f"# Instruction\n{instruction}\n\n"},
+            {"role": "user", "content": user},
+        ]
+        templated = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+        assert prompts.chat(instruction, user) == templated
