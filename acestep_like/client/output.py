@@ -42,11 +42,13 @@ def encoder(
         return lambda clip: clip.to_bytes(audio_format)
     if format == "data_url":
         return lambda clip: clip.data_url(audio_format)
-    folder = (
-        Path(output_dir) if output_dir is not None else Path(os.environ.get(OUTPUT_VARIABLE) or "outputs") / "audio"
-    )
-    folder = prepare_output_dir(folder)
+    folder = prepare_output_dir(output_folder(output_dir))
     return lambda clip: str(clip.save(_free_name(folder, clip, extension), audio_format))
+
+
+def output_folder(output_dir: str | Path | None) -> Path:
+    """The folder of `format="path"`: the given one, else `audio` in that of `OUTPUT_VARIABLE`, else `outputs/audio`."""
+    return Path(output_dir) if output_dir is not None else Path(os.environ.get(OUTPUT_VARIABLE) or "outputs") / "audio"
 
 
 def _free_name(folder: Path, clip: Clip, extension: str) -> Path:

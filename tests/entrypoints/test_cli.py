@@ -10,7 +10,9 @@ import sys
 import pytest
 from fakes import FakeDiT, FakeLM, tone
 
+from acestep_like.entrypoints.cli import generate, understand
 from acestep_like.entrypoints.cli import main as cli
+from acestep_like.entrypoints.cli.order import read_order
 from acestep_like.types.fields import specs
 from acestep_like.types.params import GenerationConfig, GenerationParams
 
@@ -19,12 +21,13 @@ from acestep_like.types.params import GenerationConfig, GenerationParams
 def fake(monkeypatch):
     """The handlers that the commands load are fakes; answers them as (dit, lm)."""
     dit, lm = FakeDiT(), FakeLM()
-    monkeypatch.setattr(cli, "_load", lambda arguments, wants_lm=True: (dit, lm if wants_lm else None))
+    for command in (generate, understand):
+        monkeypatch.setattr(command, "load_models", lambda _, wants_lm=True: (dit, lm if wants_lm else None))
     return dit, lm
 
 
 def order(*words):
-    return cli.read_order(cli.build_parser().parse_args(["generate", *words]))
+    return read_order(cli.build_parser().parse_args(["generate", *words]))
 
 
 def test_every_parameter_is_an_option():

@@ -1,0 +1,112 @@
+"""The table of commands, and the parser that is made of it. Loads no framework."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from acestep_like import __version__
+from acestep_like.entrypoints.cli.options import (
+    add_checkpoints_option,
+    add_clip_options,
+    add_model_options,
+    add_music_options,
+    add_quiet_option,
+)
+
+CHECKPOINT_ACTIONS = ("list", "show", "verify", "download", "convert")
+
+
+@dataclass(frozen=True)
+class Command:
+    """A command.
+
+    Attributes:
+        help: one line for the list of commands.
+        options: adds its options to its parser.
+        run: "module:function" in this package; the module is loaded when the command runs. The function takes the
+            parsed arguments and answers the exit code.
+        description: of its own help page; `help` where it is empty.
+    """
+
+    help: str
+    options: Callable[[argparse.ArgumentParser], None]
+    run: str
+    description: str = ""
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of all commands; `arguments.run` is the "module:function" of the command."""
+    parser = argparse.ArgumentParser(
+        prog="acestep-like",
+        description="Music from words, on this machine.",
+        epilog="Exit codes: 0 done, 1 failed, 2 bad input, 130 stopped by Ctrl-C.",
+    )
+    parser.add_argument("--version", action="version", version=f"acestep-like {__version__}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    for name, command in COMMANDS.items():
+        own = commands.add_parser(name, help=command.help, description=command.description or command.help)
+        command.options(own)
+        own.set_defaults(run=command.run)
+    return parser
+
+
+def _generate_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--out", metavar="DIR", default="outputs", help="folder for the files (default: outputs)")
+    add_quiet_option(parser)
+    _plan_options(parser)
+
+
+def _plan_options(parser: argparse.ArgumentParser) -> None:
+    add_music_options(parser)
+    add_model_options(parser)
+
+
+def _understand_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("file", metavar="FILE", help="audio file")
+    parser.add_argument("--seed", default="0", metavar="N", help="seed of the answer (default: 0)")
+    add_model_options(parser)
+
+
+def _show_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("file", metavar="FILE", help="audio file")
+    parser.add_argument("--json", action="store_true", help="the whole recipe as JSON")
+
+
+def _checkpoints_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("action", choices=CHECKPOINT_ACTIONS, help="what to do")
+    parser.add_argument("name", nargs="?", default="mini", help="name, path or Hub id (default: mini)")
+    parser.add_argument("target", nargs="?", help="convert: a new folder for the other layout")
+    add_checkpoints_option(parser)
+
+
+COMMANDS = {
+    "generate": Command(
+        "make music",
+        _generate_options,
+        "generate:run_generate",
+        "Make music from a description. Values that are left out are chosen by the language model or the checkpoint.",
+    ),
+    "clip": Command(
+        "make a clip with any audio model: ours, MusicGen, AudioLDM, AudioLDM 2, Stable Audio",
+        add_clip_options,
+        "clip:run_clip",
+        "Make clips with any audio model. A field that the model has no use for is refused.",
+    ),
+    "plan": Command(
+        "what `generate` with the same options would need: memory, seconds, what would be clamped",
+        _plan_options,
+        "plan:run_plan",
+        "Takes the options of `generate`; loads no weights and makes nothing. The language model is not included.",
+    ),
+    "understand": Command("say what an audio file sounds like", _understand_options, "understand:run_understand"),
+    "show": Command("read the recipe in a file that this program made", _show_options, "show:run_show"),
+    "info": Command(
+        "what is installed, the device, the checkpoints and what each can do", add_checkpoints_option, "info:run_info"
+    ),
+    "checkpoints": Command(
+        "list, describe, verify, download or convert checkpoints", _checkpoints_options, "checkpoints:run_checkpoints"
+    ),
+}
+"""All commands by name. A new one is a row here and a module with its function."""
