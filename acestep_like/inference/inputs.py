@@ -15,7 +15,7 @@ from acestep_like.audio.io import load_audio
 from acestep_like.audio.splice import pad_for_windows
 from acestep_like.errors import InputError, UnsupportedTaskError
 from acestep_like.inference.provenance import origin_of
-from acestep_like.music.sections import is_tag
+from acestep_like.music.sections import plain_lyrics, sung_lines
 from acestep_like.types.audio_codes import read_codes
 from acestep_like.types.params import INSTRUMENTAL, GenerationConfig, GenerationParams, windows
 from acestep_like.types.seeds import item_seeds
@@ -44,8 +44,8 @@ CODE_RATE_HZ = 5
 
 def default_duration_s(lyrics: str) -> float:
     """Length when nobody says one: 30 s without words, else 4 s a line and 12 s around them, 30 to 240 s."""
-    lines = [line for line in lyrics.splitlines() if line.strip() and not is_tag(line)]
-    if not lines or lyrics.strip().lower() == INSTRUMENTAL.lower():
+    lines = sung_lines(lyrics)
+    if not lines:
         return DEFAULT_DURATION_S
     return min(max(DEFAULT_DURATION_S, _AROUND_S + _LINE_S * len(lines)), _LONGEST_DEFAULT_S)
 
@@ -133,7 +133,7 @@ def prepare(params: GenerationParams, config: GenerationConfig, checkpoint: Chec
         checkpoint=checkpoint,
         task=spec,
         seeds=item_seeds(batch.batch_size, seeds, asked.seed, batch.use_random_seed),
-        lyrics=INSTRUMENTAL if asked.instrumental else asked.lyrics,
+        lyrics=INSTRUMENTAL if asked.instrumental else plain_lyrics(asked.lyrics),
         instruction=resolve_instruction(asked.task_type, asked.instruction),
         inference_steps=asked.inference_steps if asked.given("inference_steps") else defaults.inference_steps,
         shift=asked.shift if asked.given("shift") else defaults.shift,

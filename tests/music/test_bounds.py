@@ -30,10 +30,10 @@ READERS: tuple[Callable[[str], object], ...] = (
     section_of,
     section_tags,
 )
-GENEROUS_S = 3.0
-"""All of a reader's hostile texts together take some tenths of a second; one that grows faster than its text, hours."""
+GENEROUS_S = 5.0
+"""All of a reader's hostile texts together take half a second; one that grows faster than its text, hours."""
 TEXTS = [
-    head + unit * (1500 // len(unit)) + tail
+    head + unit * (700 // len(unit)) + tail
     for head, tail in (("", ""), ("C", "!"), ("no a", "!"), ("[", "!"), ("10", "!"), ("bpm", "!"), ("verse", "!"))
     for unit in (" ", "\t", "(", ")", "[", "]", "*", "a ", ", a b", "a-", "1", "-", "\n", "|", "%", ": ", "x2", "no ")
 ]

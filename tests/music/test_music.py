@@ -6,7 +6,7 @@ import pytest
 
 from acestep_like.errors import InputError
 from acestep_like.inference.inputs import default_duration_s
-from acestep_like.music.sections import SECTION_NAMES, is_tag, section_of, section_tags
+from acestep_like.music.sections import SECTION_NAMES, is_tag, plain_lyrics, section_of, section_tags, sung_lines
 from acestep_like.music.theory import parse_keyscale
 
 
@@ -93,3 +93,92 @@ def test_tags_are_not_sung():
     assert is_tag("[whispered]") and is_tag(" Chorus 2: ") and not is_tag("oh chorus: sing")
     lines = "\n".join(["la la la"] * 10)
     assert default_duration_s(f"[Verse]\n[whispered]\n{lines}") == default_duration_s(lines) == 52
+
+
+TAGS = {
+    "verse": (
+        "[Verse]: | [verse 1] | [VERSE 2] | [Verse #3] | [Verse Two] | [2nd verse] | [Verse II] | "
+        "[Verse A] | [Verse x2] | [Verse] (x2) | **[Verse 1]** | *[Verse]* | ## [Verse] | ## Verse 2 | "
+        "**Verse 1** | __Verse__ | (Verse 1) | (verse) | {Verse} | <verse> | Verse: | Verse 1: | "
+        "Verse One: | VERSE 1 | Verse 2 | 【Verse】 | [en] [verse] | [zh][verse] | [Verse 1: Male vocal] | "
+        "[Verse 1 - whispered] | [Verse - male, soft] | [Pre-Chorus] | [PreChorus] | [Pre Chorus]: | "
+        "(Pre-Chorus) | Pre-chorus: | [Rap Verse] | [Rap] | [主歌] | [Verso 1] | [Couplet 2] | "
+        "\ufeff[Verse] | [ Verse ] | [Verse"
+    ),
+    "chorus": (
+        "[Chorus] x2 | [Chorus x2] | [Chorus] 2x | [Chorus (x2)] | [Chorus]. | (Chorus) | (Chorus x2) | "
+        "[en] [chorus] | **[Chorus]** | **[Chorus]:** | **Chorus:** | --- Chorus --- | [Final Chorus] | "
+        "[Last chorus] | [Repeat Chorus] | (Repeat chorus) | [Chorus repeat] | [Chorus - full band] | "
+        "[Chorus|anthemic] | [Chorus] [belted] | [belted] [Chorus] | [Post-Chorus] | [Hook] | Hook: | "
+        "[Refrain] | Refrain: | [Drop] | [Beat Drop] | [副歌] | [サビ] | [후렴] | [Estribillo] | [Припев] | "
+        "> [Chorus] | - [Chorus] | Chorus"
+    ),
+    "bridge": (
+        "[Bridge] | Bridge: | (Bridge) | [Bridge: spoken] | [Breakdown] | [Break] | [Build-up] | "
+        "[Buildup] | [Middle 8] | [Middle eight] | ### Bridge | [Puente] | [桥段]"
+    ),
+    "solo": (
+        "[Guitar Solo] | (Guitar solo) | Guitar Solo | [Solo: sax] | [Interlude] | [Instrumental Break] | "
+        "(instrumental break) | [Inst] | [inst x2] | [Piano interlude - soft] | [間奏]"
+    ),
+    "intro": ("[Intro] | Intro: | [Instrumental Intro] | [Short intro] | [Intro - acoustic guitar] | [Opening]"),
+    "outro": ("[Outro] | Outro: | (Outro) | [Ending] | [The End] | [Fade Out] | [Outro: fade out] | [Coda] | [End]"),
+}
+
+
+@pytest.mark.parametrize(("line", "name"), [(line, name) for name in TAGS for line in TAGS[name].split(" | ")])
+def test_tags_as_people_write_them(line, name):
+    assert section_tags(f"{line}\nla la") == [name]
+    assert sung_lines(f"{line}\nla la") == ["la la"]
+    assert is_tag(line)
+
+
+@pytest.mark.parametrize(
+    "line",
+    "[808 bass drops] | [drop the bass] | [drums enter] | [drums enter for the chorus] | [building to the chorus]"
+    " | [strings fade out slowly] | [tempo drop] | [bass drops out] | [beat breaks down] | [song ends] | [whispered]"
+    " | [Female Vocal] | [crowd cheering] | [en] | [build intensity] | [ar: The Chorus Boys] | [00:12.30]"
+    " | [mood: dark] | [guitar riff] | [vinyl crackle] | [synth themes] | [rain sounds] | [reverb tail]".split(" | "),
+)
+def test_production_cues_are_neither_sections_nor_sung(line):
+    assert section_tags(f"[Verse]\nla\n{line}\nla") == ["verse"]
+    assert sung_lines(f"[Verse]\nla\n{line}\nla") == ["la", "la"]
+
+
+@pytest.mark.parametrize(
+    "line",
+    "(ooh, in the end) | (the end) | we build a bridge | Solo | bridge | Break | The end | oh chorus: sing"
+    " | Listen: the verse of rain | (break it down) | This is the bridge: cross it | Drop | la [not a tag]".split(
+        " | "
+    ),
+)
+def test_words_that_are_sung_change_no_form(line):
+    assert section_tags(f"[Verse]\n{line}") == ["verse"]
+    assert sung_lines(f"[Verse]\n{line}") == [line]
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("[Verse] first words", "first words"),
+        ("[Verse 1]: first words", "first words"),
+        ("**[Verse]** first words", "first words"),
+        ("Verse 1: first words", "first words"),
+        ("(Verse) first words", "first words"),
+        ("[en] [verse] first words", "first words"),
+        ("[Verse] - first words", "first words"),
+    ],
+)
+def test_words_behind_a_tag_are_sung(line, words):
+    assert section_tags(line) == ["verse"]
+    assert sung_lines(line) == [words]
+
+
+def test_lyrics_from_other_programs_are_read_as_they_were_meant():
+    once = "[Verse]\nla la\n[Chorus]\noh oh"
+    for text in (once.replace("\n", "\\n"), "\ufeff" + once.replace("\n", "\r\n"), once.replace("\n", "\r")):
+        assert plain_lyrics(text) == once
+        assert section_tags(text) == ["verse", "chorus"]
+        assert default_duration_s(text) == default_duration_s(once)
+    assert plain_lyrics("[Verse]\nc:\\new") == "[Verse]\nc:\\new"
+    assert section_tags("\ufeff[Instrumental]\r\n") == section_tags("[inst]") == []
