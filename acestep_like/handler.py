@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import math
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,17 +17,14 @@ from acestep_like.models.analysis.structure_tagger import StructureTagger
 from acestep_like.models.analysis.track_tagger import TrackTagger
 from acestep_like.models.checkpoints.hub import resolve_or_download
 from acestep_like.models.diffusion.encode import required_tokenizer, source_codes, source_latents
-from acestep_like.models.diffusion.lora import LoraStack
-from acestep_like.models.diffusion.networks import LoadOptions, load_networks
+from acestep_like.models.diffusion.lora import LoraInfo, LoraStack
+from acestep_like.models.diffusion.networks import LoadOptions, Networks, load_networks
 from acestep_like.models.diffusion.pipeline import run_request
-from acestep_like.models.diffusion.request import EncodedAudio
+from acestep_like.models.diffusion.request import DiffusionOutput, DiffusionRequest, EncodedAudio
 
 if TYPE_CHECKING:
     from acestep_like.models.checkpoints.info import CheckpointInfo
     from acestep_like.models.codec.base import Codec
-    from acestep_like.models.diffusion.lora import LoraInfo, LoraStack
-    from acestep_like.models.diffusion.networks import Networks
-    from acestep_like.models.diffusion.request import DiffusionOutput, DiffusionRequest, EncodedAudio
     from acestep_like.music.song_plan import SongPlan
     from acestep_like.types.progress import CancelToken, Observer
 
@@ -32,12 +32,37 @@ NOT_LOADED = "Model not fully initialized. Please initialize all components firs
 _LATER_ARGUMENTS = ("use_mlx_dit", "vae_checkpoint")
 
 
+_PATIENCE_S = 0.05
+"""How often a call that waits for its turn looks whether it was cancelled."""
+
+
 class AceStepHandler:
-    """The DiT side of the SDK. Empty until `initialize_service` or `from_pretrained` has loaded a checkpoint."""
+    """The DiT side of the SDK. Empty until `initialize_service` or `from_pretrained` has loaded a checkpoint.
+
+    Any number of threads may use a handler: its calls take turns, and each gives what it gives alone, bit for bit.
+    """
 
     def __init__(self) -> None:
         self._networks: Networks | None = None
         self._loras: LoraStack | None = None
+        self._turn = threading.RLock()
+
+    @contextmanager
+    def reserved(self, cancel: CancelToken | None = None) -> Iterator[None]:
+        """Have the handler to oneself inside the block: calls, loading and adapters of other threads wait.
+
+        The calls below do so by themselves. Around several calls it keeps the adapters between them as they are.
+
+        Raises:
+            Cancelled: the caller cancelled while it waited.
+        """
+        while not self._turn.acquire(timeout=_PATIENCE_S):
+            if cancel is not None:
+                cancel.raise_if_cancelled()
+        try:
+            yield
+        finally:
+            self._turn.release()
 
     @property
     def checkpoint(self) -> CheckpointInfo | None:
@@ -161,7 +186,8 @@ class AceStepHandler:
         info = resolve_or_download(name_or_path, root=root, revision=revision, local_files_only=local_files_only)
         if vae is not None:
             info = replace(info, parts={**info.parts, "vae": Path(vae)}, missing=tuple(set(info.missing) - {"vae"}))
-        self._networks, self._loras = load_networks(info, LoadOptions(**options)), None
+        with self.reserved():
+            self._networks, self._loras = load_networks(info, LoadOptions(**options)), None
 
     def generate(
         self, request: DiffusionRequest, observer: Observer | None = None, cancel: CancelToken | None = None
@@ -171,7 +197,7 @@ class AceStepHandler:
         Args:
             request: what to make.
             observer: called after every step with the clean estimate.
-            cancel: looked at before and after every step and between the stages.
+            cancel: looked at while other calls have their turn, before and after every step and between the stages.
 
         Raises:
             NotLoadedError: nothing is loaded.
@@ -179,7 +205,8 @@ class AceStepHandler:
             DeviceMemoryError: one item alone does not fit the device; the handler stays usable.
             Cancelled: the caller cancelled.
         """
-        return run_request(self.networks, request, observer, cancel)
+        with self.reserved(cancel):
+            return run_request(self.networks, request, observer, cancel)
 
     @property
     def loras(self) -> tuple[LoraInfo, ...]:
@@ -200,12 +227,14 @@ class AceStepHandler:
             InputError: the name is in use, or the scale is no such number.
             DependencyError: `peft` is not installed.
         """
-        self._loras = self._loras or LoraStack(self.networks.dit.transformer)
-        return self._loras.load(path_or_folder, name, scale)
+        with self.reserved():
+            self._loras = self._loras or LoraStack(self.networks.dit.transformer)
+            return self._loras.load(path_or_folder, name, scale)
 
     def set_lora_scale(self, name: str, scale: float) -> None:
         """Change how much of a loaded LoRA is added; InputError for an unknown name or scale."""
-        self._lora_stack(name).scale(name, scale)
+        with self.reserved():
+            self._lora_stack(name).scale(name, scale)
 
     def unload_lora(self, name: str | None = None) -> None:
         """Take a LoRA off again, or all of them (None): songs are then what they were before, bit for bit.
@@ -213,27 +242,32 @@ class AceStepHandler:
         Raises:
             InputError: no LoRA of that name is loaded.
         """
-        if name is not None or self._loras is not None:
-            self._lora_stack(name).unload(name)
+        with self.reserved():
+            if name is not None or self._loras is not None:
+                self._lora_stack(name).unload(name)
 
     def _lora_stack(self, name: str | None) -> LoraStack:
         if self._loras is None:
             raise InputError("name", name, "one of the loaded adapters (none)")
         return self._loras
 
-    def encode_audio(self, source: Any, *, allow_silent: bool = False) -> EncodedAudio:
-        """A file, `(array, rate)` pair or earlier audio, encoded once for all that listens to it below.
+    def encode_audio(
+        self, source: Any, *, allow_silent: bool = False, cancel: CancelToken | None = None
+    ) -> EncodedAudio:
+        """A file, `(array, rate)` pair or earlier audio as latents, encoded once for the taggers and codes below.
 
         Raises:
             NotLoadedError: nothing is loaded.
             InputError: the audio cannot be read, or is silent where that is not allowed.
+            Cancelled: the caller cancelled while other calls had their turn.
         """
         if isinstance(source, EncodedAudio):
             return source
         networks = self.networks
         rate = networks.codec.sample_rate
         audio = load_audio(source, field="src_audio", sample_rate=rate, allow_silent=allow_silent)
-        return EncodedAudio(source_latents(networks, audio.samples))
+        with self.reserved(cancel):
+            return EncodedAudio(source_latents(networks, audio.samples))
 
     def detect_tracks(self, source: Any) -> dict[str, float] | None:
         """The probability of each of `tasks.TRACK_NAMES` to sound in audio (as `encode_audio` takes it, or its answer).
@@ -269,5 +303,8 @@ class AceStepHandler:
             NotLoadedError: nothing is loaded.
             InputError: the audio cannot be read, or the checkpoint has no audio tokenizer.
         """
-        required_tokenizer(self.networks)  # before anything is encoded
-        return source_codes(self.networks, self.encode_audio(source).latents)
+        networks = self.networks
+        required_tokenizer(networks)  # before anything is encoded
+        encoded = self.encode_audio(source)
+        with self.reserved():
+            return source_codes(networks, encoded.latents)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from pathlib import Path
 
@@ -48,6 +49,10 @@ class FakeDiT:
         self.detected = None  # what `detect_tracks` answers
         self.plan = None  # what `detect_structure` answers
         self.steps_run = 0
+        self.loras = ()
+
+    def reserved(self, cancel=None):
+        return contextlib.nullcontext()
 
     def detect_tracks(self, audio):
         return self.detected
@@ -90,7 +95,7 @@ class FakeDiT:
             },
         )
 
-    def encode_audio(self, audio):
+    def encode_audio(self, audio, cancel=None):
         if self.fail is not None:
             raise self.fail
         if isinstance(audio, tuple):  # a source, for a tagger

@@ -55,18 +55,19 @@ def run_pipeline(
     thoughts = think(job, llm_handler, report, cancel)
     clock.lap("lm_total_time")
     if job.source is not None and (part := part_to_analyse(job)) is not None:
-        encoded = dit_handler.encode_audio((job.source.samples, SAMPLE_RATE))
+        encoded = dit_handler.encode_audio((job.source.samples, SAMPLE_RATE), cancel=cancel)
         job = apply_detected_plan(replace(job, encoded=encoded), dit_handler.detect_structure(encoded, part))
     items = merge_items(job, thoughts or [None] * len(job.seeds))
     requests = diffusion_requests(job, items)
     report(_PREPARING, "Preparing inputs...")
     clock.lap("preparation_time")
 
-    outputs = _sample(dit_handler, requests, report, on_step, cancel)
+    with dit_handler.reserved(cancel):  # the adapters that are noted are those that every item was sampled with
+        outputs = _sample(dit_handler, requests, report, on_step, cancel)
+        loras = [lora.facts() for lora in dit_handler.loras if lora.scale != 0]
     clock.lap("dit_total_time_cost")
 
     lm_name = llm_handler.name if llm_handler is not None and thoughts else ""
-    loras = [lora.facts() for lora in getattr(dit_handler, "loras", ()) if lora.scale != 0]
     audios, seams = _audios(job, items, outputs, lm_name, {"loras": loras} if loras else {})
     report(_SAVING, "Preparing audio data...")
     if cancel is not None:

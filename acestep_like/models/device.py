@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -87,6 +89,13 @@ def release_memory(device: torch.device) -> None:
         getattr(torch, device.type).empty_cache()
 
 
+@contextmanager
+def inference_only(device: torch.device) -> Iterator[None]:
+    """Inference mode, and the precision of the weights: an autocast around the caller's code does not reach in."""
+    with torch.inference_mode(), torch.autocast(device.type, enabled=False):
+        yield
+
+
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether an error says that memory ran out, on any device."""
     text = str(error).lower()
@@ -126,8 +135,13 @@ class Stopwatch:
     """
 
     def __init__(self, device: torch.device, aside: Callable[[], float] = lambda: 0.0) -> None:
-        self._device, self._aside = device, aside
+        self._device, self._aside, self._aside_before = device, aside, aside()
         self.seconds: dict[str, float] = {}
+
+    @property
+    def aside_s(self) -> float:
+        """Seconds that went to the other account since the watch was made."""
+        return self._aside() - self._aside_before
 
     @contextmanager
     def span(self, name: str) -> Iterator[None]:
@@ -151,6 +165,9 @@ def resting_stages(device: torch.device, offload_to_cpu: bool, offload_dit_to_cp
 class Residency:
     """Which networks are on the device. With offloading they live on the CPU and visit the device for their stage.
 
+    Several threads may use a stage at once, and a thread may use it within its own use: the first moves its networks to
+    the device, the last one back.
+
     Args:
         device: where they run.
         offloaded: names of the stages whose networks live on the CPU.
@@ -160,6 +177,8 @@ class Residency:
         self.device = device
         self.offloaded = frozenset(offloaded)
         self._networks: dict[str, list[torch.nn.Module]] = {}
+        self._users: Counter[str] = Counter()
+        self._moving = threading.Lock()
         self.seconds = 0.0
 
     def own(self, stage: str, networks: Sequence[torch.nn.Module]) -> None:
@@ -170,16 +189,24 @@ class Residency:
     @contextmanager
     def use(self, *stages: str) -> Iterator[None]:
         """Have the networks of some stages on the device inside the block; `seconds` sums what moving cost."""
-        moving = [stage for stage in stages if stage in self.offloaded]
+        visiting = [stage for stage in stages if stage in self.offloaded]
+        if not visiting:
+            yield
+            return
         try:
-            for stage in moving:
-                self._move(stage, self.device)
+            with self._moving:
+                self._users.update(visiting)
+                for stage in visiting:
+                    if self._users[stage] == 1:
+                        self._move(stage, self.device)
             yield
         finally:
-            for stage in moving:
-                self._move(stage, torch.device("cpu"))
-            if moving:
-                release_memory(self.device)
+            with self._moving:
+                self._users.subtract(visiting)
+                for stage in visiting:
+                    if self._users[stage] == 0:
+                        self._move(stage, torch.device("cpu"))
+            release_memory(self.device)
 
     def _move(self, stage: str, device: torch.device) -> None:
         start = time.perf_counter()

@@ -50,14 +50,14 @@ class Detected:
 def _windows(codes: torch.Tensor) -> torch.Tensor:
     """Codes [n] as evenly spaced windows [k, at most _WINDOW] that cover them."""
     count, length = math.ceil(len(codes) / _WINDOW), min(len(codes), _WINDOW)
-    starts = torch.linspace(0, len(codes) - length, count).round().long()
+    starts = torch.linspace(0, len(codes) - length, count, dtype=torch.float32).round().long()
     return codes[starts[:, None] + torch.arange(length)]
 
 
 def bags_of(codes: torch.Tensor, count: int) -> torch.Tensor:
     """Codes [B, n] below `count` as the square roots of their shares [B, count]."""
-    ones = torch.ones(codes.shape)
-    return (torch.zeros(len(codes), count).scatter_add_(1, codes, ones) / codes.shape[1]).sqrt()
+    ones = torch.ones(codes.shape, dtype=torch.float32)
+    return (torch.zeros(len(codes), count, dtype=torch.float32).scatter_add_(1, codes, ones) / codes.shape[1]).sqrt()
 
 
 class CodeTagger(nn.Module):

@@ -28,14 +28,14 @@ LONGEST_LAG = 160
 """Of the autocorrelation, in latent frames: 6.4 s."""
 HALF_BEATS = 24
 """Lags at which a meter is told."""
-_LAGS = torch.logspace(math.log10(4), math.log10(150), 120)
+_LAGS = torch.logspace(math.log10(4), math.log10(150), 120, dtype=torch.float32)
 _FEWEST_CODES = 20
 """Four seconds; in less no tempo can be told."""
 
 
 def tempi_bpm() -> torch.Tensor:
     """The tempo of every bin [BINS]."""
-    return torch.logspace(math.log2(RANGE_BPM[0]), math.log2(RANGE_BPM[1]), BINS, base=2)
+    return torch.logspace(math.log2(RANGE_BPM[0]), math.log2(RANGE_BPM[1]), BINS, base=2, dtype=torch.float32)
 
 
 def autocorrelation(curves: torch.Tensor) -> torch.Tensor:
@@ -90,7 +90,7 @@ class TempoTagger(nn.Module):
     @torch.no_grad()
     def at_beats(self, codes: torch.Tensor, bpm: float) -> torch.Tensor:
         """The autocorrelation of the curves at every half beat up to twelve beats, [24 C]: what tells a meter."""
-        lags = 60 / bpm * FRAMES_PER_S * torch.arange(1, HALF_BEATS + 1) / 2
+        lags = 60 / bpm * FRAMES_PER_S * torch.arange(1, HALF_BEATS + 1, dtype=torch.float32) / 2
         return _read(autocorrelation(self.curves(codes))[None], lags[None]).flatten()
 
     @torch.no_grad()
@@ -99,7 +99,7 @@ class TempoTagger(nn.Module):
         if len(codes) < _FEWEST_CODES:
             return None
         correlation = autocorrelation(self.curves(torch.tensor(codes)))[None]
-        logits = self(at_lags(correlation, torch.ones(1)))
+        logits = self(at_lags(correlation, torch.ones(1, dtype=torch.float32)))
         return round(float(tempi_bpm()[int(logits.argmax())]))
 
     def save(self, folder: Path) -> None:

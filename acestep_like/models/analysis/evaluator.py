@@ -53,7 +53,7 @@ def mel_power(audio: torch.Tensor) -> torch.Tensor:
     mid = audio.float().mean(dim=-2)
     lead = mid.shape[:-1]
     mid = mid.reshape(-1, mid.shape[-1])
-    window = torch.hann_window(_N_FFT, device=mid.device)
+    window = torch.hann_window(_N_FFT, device=mid.device, dtype=torch.float32)
     frames = mid.shape[-1] // _HOP
     spectrum = torch.stft(mid, _N_FFT, _HOP, window=window, center=True, pad_mode="constant", return_complex=True)
     filters = mel_filters(_N_FFT, MEL_BANDS, SAMPLE_RATE, 40.0).to(mid.device)
@@ -114,8 +114,8 @@ class EvaluatorNet(nn.Module):
     def __init__(self, config: EvaluatorConfig) -> None:
         super().__init__()
         self.config = config
-        self.register_buffer("centre", torch.zeros(STATISTICS))
-        self.register_buffer("scale", torch.ones(STATISTICS))
+        self.register_buffer("centre", torch.zeros(STATISTICS, dtype=torch.float32))
+        self.register_buffer("scale", torch.ones(STATISTICS, dtype=torch.float32))
         self.widen = nn.Linear(STATISTICS, config.width)
         self.dropout = nn.Dropout(0.3)
         self.embed = nn.Linear(config.width, EMBEDDING)

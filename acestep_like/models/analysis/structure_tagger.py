@@ -89,11 +89,13 @@ class StructureTagger(nn.Module):
     def hear(self, latents: Tensor) -> Detected:
         """What is detected in latents [T, C]; long songs in overlapping stretches."""
         frames, step = len(latents), _STRETCH - _OVERLAP
-        total: dict[str, Tensor] = {name: torch.zeros(frames, size) for name, size in _HEADS.items()}
-        weight = torch.zeros(frames, 1)
+        total: dict[str, Tensor] = {
+            name: torch.zeros(frames, size, dtype=torch.float32) for name, size in _HEADS.items()
+        }
+        weight = torch.zeros(frames, 1, dtype=torch.float32)
         for start in range(0, max(frames - _OVERLAP, 1), step):
             part = latents[start : start + _STRETCH].float()
-            ramp = torch.linspace(0, torch.pi, len(part) + 2)[1:-1].sin()[:, None]
+            ramp = torch.linspace(0, torch.pi, len(part) + 2, dtype=torch.float32)[1:-1].sin()[:, None]
             weight[start : start + len(part)] += ramp
             for name, value in _probabilities(self(part[None])).items():
                 total[name][start : start + len(part)] += ramp * value[0]

@@ -90,7 +90,7 @@ class DiffusersCodec:
             )
         mean, std = mean_std.float().chunk(2, dim=1)
         if generator is not None:
-            noise = torch.randn(mean.shape, generator=generator, device=generator.device)
+            noise = torch.randn(mean.shape, generator=generator, device=generator.device, dtype=mean.dtype)
             mean = mean + std * noise.to(mean.device)
         return mean.transpose(1, 2)
 

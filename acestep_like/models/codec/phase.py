@@ -71,7 +71,7 @@ class PhaseSequence:
         self.bins = self.n_fft // 2 + 1
         self.past = torch.zeros(0, self.bins, dtype=torch.complex64, device=window.device)
         # Centre-relative phase of bin k is its frame-relative phase plus pi * k.
-        self.sign = 1.0 - 2.0 * (torch.arange(self.bins, device=window.device) % 2)
+        self.sign = 1.0 - 2.0 * (torch.arange(self.bins, device=window.device, dtype=window.dtype) % 2)
 
     def push(self, magnitude: Tensor, lookahead: int) -> Tensor:
         """Spectra of a block.
@@ -85,7 +85,7 @@ class PhaseSequence:
         if len(self.past):
             start = torch.angle(self.past[-1] * self.sign)
         else:
-            start = torch.zeros(self.bins, device=magnitude.device)
+            start = magnitude.new_zeros(self.bins)
         phases = propagate(magnitude, start, self.n_fft, self.hop)
         spectra = torch.polar(magnitude, phases) * self.sign
         spectra = self._griffin_lim(spectra, magnitude)

@@ -18,6 +18,7 @@ _STEP = 0.06
 _SOFT = 0.1
 """A band that is off by less than this, in natural log units, pulls less."""
 _FLOOR = 1e-2
+_LOG_FLOOR = float(torch.tensor(dsp.MAGNITUDE_FLOOR, dtype=torch.float32).log())
 BANK_WEIGHTS = (4.0, 1.0)
 """Of mel bands and of those for harmony. Mel bands count more because they come out worse."""
 _STEREO_WEIGHT = 0.3
@@ -70,7 +71,7 @@ def refine(
     wanted = bands.levels(log_magnitude)
     share = (energy / (energy.mean(-1, keepdim=True) + 1e-6)).clamp(max=4.0)
     weight = _STEREO_WEIGHT * 2 * torch.cat([share, share], dim=-1) / pan.shape[-1]
-    above_floor = (log_magnitude - torch.tensor(dsp.MAGNITUDE_FLOOR).log()).reshape(*latents.shape[:2], -1)
+    above_floor = (log_magnitude - _LOG_FLOOR).reshape(*latents.shape[:2], -1)
     sounding = above_floor.mean(-1, keepdim=True).clamp(0.0, 1.0)
     bins = log_magnitude.shape[-1]
     matrix, bias = readout.weight.float(), readout.bias.float()

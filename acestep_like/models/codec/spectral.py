@@ -216,7 +216,7 @@ class SpectralAutoencoder(ModelMixin, ConfigMixin):
     @torch.no_grad()
     def silence_latent(self) -> Tensor:
         """The latent `[64]` of digital silence."""
-        audio = torch.zeros(1, 2, 9 * self.hop, device=self.window.device)
+        audio = torch.zeros(1, 2, 9 * self.hop, device=self.window.device, dtype=torch.float32)
         return self._latents(audio)[0, :, 4]
 
     def predict(self, latents: Tensor, residual: bool = True) -> tuple[Tensor, Tensor, Tensor]:
@@ -271,7 +271,7 @@ class SpectralAutoencoder(ModelMixin, ConfigMixin):
         """Phase as a stream over the blocks, overlap-add as it goes: `[2, frames * hop]`."""
         window, hop = self.window.float(), self.frame_hop
         n_fft = window.shape[0]
-        out = torch.zeros(2, hop * (frames - 1) + n_fft, device=window.device)
+        out = window.new_zeros(2, hop * (frames - 1) + n_fft)
         stream = phase.PhaseSequence(window, hop, self.config.griffin_lim_iterations)
         for block in blocks:
             magnitude = (block.log_magnitude.clamp(max=_LOUDEST).exp() - dsp.MAGNITUDE_FLOOR).clamp(min=0.0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -45,6 +46,11 @@ class ConditionCache:
         self.by_layer: dict[int, LayerCondition] = {}
 
 
+_active_cache: ContextVar[ConditionCache | None] = ContextVar("condition_cache", default=None)
+"""The cache of the evaluation at hand. diffusers passes no arguments of a call on to its attention processors, and the
+processors belong to all calls; a context variable is every thread's and task's own."""
+
+
 def _heads_first(x: torch.Tensor, heads: int, head_dim: int) -> torch.Tensor:
     """[B, L, heads * D] as [B, heads, L, D]."""
     return x.unflatten(-1, (heads, head_dim)).transpose(1, 2)
@@ -66,7 +72,6 @@ class CachedCrossAttention(AceStepAttnProcessor2_0):
     def __init__(self, layer: int) -> None:
         super().__init__()
         self.layer = layer
-        self.active: ConditionCache | None = None
 
     def __call__(
         self,
@@ -76,13 +81,12 @@ class CachedCrossAttention(AceStepAttnProcessor2_0):
         attention_mask: torch.Tensor | None = None,
         image_rotary_emb: tuple[torch.Tensor, torch.Tensor] | None = None,
     ) -> torch.Tensor:
-        if self.active is None or encoder_hidden_states is None or self._attention_backend is not None:
+        cache = _active_cache.get()
+        if cache is None or encoder_hidden_states is None or self._attention_backend is not None:
             return super().__call__(attn, hidden_states, encoder_hidden_states, attention_mask, image_rotary_emb)
-        if self.layer not in self.active.by_layer:
-            self.active.by_layer[self.layer] = project_condition(
-                attn, encoder_hidden_states, self.active.conditional_rows
-            )
-        condition = self.active.by_layer[self.layer]
+        if self.layer not in cache.by_layer:
+            cache.by_layer[self.layer] = project_condition(attn, encoder_hidden_states, cache.conditional_rows)
+        condition = cache.by_layer[self.layer]
         asking = hidden_states[: len(condition.key)]
         query = attn.norm_q(attn.to_q(asking).unflatten(-1, (attn.heads, attn.head_dim))).transpose(1, 2)
         attended = F.scaled_dot_product_attention(query, condition.key, condition.value, scale=attn.scaling)
@@ -168,16 +172,17 @@ def windowed_attention(
 @lru_cache(maxsize=8)
 def _window_mask(length: int, window: int, device: torch.device) -> torch.Tensor:
     """[blocks, window, 3 * window] bool: which neighbours each query of each block attends to."""
-    blocks = -(-length // window)
-    query = torch.arange(window, device=device)[:, None]
-    key = torch.arange(3 * window, device=device)[None, :]
-    band = (key >= query) & (key <= query + 2 * window)
-    position = torch.arange(blocks, device=device)[:, None, None] * window + key[None] - window
-    inside = (position >= 0) & (position < length)
-    mask = band[None] & inside
-    # Queries beyond the end would see nothing; a softmax over nothing is NaN even though it is cropped later.
-    beyond = torch.arange(blocks, device=device)[:, None, None] * window + query[None] >= length
-    return mask | beyond
+    with torch.inference_mode(False):  # it is kept, and training cannot use what inference mode made
+        blocks = -(-length // window)
+        query = torch.arange(window, device=device)[:, None]
+        key = torch.arange(3 * window, device=device)[None, :]
+        band = (key >= query) & (key <= query + 2 * window)
+        position = torch.arange(blocks, device=device)[:, None, None] * window + key[None] - window
+        inside = (position >= 0) & (position < length)
+        mask = band[None] & inside
+        # Queries beyond the end would see nothing; a softmax over nothing is NaN even though it is cropped later.
+        beyond = torch.arange(blocks, device=device)[:, None, None] * window + query[None] >= length
+        return mask | beyond
 
 
 def install_fast_paths(transformer: AceStepTransformer1DModel) -> None:
@@ -198,14 +203,10 @@ def install_stock_paths(transformer: AceStepTransformer1DModel) -> None:
 
 
 @contextmanager
-def use_condition_cache(transformer: AceStepTransformer1DModel, cache: ConditionCache) -> Iterator[None]:
-    """Let the cross-attentions of a DiT use a cache inside the block (no effect where none is installed)."""
-    processors = [layer.cross_attn.processor for layer in transformer.layers]
-    cached = [processor for processor in processors if isinstance(processor, CachedCrossAttention)]
-    for processor in cached:
-        processor.active = cache
+def use_condition_cache(cache: ConditionCache) -> Iterator[None]:
+    """Let the cross-attentions of a DiT use a cache inside the block (no effect where none of ours is installed)."""
+    token = _active_cache.set(cache)
     try:
         yield
     finally:
-        for processor in cached:
-            processor.active = None
+        _active_cache.reset(token)

@@ -191,8 +191,10 @@ def measured_rates(device: torch.device, dtype: torch.dtype = torch.float32) -> 
     """
     size, pieces = (4096, 6) if device.type != "cpu" else (512, 24)
 
+    random = torch.Generator(device).manual_seed(0)
+
     def noise(*shape: int) -> list[torch.Tensor]:
-        return [torch.randn(*shape, device=device, dtype=dtype) for _ in range(pieces)]
+        return [torch.randn(*shape, generator=random, device=device, dtype=dtype) for _ in range(pieces)]
 
     states, weights, gate = noise(size, size), noise(size, size), noise(1, size)[0]
     waves = [row.float().reshape(-1, size // 2) for row in states]

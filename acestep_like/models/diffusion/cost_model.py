@@ -82,7 +82,7 @@ class CostModel:
     @lru_cache(maxsize=16)  # noqa: B019 - skeletons are few and kept anyway
     def _count_decoding(self, frames: int) -> Cost:
         with torch.no_grad(), counting() as count:
-            self.codec.decode(torch.empty(1, frames, self.codec.channels, device="meta"))
+            self.codec.decode(torch.empty(1, frames, self.codec.channels, device="meta", dtype=torch.float32))
         return count.cost
 
     def probe_dit(self, device: torch.device, frames: int) -> tuple[float, Cost]:
@@ -103,7 +103,7 @@ class CostModel:
         home, codec = self.codec.model, self.codec
         codec.model = _zeroed(home, device)
         try:
-            piece = torch.zeros(1, latents, codec.channels, device=device)
+            piece = torch.zeros(1, latents, codec.channels, device=device, dtype=torch.float32)
             return typical_seconds([lambda: codec.decode(piece)] * 2, device), cost
         finally:
             codec.model = home.to("meta")

@@ -21,7 +21,7 @@ class GraphedEvaluation:
         self._evaluate = evaluate
         self._ran = False
         self._graph: torch.cuda.CUDAGraph | None = None
-        self._x = self._time = self._velocity = torch.empty(0)
+        self._x = self._time = self._velocity = torch.empty(0, dtype=torch.float32)
 
     def __call__(self, x: torch.Tensor, time: torch.Tensor) -> torch.Tensor:
         """The velocity; a tensor of its own that later calls leave alone."""

@@ -74,7 +74,7 @@ class DiTDenoiser:
         def evaluate(x: torch.Tensor, time: torch.Tensor) -> torch.Tensor:
             # Once every layer has its keys and values, nothing reads the condition any more.
             cached = len(cache.by_layer) == len(self._transformer.layers)
-            with use_condition_cache(self._transformer, cache):
+            with use_condition_cache(cache):
                 return self._forward(x, time, condition[:, :1] if cached else condition, context)
 
         return GraphedEvaluation(evaluate) if self._graphs else evaluate
@@ -83,7 +83,7 @@ class DiTDenoiser:
         condition, context = padding.pad_tokens(condition), padding.pad_frames(context)
 
         def evaluate(x: torch.Tensor, time: torch.Tensor) -> torch.Tensor:
-            with use_masks(self._transformer, padding):
+            with use_masks(padding):
                 return self._forward(padding.pad_frames(x), time, condition, context)[:, : padding.frames]
 
         return evaluate

@@ -1,4 +1,4 @@
-"""Encode."""
+"""Recordings as source latents, and as 5 Hz codes."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from acestep_like.errors import InputError
+from acestep_like.models.device import inference_only
 from acestep_like.models.diffusion.hints import silence_frames, tokenize
 from acestep_like.models.diffusion.networks import Networks
 from acestep_like.types.audio_codes import format_codes
@@ -30,7 +31,7 @@ def encode_source(networks: Networks, audio: torch.Tensor, silence: torch.Tensor
 def source_latents(networks: Networks, audio: torch.Tensor) -> torch.Tensor:
     """Latents [1, T, C], float32, of audio [2, N] at the codec's rate."""
     silence = networks.dit.silence.float().to(networks.device)
-    with torch.inference_mode(), networks.residency.use("codec"):
+    with inference_only(networks.device), networks.residency.use("codec"):
         return encode_source(networks, audio, silence)
 
 
@@ -50,6 +51,6 @@ def source_codes(networks: Networks, latents: torch.Tensor) -> str:
     """
     tokenizer = required_tokenizer(networks)
     silence = networks.dit.silence.to(networks.device, tokenizer.dtype)
-    with torch.inference_mode(), networks.residency.use("dit"):
+    with inference_only(networks.device), networks.residency.use("dit"):
         _, indices = tokenize(tokenizer, latents.to(networks.device), silence)
     return format_codes(indices[0].tolist())

@@ -84,11 +84,11 @@ def soft_window(window: torch.Tensor, crossfade_frames: int) -> torch.Tensor:
         ends = (edges == -1).nonzero().flatten().tolist()
         for start in starts:
             first = max(start - crossfade_frames, 0)
-            ramp = torch.linspace(0, 1, start - first + 2, device=row.device)[1:-1]
+            ramp = torch.linspace(0, 1, start - first + 2, device=row.device, dtype=row.dtype)[1:-1]
             row[first:start] = torch.maximum(row[first:start], ramp)
         for end in ends:
             last = min(end + crossfade_frames, len(row))
-            ramp = torch.linspace(1, 0, last - end + 2, device=row.device)[1:-1]
+            ramp = torch.linspace(1, 0, last - end + 2, device=row.device, dtype=row.dtype)[1:-1]
             row[end:last] = torch.maximum(row[end:last], ramp)
     return soft
 

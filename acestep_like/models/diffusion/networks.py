@@ -13,7 +13,7 @@ from acestep_like.models.device import Residency, pick_device, pick_precision, r
 from acestep_like.models.diffusion.attention import install_fast_paths
 from acestep_like.models.diffusion.load import DiTModules, TextModules, load_codec, load_dit, load_text
 from acestep_like.models.diffusion.memory_layout import lay_frames_in_rows
-from acestep_like.models.diffusion.static_shapes import install_masked_attention
+from acestep_like.models.diffusion.static_shapes import install_masks
 
 if TYPE_CHECKING:
     from diffusers.models.transformers.ace_step_transformer import AceStepTransformer1DModel
@@ -72,10 +72,10 @@ def _accelerate(transformer: AceStepTransformer1DModel, device: torch.device, op
     if options.compile_model:
         # One program for a bucket of durations. The compiler would trace the state of the fast attentions into its
         # graphs; the stock attention with masks compiles well as it is.
-        install_masked_attention(transformer)
+        install_masks(transformer)
         lay_frames_in_rows(transformer)
         for layer in transformer.layers:
-            layer.compile(dynamic=False)
+            layer.forward = torch.compile(layer.forward, dynamic=False)
     else:
         install_fast_paths(transformer)
     if options.use_flash_attention and device.type == "cuda":

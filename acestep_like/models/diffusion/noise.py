@@ -23,7 +23,13 @@ def generator(seed: int, stream: str = "noise") -> torch.Generator:
 
 def initial_noise(seeds: Sequence[int], frames: int, channels: int) -> torch.Tensor:
     """Noise [B, T, C] of one generator an item."""
-    return torch.cat([torch.randn(1, frames, channels, generator=generator(seed)) for seed in seeds])
+    return draw([generator(seed) for seed in seeds], frames, channels)
+
+
+def draw(generators: Sequence[torch.Generator], frames: int, channels: int) -> torch.Tensor:
+    """The next noise [B, T, C] of B generators."""
+    shape = (1, frames, channels)
+    return torch.cat([torch.randn(shape, generator=source, device="cpu", dtype=torch.float32) for source in generators])
 
 
 def retake(noise: torch.Tensor, other: torch.Tensor, variance: float) -> torch.Tensor:
@@ -37,9 +43,7 @@ class StepNoise:
 
     def __init__(self, seeds: Sequence[int], frames: int, channels: int, device: torch.device) -> None:
         self._generators = [generator(seed, "sde") for seed in seeds]
-        self._shape = (1, frames, channels)
-        self._device = device
+        self._frames, self._channels, self._device = frames, channels, device
 
     def __call__(self, step: int) -> torch.Tensor:
-        drawn = [torch.randn(self._shape, generator=source) for source in self._generators]
-        return torch.cat(drawn).to(self._device)
+        return draw(self._generators, self._frames, self._channels).to(self._device)

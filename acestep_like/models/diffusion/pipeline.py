@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from acestep_like.errors import AceStepError, DeviceMemoryError
-from acestep_like.models.device import Stopwatch, is_out_of_memory, release_memory
+from acestep_like.models.device import Stopwatch, inference_only, is_out_of_memory, release_memory
 from acestep_like.models.diffusion.conditioning import ItemTokens, encode_condition, group_by_length
 from acestep_like.models.diffusion.context import Context, ContextInputs, build_context
 from acestep_like.models.diffusion.denoiser import DiTDenoiser
@@ -19,7 +19,7 @@ from acestep_like.models.diffusion.guide import NULL_PARTS, build_guide, guide_w
 from acestep_like.models.diffusion.hints import fit_frames, silence_frames
 from acestep_like.models.diffusion.inpainting import Hold
 from acestep_like.models.diffusion.networks import Networks
-from acestep_like.models.diffusion.noise import StepNoise, generator, initial_noise, retake
+from acestep_like.models.diffusion.noise import StepNoise, draw, generator, initial_noise, retake
 from acestep_like.models.diffusion.prepare import PreparedBatch, prepare_batch
 from acestep_like.models.diffusion.request import DiffusionOutput, DiffusionRequest
 from acestep_like.models.diffusion.sampler import sample
@@ -71,7 +71,6 @@ def run_request(
 ) -> DiffusionOutput:
     """Run one request; see `AceStepHandler.generate`."""
     check_task(request, networks.info)
-    networks.residency.seconds = 0.0
     clock = Stopwatch(networks.device, aside=lambda: networks.residency.seconds)
 
     def preview(latents: torch.Tensor) -> torch.Tensor:
@@ -80,7 +79,7 @@ def run_request(
 
     progress = _Progress(observer, cancel, preview)
     progress.check()
-    with clock.span("total"), torch.inference_mode():
+    with clock.span("total"), inference_only(networks.device):
         with clock.span("encoder"):
             song = prepare_batch(networks, request)
         progress.check()
@@ -216,7 +215,7 @@ def _noise(networks: Networks, song: PreparedBatch, rows: list[int]) -> torch.Te
             if request.retake_seed is None
             else [generator(request.retake_seed) for _ in seeds]
         )
-        other = torch.cat([torch.randn(1, song.frames, channels, generator=source) for source in sources])
+        other = draw(sources, song.frames, channels)
         noise = retake(noise, other, request.retake_variance)
     return noise.to(networks.device)
 
@@ -269,7 +268,7 @@ def _in_order(sampled: Sequence[_Sampled], tensors: Sequence[torch.Tensor]) -> t
     return stacked[index.to(stacked.device)]
 
 
-def _time_costs(clock: Stopwatch, networks: Networks, steps: int) -> dict[str, float]:
+def _time_costs(clock: Stopwatch, steps: int) -> dict[str, float]:
     seconds = clock.seconds
     diffusion = seconds.get("diffusion", 0.0)
     return {
@@ -277,8 +276,8 @@ def _time_costs(clock: Stopwatch, networks: Networks, steps: int) -> dict[str, f
         "dit_diffusion_time_cost": diffusion,
         "dit_diffusion_per_step_time_cost": diffusion / max(steps, 1),
         "dit_vae_decode_time_cost": seconds.get("decode", 0.0),
-        "dit_offload_time_cost": networks.residency.seconds,
-        "dit_total_time_cost": seconds["total"] + networks.residency.seconds,
+        "dit_offload_time_cost": clock.aside_s,
+        "dit_total_time_cost": seconds["total"] + clock.aside_s,
     }
 
 
@@ -306,7 +305,7 @@ def _output(
         source_latents=_in_order(sampled, shown).float().cpu(),
         chunk_masks=_in_order(sampled, masks).cpu(),
         timesteps=song.settings.schedule,
-        time_costs=_time_costs(clock, networks, progress.total),
+        time_costs=_time_costs(clock, progress.total),
         status=(*networks.notes, *song.settings.notes, *truncated, *progress.notes),
         context_latents=_in_order(sampled, [part.context_latents for part in sampled]).float().cpu(),
         lyric_token_ids=tuple(item.lyrics for item in song.tokens),

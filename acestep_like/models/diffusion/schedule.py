@@ -18,7 +18,7 @@ def shifted(t: torch.Tensor, shift: float) -> torch.Tensor:
 
 def flow_schedule(steps: int, shift: float) -> torch.Tensor:
     """The continuous schedule of base and sft checkpoints: float32 [steps + 1], from 1 to 0."""
-    return shifted(torch.linspace(1.0, 0.0, steps + 1), shift)
+    return shifted(torch.linspace(1.0, 0.0, steps + 1, dtype=torch.float32), shift)
 
 
 def _turbo_values() -> list[float]:
@@ -53,7 +53,7 @@ def turbo_schedule(steps: int | None, shift: float, timesteps: Sequence[float] |
     """
     custom = snap_timesteps(timesteps) if timesteps is not None else []
     if custom:
-        return torch.tensor([*custom, 0.0])
+        return torch.tensor([*custom, 0.0], dtype=torch.float32)
     if steps is None or timesteps is not None:
         return flow_schedule(TURBO_STEPS, nearest_turbo_shift(shift))
     return flow_schedule(steps, shift)

@@ -9,15 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
-from diffusers.models.transformers.ace_step_transformer import (
-    AceStepAttention,
-    AceStepAttnProcessor2_0,
-    AceStepTransformer1DModel,
-)
+from diffusers.models.transformers.ace_step_transformer import AceStepAttnProcessor2_0, AceStepTransformer1DModel
 
 _LEAST_TOKENS = 256
 """Captions and a few lines of lyrics share one bucket of the condition's length."""
@@ -29,32 +27,6 @@ def bucket(length: int, least: int = 64) -> int:
         return least
     step = max(1 << (length.bit_length() - 3), least // 4)
     return -(-length // step) * step
-
-
-class MaskedAttention(AceStepAttnProcessor2_0):
-    """The stock attention with a mask of its own, where one is set: bool, True = attended."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.mask: torch.Tensor | None = None
-
-    def __call__(
-        self,
-        attn: AceStepAttention,
-        hidden_states: torch.Tensor,
-        encoder_hidden_states: torch.Tensor | None = None,
-        attention_mask: torch.Tensor | None = None,
-        image_rotary_emb: tuple[torch.Tensor, torch.Tensor] | None = None,
-    ) -> torch.Tensor:
-        mask = attention_mask if self.mask is None else self.mask
-        return super().__call__(attn, hidden_states, encoder_hidden_states, mask, image_rotary_emb)
-
-
-def install_masked_attention(transformer: AceStepTransformer1DModel) -> None:
-    """Give a DiT the processors above; without masks they are the stock ones."""
-    for layer in transformer.layers:
-        layer.self_attn.set_processor(MaskedAttention())
-        layer.cross_attn.set_processor(MaskedAttention())
 
 
 @dataclass(frozen=True)
@@ -98,17 +70,35 @@ class Padding:
         return F.pad(condition, (0, 0, 0, self.padded_tokens - condition.shape[1]))
 
 
-@contextmanager
-def use_masks(transformer: AceStepTransformer1DModel, padding: Padding) -> Iterator[None]:
-    """Let the attentions of a DiT keep to the real positions inside the block."""
-    masked = []
+_active_padding: ContextVar[Padding | None] = ContextVar("padding", default=None)
+"""The padding of the evaluation at hand: every thread's and task's own, unlike the layers that read it."""
+
+
+def install_masks(transformer: AceStepTransformer1DModel) -> None:
+    """Give a DiT the stock attentions, and let its layers take the masks of the padding in use.
+
+    The masks reach a layer as arguments, so that what is compiled (its `forward`) keeps nothing of a call.
+    """
     for layer in transformer.layers:
-        own, cross = layer.self_attn.processor, layer.cross_attn.processor
-        own.mask = padding.full if layer.self_attn.sliding_window is None else padding.near
-        cross.mask = padding.cross
-        masked += [own, cross]
+        layer.self_attn.set_processor(AceStepAttnProcessor2_0())
+        layer.cross_attn.set_processor(AceStepAttnProcessor2_0())
+        if _take_masks not in layer._forward_pre_hooks.values():
+            layer.register_forward_pre_hook(_take_masks, with_kwargs=True)
+
+
+def _take_masks(layer: Any, args: Any, kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]] | None:
+    padding = _active_padding.get()
+    if padding is None:
+        return None
+    own = padding.full if layer.self_attn.sliding_window is None else padding.near
+    return args, {**kwargs, "attention_mask": own, "encoder_attention_mask": padding.cross}
+
+
+@contextmanager
+def use_masks(padding: Padding) -> Iterator[None]:
+    """Let the attentions of a DiT keep to the real positions inside the block."""
+    token = _active_padding.set(padding)
     try:
         yield
     finally:
-        for processor in masked:
-            processor.mask = None
+        _active_padding.reset(token)

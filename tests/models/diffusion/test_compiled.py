@@ -35,8 +35,8 @@ def test_a_bucket_is_at_most_a_quarter_longer():
 
 def test_a_compiled_handler_gives_the_plain_songs_and_compiles_once_a_bucket(root, monkeypatch):
     programs = CompileCounter()  # compiles to the same operations: what is counted is how often
-    genuine = torch.nn.Module.compile
-    monkeypatch.setattr(torch.nn.Module, "compile", lambda self, **options: genuine(self, backend=programs, **options))
+    genuine = torch.compile
+    monkeypatch.setattr(torch, "compile", lambda forward, **options: genuine(forward, backend=programs, **options))
     plain = AceStepHandler.from_pretrained("guided", root=root, device="cpu")
     compiled = AceStepHandler.from_pretrained("guided", root=root, device="cpu", compile_model=True)
     torch._dynamo.reset()
@@ -53,7 +53,7 @@ def test_a_compiled_handler_gives_the_plain_songs_and_compiles_once_a_bucket(roo
 
 def test_padding_reaches_no_real_frame(root):
     from acestep_like.models.diffusion.denoiser import DiTDenoiser
-    from acestep_like.models.diffusion.static_shapes import install_masked_attention
+    from acestep_like.models.diffusion.static_shapes import install_masks
 
     handler = AceStepHandler.from_pretrained("guided", root=root, device="cpu")
     transformer = handler.networks.dit.transformer
@@ -63,7 +63,7 @@ def test_padding_reaches_no_real_frame(root):
         x = torch.randn(2, frames, tiny.CHANNELS, generator=generator)
         context = torch.randn(2, frames, config.in_channels - tiny.CHANNELS, generator=generator)
         condition = torch.randn(2, tokens, config.hidden_size, generator=generator)
-        install_masked_attention(transformer)
+        install_masks(transformer)
         padded = DiTDenoiser(transformer, condition, context, static_shapes=True).velocity(x, 0.7)
         plain = DiTDenoiser(transformer, condition, context).velocity(x, 0.7)
         assert padded.shape == plain.shape
