@@ -26,7 +26,7 @@ test: $(VENV)/.test lint
 
 test-vllm:
 	@if $(MAKE) --no-print-directory $(VLLM_VENV)/.test; then \
-	  OMP_NUM_THREADS=1 $(VLLM_VENV)/bin/python -m pytest -q tests/test_lm_vllm.py; \
+	  OMP_NUM_THREADS=1 $(VLLM_VENV)/bin/python -m pytest -q tests/models/lm/test_lm_vllm.py; \
 	else echo "Skipped: vLLM cannot be installed here; pip gave the reason above."; fi
 
 lint: $(VENV)/.test

@@ -40,11 +40,26 @@ def test_links_lead_to_files(page):
             assert (page.parent / target).exists(), f"{page.name} links to {target}"
 
 
-def test_the_architecture_page_names_every_module():
+def test_the_architecture_page_names_every_room():
     page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
-    for path in (ROOT / "acestep_like").iterdir():
+    rooms = [path for base in (ROOT / "acestep_like", ROOT / "acestep_like" / "models") for path in base.iterdir()]
+    for path in rooms:
         if path.suffix == ".py" or (path.is_dir() and (path / "__init__.py").exists()):
             assert f"`{path.stem}`" in page or path.stem == "__init__", f"{path.name} is in no room of the page"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_files_that_pages_name_are_there(page):
+    for name in re.findall(r"`((?:\w+/)+[\w.]+\.(?:py|md|ipynb|toml|yaml))`", page.read_text(encoding="utf-8")):
+        assert any((base / name).exists() for base in (ROOT, ROOT / "acestep_like", page.parent)), (
+            f"{page.name}: {name}"
+        )
+
+
+def test_no_page_names_modules_at_their_old_places():
+    old = r"acestep_like[./](?:params|fields|tasks|music|cli|client|clip|editing|inference|audio_request|harmony)\.py"
+    for page in [*PAGES, *(ROOT / "benchmarks").glob("*.md")]:
+        assert not re.search(old, page.read_text(encoding="utf-8")), page.name
 
 
 def test_make_targets_of_the_readme_exist():
