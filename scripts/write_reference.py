@@ -14,8 +14,8 @@ from acestep_like.types.tasks import TASKS
 _INTRODUCTION = """\
 # Parameters
 
-Written by `make docs` from the declarations in `acestep_like/types/params.py`; edit those. The same declarations check the
-values, word the errors and make the options of `acestep-like generate` (`keyscale` is `--keyscale`).
+Written by `make docs` from the declarations in `acestep_like/types/params.py`; edit those. The same declarations check
+the values, word the errors and make the options of `acestep-like generate` (`keyscale` is `--keyscale`).
 
 Checks run when music is asked for, before any model does: nothing is written, and the answer is one sentence that
 names the field, the value, what is accepted and what to do. `GenerationParams(...).checked()` runs them at once.

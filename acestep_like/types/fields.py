@@ -158,8 +158,11 @@ class FieldSpec:
             hint = f"Write {int(value)}." if whole and isinstance(value, float) and value.is_integer() else ""
             raise self._refusal(value, hint)
         number: Any = operator.index(value) if isinstance(value, numbers.Integral) else float(value)
-        number = number if whole else float(number)
-        if not math.isfinite(number):
+        try:
+            number = number if whole else float(number)
+        except OverflowError:
+            raise self._refusal(value) from None
+        if isinstance(number, float) and not math.isfinite(number):
             raise self._refusal(value)
         if self.unset_below is not None and number <= self.unset_below:
             return number

@@ -43,7 +43,7 @@ _OWN = {
     "cover_noise_strength",
 }
 """Fields of `GenerationParams` that go through as they are, beside those of the group `_SOUND`."""
-_SOUND = "ProviderOutput and experiments"
+_SOUND = "Sound and experiments"
 _SHORTEST_S, _STRENGTH, _SLACK_S = 10.0, 0.5, 0.01
 
 
@@ -80,6 +80,8 @@ class AceStepProvider:
         result = generate_music(self.handler, None, params, config, on_step=watch)
         if isinstance(result.exception, Cancelled) and result.exception.__cause__ is not None:
             raise result.exception.__cause__  # what `on_step` raised, as it was
+        if isinstance(result.exception, InputError):
+            raise _as_asked(result.exception)
         if result.exception is not None:
             raise result.exception
         audio = result.audios[0]
@@ -103,6 +105,14 @@ def _params(request: AudioRequest) -> dict[str, Any]:
         source = (whole.samples[:, : round(seconds * whole.sample_rate)], whole.sample_rate)
     strength = _STRENGTH if request.strength is None else request.strength
     return {**values, "task_type": "cover", "src_audio": source, "audio_cover_strength": 1.0 - strength}
+
+
+def _as_asked(error: InputError) -> InputError:
+    """The error under the name that the field has in a request."""
+    names = {ours: name for name, ours in _NAMES.items()} | {"src_audio": "audio", "audio_cover_strength": "strength"}
+    if error.field not in names:
+        return error
+    return InputError(names[error.field], error.value, error.accepted, error.remedy)
 
 
 def _load(options: LoadOptions) -> AceStepProvider:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NoReturn
 
 from acestep_like import __version__
+from acestep_like.entrypoints.cli.console import plain
 from acestep_like.entrypoints.cli.options import (
     add_checkpoints_option,
     add_clip_options,
@@ -36,9 +38,16 @@ class Command:
     description: str = ""
 
 
+class _Parser(argparse.ArgumentParser):
+    """A parser whose errors show the words of a command line without control characters."""
+
+    def error(self, message: str) -> NoReturn:
+        super().error(plain(message))
+
+
 def build_parser() -> argparse.ArgumentParser:
     """The parser of all commands; `arguments.run` is the "module:function" of the command."""
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="acestep-like",
         description="Music from words, on this machine.",
         epilog="Exit codes: 0 done, 1 failed, 2 bad input, 130 stopped by Ctrl-C.",
