@@ -47,7 +47,7 @@ class Cancelled(AceStepError):
     """The caller cancelled; nothing was written."""
 
 
-class UnsafeFileError(AceStepError):
+class UnsafeFileError(CheckpointError):
     """A file that could run code, or lies outside the folders allowed."""
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from acestep_like.inference.inputs import CODE_RATE_HZ, SAMPLE_RATE, GenerationJob, fallback_duration_s
 from acestep_like.inference.source_analysis import with_detected_plan
-from acestep_like.models.checkpoints.resolve import read_json
+from acestep_like.models.checkpoints.files import read_json
 from acestep_like.models.diffusion.request import DiffusionRequest, ItemRequest
 from acestep_like.music.instruments import named_tracks
 from acestep_like.music.planner import plan_song

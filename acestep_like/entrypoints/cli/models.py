@@ -11,7 +11,7 @@ from acestep_like.entrypoints.cli.console import say
 from acestep_like.errors import InputError
 from acestep_like.handler import AceStepHandler
 from acestep_like.llm_inference import LLMHandler
-from acestep_like.models.checkpoints.resolve import find_lm, list_checkpoints, list_lms
+from acestep_like.models.checkpoints.resolve import find_lm, list_lms, survey
 
 
 def checkpoints_root(arguments: argparse.Namespace) -> str | None:
@@ -44,12 +44,14 @@ def load_models(arguments: argparse.Namespace, wants_lm: bool = True) -> tuple[A
 
 
 def list_models(root: str | None) -> None:
-    """Print a line for each checkpoint and language model."""
-    found = list_checkpoints(root)
-    for info in found:
+    """Print a line for each checkpoint and language model, and for each folder that looks like one but is broken."""
+    found = survey(root)
+    for info in found.checkpoints:
         state = "" if info.complete else f" - incomplete, missing {', '.join(info.missing)}"
         say(f"{info.name} ({info.kind}, up to {info.max_duration_s:g} s): {', '.join(info.tasks)}{state}")
-    for lm in list_lms(root):
+    for lm in found.lms:
         say(f"{lm.name} (language model)")
-    if not found:
+    for folder in found.unusable:
+        say(f"{folder.name} - not usable: {folder.reason}")
+    if not found.checkpoints:
         print("no checkpoints")

@@ -5,6 +5,10 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +17,15 @@ from safetensors import SafetensorError
 from safetensors.torch import save_file
 
 from acestep_like.errors import CheckpointError, OutputError
+from acestep_like.models.checkpoints.files import SIDECAR, inside, is_regular, read_json
 from acestep_like.models.checkpoints.info import DIT_PARTS, CheckpointInfo
-from acestep_like.models.checkpoints.resolve import SIDECAR, read_json
-from acestep_like.models.checkpoints.upstream_layout import keys_of_part, part_configs, upstream_key
+from acestep_like.models.checkpoints.sidecar import read_sidecar
+from acestep_like.models.checkpoints.upstream_layout import (
+    TEXT_ENCODER_FOLDER,
+    keys_of_part,
+    part_configs,
+    upstream_key,
+)
 from acestep_like.models.checkpoints.weights import iterate_tensors, read_silence, weight_files
 
 _CLASS_NAMES = {
@@ -25,6 +35,7 @@ _CLASS_NAMES = {
     "audio_token_detokenizer": "AceStepAudioTokenDetokenizer",
 }
 _SHARED_PARTS = ("vae", "text_encoder", "tokenizer")
+_SHARED_FILES = ("*.safetensors", "*.json", "*.txt", "*.jinja")
 _SILENCE = "silence_latent"
 
 
@@ -41,21 +52,33 @@ def convert(info: CheckpointInfo, target: Path) -> Path:
             (upstream has no such field).
         OutputError: it cannot be written.
     """
-    if target.is_file() or (target.is_dir() and any(target.iterdir())):
+    if os.path.lexists(target) and not (target.is_dir() and not any(target.iterdir())):
         raise CheckpointError(f"{target} exists already; name a new folder.")
-    partial = target.with_name(target.name + ".partial")
-    shutil.rmtree(partial, ignore_errors=True)
     try:
-        partial.mkdir(parents=True)
-        (_to_diffusers if info.kind == "upstream" else _to_upstream)(info, partial)
-        if target.is_dir():
-            target.rmdir()
-        os.replace(partial, target)
+        with _complete_or_absent(target) as building:
+            (_to_diffusers if info.kind == "upstream" else _to_upstream)(info, building)
     except (OSError, SafetensorError) as error:
         raise OutputError(f"{target} could not be written: {error}") from error
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
     return target
+
+
+@contextmanager
+def _complete_or_absent(target: Path) -> Iterator[Path]:
+    """A new folder beside `target` that takes its place when the block ends well; else nothing is left of it, nor of
+    the parent folders that had to be made."""
+    new_parents = [folder for folder in target.parents if not folder.exists()]
+    building = target.with_name(f".{target.name[:100]}-{uuid.uuid4().hex}")
+    try:
+        building.mkdir(parents=True)
+        yield building
+        if target.is_dir():
+            target.rmdir()
+        os.replace(building, target)
+    finally:
+        shutil.rmtree(building, ignore_errors=True)
+        for folder in new_parents:
+            if folder.is_dir() and not any(folder.iterdir()):
+                folder.rmdir()
 
 
 def _write_json(path: Path, value: dict[str, Any]) -> None:
@@ -64,13 +87,34 @@ def _write_json(path: Path, value: dict[str, Any]) -> None:
 
 
 def _copy_shared(info: CheckpointInfo, folders: dict[str, Path]) -> None:
+    """Copy the weights, configs and tokenizer files of the parts that both layouts share; never code.
+
+    Raises:
+        CheckpointError: a file is a link that leads out of the checkpoint.
+    """
     for part, folder in folders.items():
         if part not in info.parts:
             continue
+        source = info.parts[part]
+        allowed = _own_folders(source)
         folder.mkdir(parents=True, exist_ok=True)
-        for file in info.parts[part].iterdir():
-            if file.is_file() and file.suffix != ".py" and not (folder / file.name).exists():
-                shutil.copy2(file, folder / file.name)
+        for file in sorted(source.iterdir()):
+            wanted = any(fnmatch(file.name, pattern) for pattern in _SHARED_FILES)
+            if not wanted or not is_regular(file) or (folder / file.name).exists():
+                continue
+            if not any(file.resolve().is_relative_to(base) for base in allowed):
+                raise CheckpointError(f"{file} is a link to {file.resolve()}, outside its folder; put the file there.")
+            shutil.copyfile(file, folder / file.name)
+
+
+def _own_folders(part: Path) -> list[Path]:
+    """Where the files of a part may lie: its folder, and for a snapshot of the Hub's cache, whose files are links, the
+    blobs of the same repository."""
+    folders = [part.resolve()]
+    for parent in part.resolve().parents:
+        if parent.name == "snapshots" and (parent.parent / "blobs").is_dir():
+            folders.append(parent.parent / "blobs")
+    return folders
 
 
 def _to_diffusers(info: CheckpointInfo, target: Path) -> None:
@@ -80,7 +124,7 @@ def _to_diffusers(info: CheckpointInfo, target: Path) -> None:
     config = read_json(info.path / "config.json")
     silence = read_silence(info.parts[_SILENCE])
     dtypes = set()
-    for part, values in part_configs(config).items():
+    for part, values in part_configs(config, info.name).items():
         tensors = dict(iterate_tensors(weight_files(info.path), keys_of_part(part)))
         dtypes |= {tensor.dtype for tensor in tensors.values() if tensor.is_floating_point()}
         if part == "condition_encoder":
@@ -116,8 +160,10 @@ def _to_upstream(info: CheckpointInfo, target: Path) -> None:
         raise CheckpointError(f"{info.name} lacks {', '.join(missing)}; a conversion needs all of them.")
     if info.guide_version is not None:
         raise CheckpointError(f"{info.name} has guide channels, which the upstream layout does not know.")
-    sidecar = read_json(info.path / SIDECAR) if (info.path / SIDECAR).is_file() else {}
-    folder = target / str(sidecar.get("upstream_name") or info.name)
+    sidecar = read_sidecar(info.path)
+    folder = inside(target, sidecar.upstream_name or info.name, info.path / SIDECAR)
+    if folder.name in ("vae", TEXT_ENCODER_FOLDER):
+        raise CheckpointError(f"{info.path / SIDECAR} names the DiT's folder {folder.name!r}, which is another part's.")
     folder.mkdir()
     state: dict[str, torch.Tensor] = {}
     for part in DIT_PARTS:
@@ -127,13 +173,13 @@ def _to_upstream(info: CheckpointInfo, target: Path) -> None:
             else:
                 state[upstream_key(part, key)] = tensor
     save_file(state, folder / "model.safetensors", metadata={"format": "pt"})
-    _write_json(folder / "config.json", sidecar.get("upstream_config") or _upstream_config(info))
+    _write_json(folder / "config.json", sidecar.upstream_config or _upstream_config(info))
     _copy_shared(
         info,
         {
             "vae": target / "vae",
-            "text_encoder": target / "Qwen3-Embedding-0.6B",
-            "tokenizer": target / "Qwen3-Embedding-0.6B",
+            "text_encoder": target / TEXT_ENCODER_FOLDER,
+            "tokenizer": target / TEXT_ENCODER_FOLDER,
         },
     )
 
@@ -152,4 +198,4 @@ def _upstream_config(info: CheckpointInfo) -> dict[str, Any]:
     config |= {
         key: value for key, value in tokenizer.items() if key.startswith(("fsq_", "pool_", "num_attention_pooler"))
     }
-    return {"model_type": "acestep", **config}
+    return {"model_type": "acestep", **config, "is_turbo": info.is_turbo}

@@ -111,3 +111,12 @@ class LMInfo:
     name: str
     path: Path
     vocab_size: int
+
+
+@dataclass(frozen=True)
+class UnusableFolder:
+    """A folder that looks like a model but cannot be one, and why, in a sentence."""
+
+    name: str
+    path: Path
+    reason: str

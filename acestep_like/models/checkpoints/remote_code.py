@@ -7,11 +7,11 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
-from acestep_like.errors import UnsafeFileError
+from acestep_like.errors import CheckpointError, UnsafeFileError
+from acestep_like.models.checkpoints.files import read_json
 
 _KEYS = ("auto_map", "custom_generate", "custom_pipelines")
 _DEEPEST = 8
@@ -26,8 +26,8 @@ def refuse_remote_code(folder: Path) -> None:
     """
     for path in sorted(folder.glob("*config*.json")):
         try:
-            config = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError, RecursionError):
+            config = read_json(path)
+        except CheckpointError:
             continue
         key = _asks(config)
         if key is not None:

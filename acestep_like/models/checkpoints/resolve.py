@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from acestep_like.errors import CheckpointError
+from acestep_like.models.checkpoints.config_fields import (
+    AUDIO_TOKENIZER,
+    QWEN3,
+    TRANSFORMER,
+    UPSTREAM,
+    Fields,
+    check_config,
+    check_dit_config,
+)
+from acestep_like.models.checkpoints.files import is_regular, read_json
 from acestep_like.models.checkpoints.info import (
     ALL_TASKS,
     BASE_DEFAULTS,
@@ -20,13 +30,15 @@ from acestep_like.models.checkpoints.info import (
     CheckpointDefaults,
     CheckpointInfo,
     LMInfo,
+    UnusableFolder,
     possible_tasks,
 )
+from acestep_like.models.checkpoints.remote_code import refuse_remote_code
+from acestep_like.models.checkpoints.sidecar import read_sidecar
+from acestep_like.models.checkpoints.upstream_layout import TEXT_ENCODER_FOLDER, is_turbo_config
 
-SIDECAR = "acestep_like.json"
 SHORT_NAMES = {"mini": "acestep-mini"}
 LM_SHORT_NAMES = {"mini": "acestep-mini-5Hz-lm"}
-_TEXT_ENCODER_FOLDER = "Qwen3-Embedding-0.6B"
 _PUBLISHED_LEVELS = (8, 8, 8, 5, 5, 5)
 _PACKAGE = Path(__file__).resolve().parents[2]
 
@@ -40,17 +52,6 @@ def checkpoint_roots(root: str | Path | None = None) -> list[Path]:
     candidates = [Path(root) / "checkpoints", Path(root)] if root else []
     candidates += [_PACKAGE.parent / "checkpoints", _PACKAGE / "_checkpoints"]
     return [folder for folder in candidates if folder.is_dir()]
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """A JSON object from a file; CheckpointError names the file when it is not one."""
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise CheckpointError(f"{path} cannot be read as JSON: {error}") from error
-    if not isinstance(value, dict):
-        raise CheckpointError(f"{path} holds {type(value).__name__}, not a JSON object")
-    return value
 
 
 def folder_kind(folder: Path) -> str | None:
@@ -67,7 +68,7 @@ def folder_kind(folder: Path) -> str | None:
         return "upstream" if "fsq_input_levels" in config or config.get("model_type") == "acestep" else None
     if "Oobleck" in str(config.get("_class_name", "")) or "Spectral" in str(config.get("_class_name", "")):
         return "vae"
-    architectures = " ".join(config.get("architectures") or [])
+    architectures = str(config.get("architectures"))
     if "CausalLM" in architectures:
         # The published text encoder says CausalLM too; only the 5 Hz models carry audio code tokens.
         return "text_encoder" if "embedding" in folder.name.lower() else "lm"
@@ -80,32 +81,62 @@ def _contents(folder: Path) -> str:
     return shown or "nothing"
 
 
-def _listed_kind(folder: Path) -> str | None:
-    """The kind of a folder met while listing, where others' folders with broken configs are none of our business."""
+@dataclass(frozen=True)
+class Survey:
+    """What the searched folders hold, each by name; of two of a name the first counts.
+
+    Attributes:
+        checkpoints: DiT checkpoints, complete or not.
+        lms: 5 Hz language models.
+        unusable: folders that look like models but cannot be read, with the reason.
+    """
+
+    checkpoints: tuple[CheckpointInfo, ...]
+    lms: tuple[LMInfo, ...]
+    unusable: tuple[UnusableFolder, ...]
+
+
+def survey(root: str | Path | None = None) -> Survey:
+    """Everything in `checkpoint_roots(root)`; a broken folder is told as such and hides no other."""
+    found: dict[str, CheckpointInfo | LMInfo | UnusableFolder] = {}
+    for base in checkpoint_roots(root):
+        for folder in _subfolders(base):
+            entry = _listed(folder)
+            if entry is not None and folder.name not in found:
+                found[folder.name] = entry
+    entries = [found[name] for name in sorted(found)]
+    return Survey(
+        tuple(entry for entry in entries if isinstance(entry, CheckpointInfo)),
+        tuple(entry for entry in entries if isinstance(entry, LMInfo)),
+        tuple(entry for entry in entries if isinstance(entry, UnusableFolder)),
+    )
+
+
+def _subfolders(base: Path) -> list[Path]:
     try:
-        return folder_kind(folder) if folder.is_dir() else None
-    except CheckpointError:
-        return None
+        return sorted(entry for entry in base.iterdir() if entry.is_dir())
+    except OSError:
+        return []  # a folder that cannot be listed holds nothing for us
+
+
+def _listed(folder: Path) -> CheckpointInfo | LMInfo | UnusableFolder | None:
+    try:
+        kind = folder_kind(folder)
+        if kind in ("upstream", "diffusers"):
+            return describe(folder)
+        return _describe_lm(folder) if kind == "lm" else None
+    except (CheckpointError, OSError) as error:
+        return UnusableFolder(folder.name, folder, str(error))
 
 
 def list_checkpoints(root: str | Path | None = None) -> list[CheckpointInfo]:
     """All DiT checkpoints in the searched folders, by name; the first of a name counts."""
-    found: dict[str, CheckpointInfo] = {}
-    for base in checkpoint_roots(root):
-        for folder in sorted(base.iterdir()):
-            if folder.name not in found and _listed_kind(folder) in ("upstream", "diffusers"):
-                found[folder.name] = describe(folder)
-    return [found[name] for name in sorted(found)]
+    return list(survey(root).checkpoints)
 
 
 def list_lms(root: str | Path | None = None) -> list[LMInfo]:
     """All 5 Hz language models in the searched folders, by name."""
-    found: dict[str, LMInfo] = {}
-    for base in checkpoint_roots(root):
-        for folder in sorted(base.iterdir()):
-            if folder.name not in found and _listed_kind(folder) == "lm":
-                found[folder.name] = _describe_lm(folder)
-    return [found[name] for name in sorted(found)]
+    return list(survey(root).lms)
 
 
 def _locate(name_or_path: str | Path, root: str | Path | None, short_names: dict[str, str]) -> Path | None:
@@ -152,7 +183,7 @@ def describe(folder: Path) -> CheckpointInfo:
         return _describe_diffusers(folder)
     if kind == "lm":
         raise CheckpointError(f"{folder.name} is a language model, not a DiT checkpoint: give it as lm_model_path.")
-    kinds = {entry: folder_kind(entry) for entry in sorted(folder.iterdir()) if entry.is_dir()}
+    kinds = {entry: folder_kind(entry) for entry in _subfolders(folder)}
     dits = [entry for entry, inner_kind in kinds.items() if inner_kind in ("upstream", "diffusers")]
     if len(dits) == 1:  # a bundle: the one DiT beside its vae and text encoder
         return describe(dits[0])
@@ -163,7 +194,14 @@ def describe(folder: Path) -> CheckpointInfo:
 
 def has_weights(folder: Path) -> bool:
     """Whether a folder holds safetensors."""
-    return folder.is_dir() and any(folder.glob("*.safetensors"))
+    return folder.is_dir() and any(is_regular(file) for file in folder.glob("*.safetensors"))
+
+
+def model_name(folder: Path) -> str:
+    """What a model is called: its folder's name, or for a snapshot in the Hub's cache the repository's."""
+    if folder.parent.name == "snapshots":
+        return folder.parent.parent.name.split("--")[-1]
+    return folder.name
 
 
 def _variant_defaults(name: str, is_turbo: bool) -> CheckpointDefaults:
@@ -181,29 +219,31 @@ def _variant_tasks(name: str, model_version: str, is_turbo: bool, has_tokenizer:
 
 def _describe_upstream(folder: Path) -> CheckpointInfo:
     config = read_json(folder / "config.json")
+    check_dit_config(config, UPSTREAM, folder / "config.json")
+    name = model_name(folder)
     parts: dict[str, Path] = {}
     if has_weights(folder):
         parts.update(dict.fromkeys(DIT_PARTS, folder))
-    if (folder / "silence_latent.pt").is_file():
+    if is_regular(folder / "silence_latent.pt"):
         parts["silence_latent"] = folder / "silence_latent.pt"
     for base in (folder.parent, folder):
         if has_weights(base / "vae"):
             parts.setdefault("vae", base / "vae")
-        text_encoder = base / _TEXT_ENCODER_FOLDER
+        text_encoder = base / TEXT_ENCODER_FOLDER
         if has_weights(text_encoder):
             parts.setdefault("text_encoder", text_encoder)
             if (text_encoder / "tokenizer.json").is_file() or (text_encoder / "vocab.json").is_file():
                 parts.setdefault("tokenizer", text_encoder)
     missing = tuple(part for part in (*REQUIRED_PARTS, "silence_latent") if part not in parts)
-    is_turbo = bool(config.get("is_turbo", "turbo" in folder.name.lower()))
+    is_turbo = is_turbo_config(config, name)
     return CheckpointInfo(
-        name=folder.name,
+        name=name,
         kind="upstream",
         path=folder,
         parts=parts,
         missing=missing,
-        defaults=_variant_defaults(folder.name, is_turbo),
-        tasks=_variant_tasks(folder.name, str(config.get("model_version") or ""), is_turbo, True),
+        defaults=_variant_defaults(name, is_turbo),
+        tasks=_variant_tasks(name, str(config.get("model_version") or ""), is_turbo, True),
         is_turbo=is_turbo,
         is_xl=config.get("encoder_hidden_size") is not None,
         codebook_size=_codebook_size(config),
@@ -215,39 +255,45 @@ def _describe_diffusers(folder: Path) -> CheckpointInfo:
     parts = {name: folder / name for name in names if (folder / name).is_dir()}
     parts = {name: path for name, path in parts.items() if name in ("tokenizer", "scheduler") or has_weights(path)}
     missing = tuple(name for name in names if name not in parts)
-    transformer_config = folder / "transformer" / "config.json"
-    config = read_json(transformer_config) if transformer_config.is_file() else {}
-    sidecar = read_json(folder / SIDECAR) if (folder / SIDECAR).is_file() else {}
+    config = _optional_config(folder / "transformer" / "config.json", TRANSFORMER)
+    sidecar = read_sidecar(folder)
+    name = sidecar.upstream_name or model_name(folder)
     version = str(config.get("model_version") or "")
-    is_turbo = bool(config.get("is_turbo")) or version == "turbo"
+    is_turbo = is_turbo_config(config, name) or version == "turbo"
     has_tokenizer = not any(part in missing for part in OPTIONAL_PARTS[:2])
-    tokenizer_config = folder / "audio_tokenizer" / "config.json"
+    tokenizer_config = _optional_config(folder / "audio_tokenizer" / "config.json", AUDIO_TOKENIZER)
     encoder_width = config.get("encoder_hidden_size")
-    defaults = _variant_defaults(folder.name, is_turbo)
-    given = sidecar.get("defaults", {})
-    tasks = tuple(sidecar.get("tasks") or _variant_tasks(folder.name, version, is_turbo, has_tokenizer))
+    wider = encoder_width not in (None, config.get("hidden_size"))
+    tasks = tuple(task for task in sidecar.tasks if task in ALL_TASKS) or _variant_tasks(
+        name, version, is_turbo, has_tokenizer
+    )
     return CheckpointInfo(
-        name=folder.name,
+        name=model_name(folder),
         kind="diffusers",
         path=folder,
         parts=parts,
         missing=missing,
-        defaults=CheckpointDefaults(
-            int(given.get("inference_steps", defaults.inference_steps)),
-            float(given.get("shift", defaults.shift)),
-            float(given.get("guidance_scale", defaults.guidance_scale)),
-        ),
+        defaults=replace(_variant_defaults(name, is_turbo), **sidecar.defaults),
         tasks=possible_tasks(tasks, has_tokenizer),
         is_turbo=is_turbo,
-        is_xl=bool(sidecar.get("is_xl", encoder_width not in (None, config.get("hidden_size")))),
-        guidance_mode=str(sidecar.get("guidance_mode", "apg")),
-        edit_guidance_mode=sidecar.get("edit_guidance_mode"),
-        guide_version=sidecar.get("guide_version"),
-        max_duration_s=float(sidecar.get("max_duration_s", 600.0)),
-        codec=str(sidecar.get("codec") or _codec_class(parts.get("vae"))),
-        lm_name=sidecar.get("lm"),
-        codebook_size=_codebook_size(read_json(tokenizer_config)) if tokenizer_config.is_file() else None,
+        is_xl=wider if sidecar.is_xl is None else sidecar.is_xl,
+        guidance_mode=sidecar.guidance_mode,
+        edit_guidance_mode=sidecar.edit_guidance_mode,
+        guide_version=sidecar.guide_version,
+        max_duration_s=float(sidecar.max_duration_s),
+        codec=sidecar.codec or _codec_class(parts.get("vae")),
+        lm_name=sidecar.lm,
+        codebook_size=_codebook_size(tokenizer_config) if tokenizer_config else None,
     )
+
+
+def _optional_config(file: Path, fields: Fields) -> dict[str, Any]:
+    """A part's config that has been checked; empty where the part is not there."""
+    if not file.exists():
+        return {}
+    config = read_json(file)
+    check_dit_config(config, fields, file)
+    return config
 
 
 def _codebook_size(config: dict[str, Any]) -> int:
@@ -283,4 +329,7 @@ def _describe_lm(folder: Path) -> LMInfo:
         raise CheckpointError(f"The language model {folder} has no safetensors: it holds {_contents(folder)}.")
     if not (folder / "tokenizer.json").is_file() and not (folder / "vocab.json").is_file():
         raise CheckpointError(f"The language model {folder} has no tokenizer: it holds {_contents(folder)}.")
-    return LMInfo(folder.name, folder, int(read_json(folder / "config.json").get("vocab_size", 0)))
+    refuse_remote_code(folder)
+    config = read_json(folder / "config.json")
+    check_config(config, QWEN3, folder / "config.json")
+    return LMInfo(folder.name, folder, config.get("vocab_size", 0))

@@ -10,6 +10,8 @@ from typing import Any
 
 from acestep_like.errors import CheckpointError
 
+TEXT_ENCODER_FOLDER = "Qwen3-Embedding-0.6B"
+"""The folder beside the DiT's that holds the text encoder and its tokenizer."""
 _PREFIXES = {
     "decoder.": "transformer",
     "encoder.": "condition_encoder",
@@ -69,9 +71,26 @@ def keys_of_part(part: str) -> Callable[[str], str | None]:
 _SHARED = ("head_dim", "rope_theta", "attention_bias", "attention_dropout", "rms_norm_eps", "sliding_window")
 
 
-def part_configs(config: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """The configs of the four diffusers modules from an upstream `config.json`."""
-    layer_types = config["layer_types"]
+def is_turbo_config(config: dict[str, Any], name: str) -> bool:
+    """Whether a config belongs to a distilled model, as upstream decides: by `is_turbo`, which older configs lack,
+    else by `model_version` or the name of the model's folder."""
+    if config.get("is_turbo") is not None:
+        return bool(config["is_turbo"])
+    return "turbo" in str(config.get("model_version") or "").lower() or "turbo" in name.lower()
+
+
+def part_configs(config: dict[str, Any], name: str = "") -> dict[str, dict[str, Any]]:
+    """The configs of the four diffusers modules from an upstream `config.json`, which `config_fields` has checked.
+
+    Args:
+        config: the file's content.
+        name: of the model's folder, which tells a turbo model whose config does not.
+    """
+    every_layer = config.get("layer_types")
+
+    def layer_types(count: int) -> list[str] | None:
+        return None if every_layer is None else every_layer[:count]
+
     shared = {name: config[name] for name in _SHARED if name in config}
     sizes = ("hidden_size", "intermediate_size", "num_attention_heads", "num_key_value_heads")
     encoder_sizes = {name: config.get(f"encoder_{name}") or config[name] for name in sizes}
@@ -88,9 +107,9 @@ def part_configs(config: dict[str, Any]) -> dict[str, dict[str, Any]]:
             "in_channels": config.get("in_channels", 3 * channels),
             "audio_acoustic_hidden_dim": channels,
             "patch_size": config.get("patch_size", 2),
-            "layer_types": layer_types[: config["num_hidden_layers"]],
+            "layer_types": layer_types(config["num_hidden_layers"]),
             "encoder_hidden_size": encoder_sizes["hidden_size"],
-            "is_turbo": bool(config.get("is_turbo", False)),
+            "is_turbo": is_turbo_config(config, name),
             "model_version": config.get("model_version"),
         },
         "condition_encoder": {
@@ -100,7 +119,7 @@ def part_configs(config: dict[str, Any]) -> dict[str, dict[str, Any]]:
             "timbre_hidden_dim": config.get("timbre_hidden_dim", 64),
             "num_lyric_encoder_hidden_layers": lyric_layers,
             "num_timbre_encoder_hidden_layers": timbre_layers,
-            "layer_types": layer_types[:lyric_layers],
+            "layer_types": layer_types(lyric_layers),
         },
         "audio_tokenizer": {
             **shared,
@@ -111,7 +130,7 @@ def part_configs(config: dict[str, Any]) -> dict[str, dict[str, Any]]:
             "fsq_input_levels": config.get("fsq_input_levels", [8, 8, 8, 5, 5, 5]),
             "fsq_input_num_quantizers": config.get("fsq_input_num_quantizers", 1),
             "num_attention_pooler_hidden_layers": pooler_layers,
-            "layer_types": layer_types[:pooler_layers],
+            "layer_types": layer_types(pooler_layers),
         },
         "audio_token_detokenizer": {
             **shared,
@@ -119,6 +138,6 @@ def part_configs(config: dict[str, Any]) -> dict[str, dict[str, Any]]:
             "audio_acoustic_hidden_dim": channels,
             "pool_window_size": window,
             "num_attention_pooler_hidden_layers": pooler_layers,
-            "layer_types": layer_types[:pooler_layers],
+            "layer_types": layer_types(pooler_layers),
         },
     }

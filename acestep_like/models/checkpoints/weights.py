@@ -12,7 +12,7 @@ from diffusers.models.modeling_utils import ModelMixin
 from safetensors import SafetensorError, safe_open
 
 from acestep_like.errors import CheckpointError
-from acestep_like.models.checkpoints.resolve import read_json
+from acestep_like.models.checkpoints.files import read_json
 
 Module = TypeVar("Module", bound=ModelMixin)
 KeyMap = Callable[[str], "str | None"]

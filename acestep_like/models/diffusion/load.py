@@ -18,8 +18,8 @@ from diffusers.pipelines.ace_step.modeling_ace_step import (
 )
 
 from acestep_like.errors import CheckpointError
+from acestep_like.models.checkpoints.files import read_json
 from acestep_like.models.checkpoints.info import CheckpointInfo
-from acestep_like.models.checkpoints.resolve import read_json
 from acestep_like.models.checkpoints.upstream_layout import keys_of_part, part_configs
 from acestep_like.models.checkpoints.weights import build_module, iterate_tensors, read_silence, weight_files
 from acestep_like.models.codec.load import load_codec as load_codec_folder

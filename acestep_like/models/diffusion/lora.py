@@ -20,8 +20,8 @@ import torch
 from safetensors import SafetensorError, safe_open
 
 from acestep_like.errors import CheckpointError, DependencyError, InputError
+from acestep_like.models.checkpoints.files import read_json
 from acestep_like.models.checkpoints.hashes import file_hash
-from acestep_like.models.checkpoints.resolve import read_json
 from acestep_like.models.checkpoints.upstream_layout import part_of
 from acestep_like.types.paths import user_path
 
