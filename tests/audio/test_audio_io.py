@@ -11,7 +11,7 @@ import pytest
 import soundfile as sf
 import torch
 
-from acestep_like.audio.io import Waveform, is_silent, load_audio
+from acestep_like.audio.io import Waveform, load_audio
 from acestep_like.errors import DependencyError, InputError
 
 RATE = 48000
@@ -61,6 +61,23 @@ def test_arrays_and_tensors_with_a_rate_are_sources(shape: str, kind: str) -> No
     loaded = load_audio((array, RATE), field="src_audio").samples
     expected = torch.from_numpy(tone())
     assert torch.allclose(loaded[0], expected[0], atol=0.005)
+
+
+def test_a_rate_may_stand_first_and_be_a_numpy_number() -> None:
+    assert torch.equal(load_audio((np.int64(RATE), tone()), field="src_audio").samples, torch.from_numpy(tone()))
+
+
+def test_bytes_and_file_objects_are_sources_and_can_be_read_again(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.flac", tone())
+    expected = load_audio(path, field="src_audio").samples
+    assert torch.equal(load_audio(path.read_bytes(), field="src_audio").samples, expected)
+    with path.open("rb") as file:
+        for _ in range(2):
+            assert torch.equal(load_audio(file, field="src_audio").samples, expected)
+    with path.open("r", encoding="latin-1") as text, pytest.raises(InputError, match="mode 'rb'"):
+        load_audio(text, field="src_audio")
+    with pytest.raises(InputError, match="empty"):
+        load_audio(b"", field="src_audio")
 
 
 def test_integer_samples_are_scaled_by_their_range() -> None:
@@ -141,6 +158,8 @@ def test_unusable_files_are_refused_by_field(tmp_path: Path) -> None:
         tmp_path / "head.wav": "samples",
         "bad\0path.wav": "path",
         tmp_path / ("x" * 300 + ".wav"): "existing",
+        "https://example.org/a.mp3": "download it first",
+        "~nobody-of-this-name/a.wav": "home folder",
     }
     for path, sentence in cases.items():
         with pytest.raises(InputError, match=sentence) as caught:
@@ -148,14 +167,8 @@ def test_unusable_files_are_refused_by_field(tmp_path: Path) -> None:
         assert caught.value.field == "reference_audio"
 
 
-def test_a_truncated_wav_gives_what_is_there(tmp_path: Path) -> None:
-    data = write(tmp_path / "w.wav", tone(2), subtype="PCM_16").read_bytes()
-    (tmp_path / "cut.wav").write_bytes(data[: len(data) // 2])
-    assert 0.9 < load_audio(tmp_path / "cut.wav", field="src_audio").duration_s < 1.1
-
-
 def test_containers_without_the_extra_name_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "a.m4a").write_bytes(b"\0" * 100)
+    (tmp_path / "a.m4a").write_bytes(b"\0\0\0\x1cftypM4A " + b"\0" * 100)
     monkeypatch.setitem(sys.modules, "av", None)
     with pytest.raises(DependencyError, match=r"acestep-like\[audio\]"):
         load_audio(tmp_path / "a.m4a", field="src_audio")
@@ -173,6 +186,8 @@ def test_containers_are_read_with_the_extra(tmp_path: Path) -> None:
     assert abs(load_audio(path, field="src_audio").duration_s - 1.0) < 0.1
 
 
-def test_silence_is_known_and_can_be_allowed() -> None:
-    assert is_silent(torch.zeros(2, 10)) and not is_silent(torch.full((2, 10), 1e-3))
+def test_silence_is_refused_where_it_is_heard_and_can_be_allowed() -> None:
     assert load_audio((np.zeros((2, RATE)), RATE), field="src_audio", allow_silent=True).duration_s == 1.0
+    behind = np.stack([np.zeros(RATE), np.zeros(RATE), tone(channels=1)[0]])  # the third channel is not taken
+    with pytest.raises(InputError, match="not silent in its first two channels"):
+        load_audio((behind, RATE), field="src_audio")
