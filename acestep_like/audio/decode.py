@@ -193,7 +193,8 @@ def _with_ffmpeg(file: BinaryIO, bounds: _Bounds, reason: str) -> Decoded:
 
 def _decode_stream(av: Any, container: Any, stream: Any, bounds: _Bounds) -> tuple[str, ...]:
     """Decode a stream into `bounds`; what a damaged end leaves is kept with a remark."""
-    planar, form = None, None
+    planar: Any = None
+    form: tuple[str, str] | None = None
     try:
         for frame in container.decode(stream):
             if frame.sample_rate != bounds.rate:

@@ -115,7 +115,8 @@ def _from_array(array: Any, rate: Any, field: str) -> Decoded:
         array = array.float().numpy() if array.is_floating_point() else array.numpy()
     if not isinstance(array, np.ndarray):
         raise InputError(field, type(array).__name__, "a numpy array or a torch tensor with its sample rate")
-    if isinstance(rate, bool) or not isinstance(rate, numbers.Real) or not MIN_RATE <= rate <= MAX_RATE:
+    number = isinstance(rate, int | float | np.integer | np.floating) and not isinstance(rate, bool)
+    if not number or not MIN_RATE <= rate <= MAX_RATE:
         raise InputError(field, rate, f"a sample rate in Hz between {MIN_RATE} and {MAX_RATE}")
     if array.ndim == 3 and array.shape[0] == 1:
         array = array[0]

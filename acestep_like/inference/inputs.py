@@ -52,12 +52,14 @@ def default_duration_s(lyrics: str) -> float:
 
 @dataclass(frozen=True)
 class Source:
-    """The audio a task works on: samples [2, N] at 48 kHz with room for the windows, which lie on the padded time."""
+    """The audio a task works on: samples [2, N] at 48 kHz with room for the windows, which lie on the padded time.
+    `notes` are remarks about its file."""
 
     samples: torch.Tensor
     windows: tuple[tuple[float, float], ...]
     duration_s: float
     left_padding_s: float = 0.0
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -73,7 +75,7 @@ class GenerationJob:
             (not of a cover's); what was given wins.
         words_first, caption_facts: see `apply_caption_facts`; what the caption itself says of tempo, key and meter.
         encoded, detected: the source's latents where a tagger needed them, and the plan of a source that nobody told
-            anything of (`hearing.apply_detected_plan`).
+            anything of (`source_analysis.apply_detected_plan`).
         notes: sentences for the status message.
     """
 
@@ -142,7 +144,7 @@ def prepare(params: GenerationParams, config: GenerationConfig, checkpoint: Chec
         references=references,
         lineage={**source_facts, **reference_facts},
         inherited=_inherited(asked, spec, checkpoint),
-        notes=tuple(notes),
+        notes=(*notes, *(source.notes if source else ())),
     )
 
 
@@ -184,7 +186,8 @@ def _read_source(
 ) -> tuple[Source | None, dict[str, Any]]:
     if not spec.needs_source:
         return None, {}
-    samples = load_audio(params.src_audio, field="src_audio", sample_rate=SAMPLE_RATE).samples
+    loaded = load_audio(params.src_audio, field="src_audio", sample_rate=SAMPLE_RATE)
+    samples = loaded.samples
     duration_s = samples.shape[-1] / SAMPLE_RATE
     spans: tuple[tuple[float, float], ...] = ()
     left_s = 0.0
@@ -206,7 +209,7 @@ def _read_source(
         )
     facts = {"src_sha256": _digest(samples)}
     key = origin_of(params.src_audio).key
-    return Source(padded, spans, duration_s, left_s), {**facts, **({"parents": [key]} if key else {})}
+    return Source(padded, spans, duration_s, left_s, loaded.notes), {**facts, **({"parents": [key]} if key else {})}
 
 
 def _read_references(params: GenerationParams) -> tuple[tuple[torch.Tensor, ...], dict[str, Any]]:

@@ -202,7 +202,7 @@ class FieldSpec:
 
     def _check_audio(self, value: Any) -> Any:
         # The file itself is opened later; here only what can't be audio at all is refused.
-        refused = isinstance(value, bool | int | float | bytes) or (isinstance(value, str) and not value.strip())
+        refused = isinstance(value, bool | int | float) or (isinstance(value, str) and not value.strip())
         if refused:
             raise self._refusal(value)
         return os.fspath(value) if isinstance(value, os.PathLike) else value
@@ -216,7 +216,7 @@ _KIND_PHRASES = {
     "ints": "a whole number or a list of them",
     "floats": "a list of numbers",
     "window": "a number or a list of numbers",
-    "audio": "a path, an (array, sample_rate) pair or an audio of an earlier result",
+    "audio": "a path, the bytes of a file, an (array, sample_rate) pair or an audio of an earlier result",
     "any": "any value",
 }
 

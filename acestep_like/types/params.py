@@ -558,8 +558,11 @@ def _json_value(value: Any) -> Any:
         return value
     if hasattr(value, "__fspath__"):
         return value.__fspath__()
-    if isinstance(value, tuple) and len(value) == 2 and hasattr(value[0], "shape"):
-        return f"<audio in memory {list(value[0].shape)} at {value[1]} Hz>"
+    if isinstance(value, bytes | bytearray):
+        return f"<{len(value)} bytes of an audio file>"
+    if isinstance(value, tuple) and len(value) == 2 and any(getattr(part, "shape", ()) for part in value):
+        array, rate = value if getattr(value[0], "shape", ()) else reversed(value)
+        return f"<audio in memory {list(array.shape)} at {rate} Hz>"
     if isinstance(value, list | tuple):
         return [_json_value(entry) for entry in value]
     if hasattr(value, "item") and getattr(value, "shape", None) == ():  # numpy scalar
