@@ -1,4 +1,4 @@
-"""Audio to codes to words: what the language model hears in a recording."""
+"""Audio to codes to words: what the language model makes of a recording."""
 
 from acestep_like import (
     AceStepHandler,
@@ -16,14 +16,14 @@ params = GenerationParams(caption="slow blues with electric guitar", duration=12
 song = generate_music(dit, None, params, GenerationConfig(batch_size=1))
 codes = dit.convert_src_audio_to_codes(song.audios[0])  # a path works as well
 
-# understand_audio(dit, llm, song.audios[0]) does both steps at once, and hears tempo, key, meter, tracks and a chord
+# understand_audio(dit, llm, song.audios[0]) does both steps at once, and detects tempo, key, meter, tracks and a chord
 # chart in the sound itself.
-heard = understand_music(llm_handler=llm, audio_codes=codes, temperature=0.85)
-if heard.success:
-    print(f"caption:  {heard.caption}")
-    print(f"tempo:    {heard.bpm} bpm")
-    print(f"key:      {heard.keyscale}")
-    print(f"length:   {heard.duration} s")
-    print(f"genre:    {heard.genres}")
-    print(f"tracks:   {', '.join(heard.tracks)}")
-    print(f"language: {heard.language}")
+described = understand_music(llm_handler=llm, audio_codes=codes, temperature=0.85)
+if described.success:
+    print(f"caption:  {described.caption}")
+    print(f"tempo:    {described.bpm} bpm")
+    print(f"key:      {described.keyscale}")
+    print(f"length:   {described.duration} s")
+    print(f"genre:    {described.genres}")
+    print(f"tracks:   {', '.join(described.tracks)}")
+    print(f"language: {described.language}")

@@ -11,7 +11,7 @@ from acestep_like.types.params import all_specs
 from scripts.write_reference import main, parameters_page
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGES = [ROOT / "README.md", ROOT / "examples" / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [*sorted(ROOT.glob("*.md")), ROOT / "examples" / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 
 def blocks(page: Path, language: str) -> list[str]:
@@ -64,7 +64,10 @@ def test_no_page_names_modules_at_their_old_places():
 
 def test_make_targets_of_the_readme_exist():
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
-    for target in re.findall(r"\bmake (\w+)", (ROOT / "README.md").read_text(encoding="utf-8")):
+    pages = (ROOT / name for name in ("README.md", "CONTRIBUTING.md"))
+    for target in re.findall(
+        r"(?:^|`)make ([a-z-]+)", "\n".join(page.read_text("utf-8") for page in pages), re.MULTILINE
+    ):
         assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
 
 

@@ -30,7 +30,7 @@ def test_example(path, few_steps, mini_lm, tmp_path, monkeypatch, capsys):
     if path.stem == "12_preview_and_stop":
         assert not result.success and "Cancelled" in result.error and not files
     elif path.stem == "10_understand":
-        assert names["heard"].success and names["heard"].bpm
+        assert names["described"].success and names["described"].bpm
     else:
         assert result.success, result.error
         assert len(files) == len(result.audios)

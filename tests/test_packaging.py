@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
+import shutil
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
 import acestep_like
+from acestep_like.audio.tags import read_recipe
 
 ROOT = Path(__file__).resolve().parent.parent
 PROJECT = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
@@ -59,3 +62,26 @@ def test_nothing_names_a_machine_or_a_package_host():
     ]:
         if path.is_file():
             assert not bad.search(path.read_text(encoding="utf-8")), path
+
+
+def test_the_tree_stays_small():
+    git = ["git", "-C", str(ROOT), "ls-files", "-z"]
+    if not (ROOT / ".git").exists() or shutil.which("git") is None:
+        pytest.skip("no checkout")
+    names = subprocess.run(git, capture_output=True, check=True).stdout.decode("utf-8").split("\0")
+    size = sum((ROOT / name).stat().st_size for name in names if name and (ROOT / name).is_file())
+    assert size < 60e6, f"tracked files take {size / 1e6:.0f} MB; a clone must stay quick"
+
+
+def test_commits_are_held_to_the_lint_of_ci():
+    hook = (ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8")
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    assert re.search(r"entry: make .*\blint$", hook, re.MULTILINE)
+    assert re.search(r"^test: .*\blint$", makefile, re.MULTILINE) and "exec make test" in (ROOT / ".ci/run").read_text()
+
+
+def test_the_example_songs_carry_their_recipes():
+    songs = sorted((ROOT / "docs" / "examples").glob("*.opus"))
+    assert len(songs) == 12
+    for song in songs:
+        assert read_recipe(song)["params"]["caption"]

@@ -78,7 +78,7 @@ _EXAMPLES = (
 
 
 def make_examples(dit: Any, lm: Any, folder: Path, *, seconds: float = 12.0) -> list[Path]:
-    """Make the twelve example songs through the public API, as FLAC named by style, with a sheet of them all.
+    """Make the twelve example songs through the public API, as Opus named by style, with a sheet of them all.
 
     Raises:
         AceStepError: a generation failed; the message is its own.
@@ -87,11 +87,11 @@ def make_examples(dit: Any, lm: Any, folder: Path, *, seconds: float = 12.0) -> 
     files, clips = [], []
     for place, (name, caption, values) in enumerate(_EXAMPLES):
         params = GenerationParams(caption=caption, duration=seconds, instrumental=True, **values)  # type: ignore[arg-type]
-        config = GenerationConfig(batch_size=1, seeds=[EXAMPLE_SEED + place])
+        config = GenerationConfig(batch_size=1, seeds=[EXAMPLE_SEED + place], audio_format="opus")
         result = generate_music(dit, lm, params, config, save_dir=folder)
         if not result.success:
             raise AceStepError(f"{name}: {result.error}")
-        target = folder / f"{name}.flac"
+        target = folder / f"{name}.opus"
         os.replace(result.audios[0].path, target)
         files.append(target)
         clips.append((f"{name}: {caption}", result.audios[0].tensor))
