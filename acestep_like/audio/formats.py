@@ -64,8 +64,11 @@ def prepare_output_dir(path: str | Path) -> Path:
     """Create a folder where it is missing and see that a file can be written in it.
 
     Raises:
+        InputError: no folder's name.
         OutputError: the folder cannot be created or written to.
     """
+    if not isinstance(path, str | os.PathLike) or not str(path).strip():
+        raise InputError("save_dir", path, "a folder, or None to save nothing")
     folder = user_path(path, "save_dir")
     try:
         folder.mkdir(parents=True, exist_ok=True)

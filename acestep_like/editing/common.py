@@ -1,4 +1,4 @@
-"""What the edit helpers share: reading their arguments, calling `generate_music`, and answering worked-out audio."""
+"""What the edit helpers share: reading their arguments, running the pipeline, and answering worked-out audio."""
 
 from __future__ import annotations
 
@@ -10,13 +10,15 @@ from typing import TYPE_CHECKING, Any, ParamSpec
 
 from acestep_like.audio.formats import prepare_output_dir
 from acestep_like.audio.io import load_audio
-from acestep_like.errors import AceStepError, InputError, NotLoadedError
-from acestep_like.inference.api import generate_music
+from acestep_like.errors import InputError
+from acestep_like.inference.handlers import loaded_dit
+from acestep_like.inference.pipeline import run_pipeline
 from acestep_like.inference.provenance import Origin, origin_of
 from acestep_like.inference.recipes import SAMPLE_RATE, one_item
 from acestep_like.types.fields import reject_unknown
 from acestep_like.types.params import GenerationConfig, GenerationParams
-from acestep_like.types.results import AudioResult, GenerationResult
+from acestep_like.types.progress import Progress, guarded
+from acestep_like.types.results import AudioResult, GenerationResult, answered
 from acestep_like.types.tasks import track_name
 
 if TYPE_CHECKING:
@@ -31,35 +33,19 @@ _CALL_ARGUMENTS = ("progress", "on_step", "cancel")
 _P = ParamSpec("_P")
 
 
-def answered(function: Callable[_P, GenerationResult]) -> Callable[_P, GenerationResult]:
-    """Errors of this package become a failed result, as in `generate_music`; `save_dir` is tried first."""
+def edit_helper(function: Callable[_P, GenerationResult]) -> Callable[_P, GenerationResult]:
+    """Make an edit helper of a function that raises: a folder is tried before minutes of work, and errors become a
+    failed result, as in `generate_music`."""
 
+    @answered(GenerationResult)
     @functools.wraps(function)
-    def answer(*args: _P.args, **kwargs: _P.kwargs) -> GenerationResult:
-        try:
-            if kwargs.get("save_dir") is not None:
-                _check_folder(kwargs["save_dir"])  # before minutes of work
-            return function(*args, **kwargs)
-        except Failed as failed:
-            return failed.result
-        except AceStepError as error:
-            return GenerationResult(success=False, status_message=f"Error: {error}", error=str(error))
+    def helper(*args: _P.args, **kwargs: _P.kwargs) -> GenerationResult:
+        folder: Any = kwargs.get("save_dir")
+        if folder is not None:
+            prepare_output_dir(folder)
+        return function(*args, **kwargs)
 
-    return answer
-
-
-class Failed(Exception):
-    """A call within a helper did not succeed; its result is the answer."""
-
-    def __init__(self, result: GenerationResult) -> None:
-        super().__init__(result.error)
-        self.result = result
-
-
-def _check_folder(save_dir: Any) -> None:
-    if not isinstance(save_dir, (str, Path)) or not str(save_dir).strip():
-        raise InputError("save_dir", save_dir, "a folder, or None to save nothing")
-    prepare_output_dir(save_dir)
+    return helper
 
 
 def edit_fields(dit_handler: AceStepHandler, options: dict[str, Any], **task: Any) -> dict[str, Any]:
@@ -68,8 +54,7 @@ def edit_fields(dit_handler: AceStepHandler, options: dict[str, Any], **task: An
     Raises:
         NotLoadedError: the handler has no weights. InputError: an option that is no field, or the helper's own.
     """
-    if dit_handler is None or dit_handler.checkpoint is None:
-        raise NotLoadedError("Model not fully initialized")
+    loaded_dit(dit_handler)
     given = {name: value for name, value in options.items() if name not in _CALL_ARGUMENTS}
     reject_unknown(GenerationParams, given)
     clash = sorted((set(given) & set(task)) | (set(given) & {"task_type", "src_audio"}))
@@ -86,13 +71,10 @@ def run_edit(
     config: GenerationConfig,
     options: Mapping[str, Any],
 ) -> GenerationResult:
-    """One call of `generate_music`; raises `Failed` when it did not succeed."""
+    """One run of the pipeline, unsaved; raises what it raises."""
     params = GenerationParams(task_type=task, src_audio=source, thinking=False, **fields)
-    calls = {name: options[name] for name in _CALL_ARGUMENTS if name in options}
-    result = generate_music(dit_handler, None, params, config, **calls)
-    if not result.success:
-        raise Failed(result)
-    return result
+    report, on_step = Progress(options.get("progress")), guarded(options.get("on_step"))
+    return run_pipeline(dit_handler, None, params, config, None, report, on_step, options.get("cancel"))
 
 
 def only_audio(source: Any) -> Any:

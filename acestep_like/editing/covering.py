@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from acestep_like.audio.similarity import agreement as measure
-from acestep_like.editing.common import answered, edit_fields, loaded_source, progress_share, single_item
+from acestep_like.editing.common import edit_fields, edit_helper, loaded_source, progress_share, single_item
 from acestep_like.editing.long_sources import run_whole
 from acestep_like.errors import InputError
 from acestep_like.inference.provenance import origin_of
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from acestep_like.handler import AceStepHandler
 
 
-@answered
+@edit_helper
 def cover(
     dit_handler: AceStepHandler,
     source: Any,

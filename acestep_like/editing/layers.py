@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from acestep_like.audio.level import from_db, gate, no_louder, peak_normalize
 from acestep_like.audio.separation import added_part
-from acestep_like.editing.common import answered, edit_fields, fitted, loaded_source, read_tracks, read_windows
+from acestep_like.editing.common import edit_fields, edit_helper, fitted, loaded_source, read_tracks, read_windows
 from acestep_like.editing.long_sources import run_whole
 from acestep_like.inference.recipes import SAMPLE_RATE, derived_audio, one_item, save_derived
 from acestep_like.types.params import GenerationConfig
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from acestep_like.handler import AceStepHandler
 
 
-@answered
+@edit_helper
 def lego(
     dit_handler: AceStepHandler,
     source: Any,
@@ -66,7 +66,7 @@ def lego(
     return save_derived(dit_handler, result, config, save_dir)
 
 
-@answered
+@edit_helper
 def complete(
     dit_handler: AceStepHandler,
     source: Any,

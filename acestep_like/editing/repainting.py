@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from acestep_like.editing.common import answered, edit_fields, loaded_source, read_windows
+from acestep_like.editing.common import edit_fields, edit_helper, loaded_source, read_windows
 from acestep_like.editing.long_sources import run_windows
 from acestep_like.editing.padding import crop_left, widened
 from acestep_like.errors import InputError
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 MAX_EXTENSION_S = 600.0
 
 
-@answered
+@edit_helper
 def repaint(
     dit_handler: AceStepHandler,
     source: Any,
@@ -49,7 +49,7 @@ def repaint(
     return save_derived(dit_handler, result, config, save_dir)
 
 
-@answered
+@edit_helper
 def extend(
     dit_handler: AceStepHandler,
     source: Any,

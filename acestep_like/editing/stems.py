@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 from acestep_like.audio.level import rms_dbfs
 from acestep_like.audio.separation import exact_residual, mask_stems
 from acestep_like.editing.common import (
-    answered,
     edit_fields,
+    edit_helper,
     fitted,
     loaded_source,
     progress_share,
@@ -36,7 +36,7 @@ ABSENT_BELOW_DB = -30.0
 _SILENCED = 1e-3
 
 
-@answered
+@edit_helper
 def extract(
     dit_handler: AceStepHandler,
     source: Any,

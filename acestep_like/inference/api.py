@@ -1,7 +1,8 @@
-"""The four public functions: `generate_music`, `understand_music`, `create_sample`, `format_sample`.
+"""The public functions: `generate_music`, `understand_music`, `understand_audio`, `create_sample`, `format_sample`.
 
-Each is a short composition over the two handlers. Errors of this package never leave them: they come back as
-`success=False` with one sentence in `error`. Either handler may be absent (None) where it is not needed.
+Each wraps one function of this room that raises (`pipeline.py`, `lm_tasks.py`): errors of this package come back as
+`success=False` with one sentence in `error` and the error itself in `exception`. Either handler may be absent (None)
+where it is not needed.
 """
 
 from __future__ import annotations
@@ -10,26 +11,28 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from acestep_like.errors import AceStepError, InputError, LMError, NotLoadedError
-from acestep_like.inference.lm_tasks import Settings, check_argument, checked_metadata, describe
+from acestep_like.audio.io import load_audio
+from acestep_like.errors import InputError
+from acestep_like.inference.handlers import loaded_dit
+from acestep_like.inference.lm_tasks import Settings, create, reformat, understand
 from acestep_like.inference.pipeline import run_pipeline
-from acestep_like.inference.report import NO_DIT
 from acestep_like.models.analysis.track_tagger import sounding
 from acestep_like.music.chart import chart_text
 from acestep_like.types.params import GenerationConfig, GenerationParams
-from acestep_like.types.progress import CancelToken, Observer, Progress
+from acestep_like.types.progress import CancelToken, Observer, Progress, guarded
 from acestep_like.types.results import (
     AudioResult,
     CreateSampleResult,
     FormatSampleResult,
     GenerationResult,
     UnderstandResult,
+    answered,
 )
+from acestep_like.types.units import MAX_DURATION_S, SAMPLE_RATE
 
 if TYPE_CHECKING:
     from acestep_like.handler import AceStepHandler
     from acestep_like.llm_inference import LLMHandler
-    from acestep_like.models.lm.requests import Description
 
 
 __all__ = [
@@ -48,6 +51,7 @@ __all__ = [
 ]
 
 
+@answered(GenerationResult)
 def generate_music(
     dit_handler: AceStepHandler | None,
     llm_handler: LLMHandler | None,
@@ -74,20 +78,12 @@ def generate_music(
     Returns:
         The audios in order, or `success=False` with the reason in `error`, and then no file was left.
     """
-    try:
-        return run_pipeline(dit_handler, llm_handler, params, config, save_dir, Progress(progress), on_step, cancel)
-    except NotLoadedError as error:
-        return _failed(NO_DIT[0], error)
-    except LMError as error:
-        return _failed(f"❌ LM generation failed: {error}", error)
-    except AceStepError as error:
-        return _failed(f"Error: {error}", error)
+    return run_pipeline(
+        dit_handler, llm_handler, params, config, save_dir, Progress(progress), guarded(on_step), cancel
+    )
 
 
-def _failed(status: str, error: AceStepError) -> GenerationResult:
-    return GenerationResult(success=False, status_message=status, error=str(error), exception=error)
-
-
+@answered(UnderstandResult)
 def understand_music(
     llm_handler: LLMHandler | None,
     audio_codes: str,
@@ -105,19 +101,13 @@ def understand_music(
     `top_k` and `top_p` None are off; `seed` -1 draws one.
     """
 
-    def ask(**options: Any) -> Description:
-        check_argument("audio_codes", audio_codes)
-        if not audio_codes.strip():
-            raise InputError("audio_codes", audio_codes, "'<|audio_code_N|>' tokens", "No audio codes provided.")
-        assert llm_handler is not None
-        return llm_handler.understand(audio_codes, **options)
-
     settings = Settings(
         temperature, top_k, top_p, repetition_penalty, use_constrained_decoding, constrained_decoding_debug, seed
     )
-    return describe(llm_handler, UnderstandResult(), ask, settings, "Failed to understand audio codes")
+    return understand(llm_handler, audio_codes, settings)
 
 
+@answered(UnderstandResult)
 def understand_audio(
     dit_handler: AceStepHandler | None, llm_handler: LLMHandler | None, audio: Any, **options: Any
 ) -> UnderstandResult:
@@ -127,16 +117,13 @@ def understand_audio(
     Where the checkpoint has taggers, tracks, tempo, key, meter and chords are what those hear: latents tell more than
     codes.
     """
-    if dit_handler is None or dit_handler.checkpoint is None:
-        return UnderstandResult(success=False, status_message=NO_DIT[0], error=NO_DIT[1])
-    try:
-        encoded = dit_handler.encode_audio(audio)
-        result = understand_music(llm_handler, dit_handler.convert_src_audio_to_codes(encoded), **options)
-        if not result.success:
-            return result
-        chances, plan = dit_handler.detect_tracks(encoded), dit_handler.detect_structure(encoded)
-    except AceStepError as error:
-        return UnderstandResult(success=False, status_message=f"Error: {error}", error=str(error))
+    ready, _ = loaded_dit(dit_handler)
+    waveform = load_audio(audio, field="audio", sample_rate=SAMPLE_RATE)
+    if waveform.duration_s > MAX_DURATION_S:
+        raise InputError("audio", f"{waveform.duration_s:.0f} s of audio", f"at most {MAX_DURATION_S} s", "Cut it.")
+    encoded = ready.encode_audio((waveform.samples, SAMPLE_RATE))
+    result = understand(llm_handler, ready.convert_src_audio_to_codes(encoded), Settings(**options))
+    chances, plan = ready.detect_tracks(encoded), ready.detect_structure(encoded)
     if chances is not None:
         result.tracks = sounding(chances)
     if plan is not None:
@@ -146,6 +133,7 @@ def understand_audio(
     return result
 
 
+@answered(CreateSampleResult)
 def create_sample(
     llm_handler: LLMHandler | None,
     query: str,
@@ -162,20 +150,13 @@ def create_sample(
 ) -> CreateSampleResult:
     """Make a song idea (caption, lyrics, metadata) from a description in plain words."""
 
-    def ask(**options: Any) -> Description:
-        for name, value in (("query", query), ("instrumental", instrumental), ("vocal_language", vocal_language)):
-            check_argument(name, value)
-        assert llm_handler is not None
-        return llm_handler.inspire(query, instrumental=instrumental, vocal_language=vocal_language, **options)
-
     settings = Settings(
         temperature, top_k, top_p, repetition_penalty, use_constrained_decoding, constrained_decoding_debug, seed
     )
-    result = describe(llm_handler, CreateSampleResult(), ask, settings, "Failed to create sample")
-    result.instrumental = result.instrumental or (result.success and instrumental)
-    return result
+    return create(llm_handler, query, instrumental, vocal_language, settings)
 
 
+@answered(FormatSampleResult)
 def format_sample(
     llm_handler: LLMHandler | None,
     caption: str,
@@ -193,13 +174,7 @@ def format_sample(
     """Put a caption and lyrics into the form the models know, with metadata; `user_metadata` (bpm, duration, keyscale,
     timesignature, language) is kept as given."""
 
-    def ask(**options: Any) -> Description:
-        check_argument("caption", caption)
-        check_argument("lyrics", lyrics)
-        assert llm_handler is not None
-        return llm_handler.format(caption, lyrics, user_metadata=checked_metadata(user_metadata), **options)
-
     settings = Settings(
         temperature, top_k, top_p, repetition_penalty, use_constrained_decoding, constrained_decoding_debug, seed
     )
-    return describe(llm_handler, FormatSampleResult(), ask, settings, "Failed to format input")
+    return reformat(llm_handler, caption, lyrics, user_metadata, settings)

@@ -1,13 +1,16 @@
-"""The common part of `understand_music`, `create_sample` and `format_sample`: checks, sampling settings, answers."""
+"""What the language model is asked besides planning: understand codes, create a song idea, reformat a caption.
+
+These functions raise; the public ones in `api.py` wrap them.
+"""
 
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from acestep_like.errors import AceStepError, InputError
+from acestep_like.errors import InputError, LMError
+from acestep_like.inference.handlers import loaded_lm
 from acestep_like.models.lm.requests import Sampling
 from acestep_like.music.theory import parse_keyscale, parse_timesignature
 from acestep_like.types.fields import FieldSpec
@@ -19,10 +22,6 @@ if TYPE_CHECKING:
     from acestep_like.models.lm.requests import Description
 
 Result = TypeVar("Result", bound=UnderstandResult | CreateSampleResult | FormatSampleResult)
-
-NO_LM = ("5Hz LM not initialized. Please initialize it first.", "LLM not initialized")
-"""Status and error when no language model is loaded."""
-_NOTHING_READ = "Empty metadata returned"
 
 _ARGUMENTS = {
     spec.name: spec
@@ -77,15 +76,15 @@ def checked_metadata(metadata: dict[str, Any] | None) -> dict[str, Any] | None:
 
 @dataclass(frozen=True)
 class Settings:
-    """How the three helpers ask; documented names and defaults are those of the public functions."""
+    """How the language model is asked; documented names and defaults are those of the public functions."""
 
-    temperature: float
-    top_k: int | None
-    top_p: float | None
-    repetition_penalty: float
-    use_constrained_decoding: bool
-    constrained_decoding_debug: bool
-    seed: int
+    temperature: float = 0.85
+    top_k: int | None = None
+    top_p: float | None = None
+    repetition_penalty: float = 1.0
+    use_constrained_decoding: bool = True
+    constrained_decoding_debug: bool = False
+    seed: int = -1
 
     def options(self) -> dict[str, Any]:
         """The keywords of the handler's methods.
@@ -101,31 +100,48 @@ class Settings:
         return {"seed": seed, "sampling": sampling, "constrained": constrained, "debug": debug}
 
 
-def describe(
-    llm_handler: LLMHandler | None,
-    result: Result,
-    ask: Callable[..., Description],
-    settings: Settings,
-    failure: str,
-) -> Result:
-    """Ask the language model and fill `result`; what went wrong is in `result.error`.
+def understand(llm_handler: LLMHandler | None, audio_codes: str, settings: Settings) -> UnderstandResult:
+    """What the language model reads in audio codes; raises where `understand_music` answers a failed result."""
+    lm, options = loaded_lm(llm_handler), settings.options()
+    codes = check_argument("audio_codes", audio_codes)
+    if not codes.strip():
+        raise InputError("audio_codes", audio_codes, "'<|audio_code_N|>' tokens", "No audio codes provided.")
+    answer = lm.understand(codes, **options)
+    return _filled(UnderstandResult(), answer, "Failed to understand audio codes")
 
-    Args:
-        ask: checks its own arguments and calls the handler's method with the keywords it is given.
-        failure: the status when the model's answer held nothing legal.
+
+def create(
+    llm_handler: LLMHandler | None, query: str, instrumental: bool, vocal_language: str | None, settings: Settings
+) -> CreateSampleResult:
+    """A song idea of a description; raises where `create_sample` answers a failed result."""
+    lm, options = loaded_lm(llm_handler), settings.options()
+    for name, value in (("query", query), ("instrumental", instrumental), ("vocal_language", vocal_language)):
+        check_argument(name, value)
+    answer = lm.inspire(query, instrumental=instrumental, vocal_language=vocal_language, **options)
+    result = _filled(CreateSampleResult(), answer, "Failed to create sample")
+    result.instrumental = result.instrumental or instrumental
+    return result
+
+
+def reformat(
+    llm_handler: LLMHandler | None, caption: str, lyrics: str, metadata: dict[str, Any] | None, settings: Settings
+) -> FormatSampleResult:
+    """Caption and lyrics in the models' form; raises where `format_sample` answers a failed result."""
+    lm, options = loaded_lm(llm_handler), settings.options()
+    check_argument("caption", caption)
+    check_argument("lyrics", lyrics)
+    answer = lm.format(caption, lyrics, user_metadata=checked_metadata(metadata), **options)
+    return _filled(FormatSampleResult(), answer, "Failed to format input")
+
+
+def _filled(result: Result, answer: Description, failure: str) -> Result:
+    """A result with what the model answered.
+
+    Raises:
+        LMError: the answer holds nothing legal; `failure` is its status.
     """
-    result.success = False
-    if llm_handler is None or not llm_handler.llm_initialized:
-        result.status_message, result.error = NO_LM
-        return result
-    try:
-        answer = ask(**settings.options())
-    except AceStepError as error:
-        result.status_message, result.error = f"Error: {error}", str(error)
-        return result
     if not answer.fields:
-        result.status_message, result.error = failure, _NOTHING_READ
-        return result
+        raise LMError("Empty metadata returned", status=failure)
     for entry in fields(result):
         if hasattr(answer, entry.name):
             value = getattr(answer, entry.name)
@@ -135,5 +151,5 @@ def describe(
     if longest is not None and len(result.caption) > longest:
         result.caption = result.caption[:longest].rsplit(" ", 1)[0]
         notes.append(f"The caption was cut to {longest} characters.")
-    result.success, result.status_message = True, "\n".join([answer.status, *notes])
+    result.status_message = "\n".join([answer.status, *notes])
     return result

@@ -1,4 +1,4 @@
-"""Pipeline."""
+"""Making music from parameters to files, as one function that raises; `api.generate_music` wraps it."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from acestep_like.audio.formats import prepare_output_dir
-from acestep_like.errors import InputError
+from acestep_like.inference.handlers import loaded_dit, optional_lm
 from acestep_like.inference.inputs import prepare
 from acestep_like.inference.merge import diffusion_requests, merge_items
 from acestep_like.inference.postprocess import SAMPLE_RATE, finish_audio, is_silent
 from acestep_like.inference.recipes import audio_key, file_recipe, item_params, save_all
-from acestep_like.inference.report import NO_DIT, extra_outputs, status_message
+from acestep_like.inference.report import extra_outputs, status_message
 from acestep_like.inference.source_analysis import apply_detected_plan, part_to_analyse
 from acestep_like.inference.thinking import apply_caption_facts, think
 from acestep_like.types.params import GenerationConfig, GenerationParams
-from acestep_like.types.progress import CancelToken, Observer, Progress, StepEvent, stop_on_error
+from acestep_like.types.progress import CancelToken, Observer, Progress, StepEvent
 from acestep_like.types.results import AudioResult, GenerationResult
 
 if TYPE_CHECKING:
@@ -43,52 +43,51 @@ def run_pipeline(
     on_step: Observer | None,
     cancel: CancelToken | None,
 ) -> GenerationResult:
+    """Make music: what `generate_music` does, but raising. `on_step` may raise too; what it raises passes.
+
+    Raises:
+        AceStepError: of any kind; nothing was written.
+    """
     clock = _Clock()
-    if dit_handler is None or dit_handler.checkpoint is None:
-        return GenerationResult(success=False, status_message=NO_DIT[0], error=NO_DIT[1])
-    job = prepare(params, GenerationConfig() if config is None else config, dit_handler.checkpoint)
-    if llm_handler is not None and llm_handler.defers_to_words:
+    dit, checkpoint = loaded_dit(dit_handler)
+    lm = optional_lm(llm_handler)
+    job = prepare(params, GenerationConfig() if config is None else config, checkpoint)
+    if lm is not None and lm.defers_to_words:
         job = apply_caption_facts(job)
-    folder = _output_folder(save_dir)
+    folder = None if save_dir is None else prepare_output_dir(save_dir)
     clock.lap("preparation_time")
 
-    thoughts = think(job, llm_handler, report, cancel)
+    thoughts = think(job, lm, report, cancel)
     clock.lap("lm_total_time")
     if job.source is not None and (part := part_to_analyse(job)) is not None:
-        encoded = dit_handler.encode_audio((job.source.samples, SAMPLE_RATE), cancel=cancel)
-        job = apply_detected_plan(replace(job, encoded=encoded), dit_handler.detect_structure(encoded, part))
+        encoded = dit.encode_audio((job.source.samples, SAMPLE_RATE), cancel=cancel)
+        job = apply_detected_plan(replace(job, encoded=encoded), dit.detect_structure(encoded, part))
     items = merge_items(job, thoughts or [None] * len(job.seeds))
     requests = diffusion_requests(job, items)
     report(_PREPARING, "Preparing inputs...")
     clock.lap("preparation_time")
 
-    with dit_handler.reserved(cancel):  # the adapters that are noted are those that every item was sampled with
-        outputs = _sample(dit_handler, requests, report, on_step, cancel)
-        loras = [lora.facts() for lora in dit_handler.loras if lora.scale != 0]
+    with dit.reserved(cancel):  # the adapters that are noted are those that every item was sampled with
+        outputs = _sample(dit, requests, report, on_step, cancel)
+        loras = [lora.facts() for lora in dit.loras if lora.scale != 0]
     clock.lap("dit_total_time_cost")
 
-    lm_name = llm_handler.name if llm_handler is not None and thoughts else ""
+    lm_name = lm.name if lm is not None and thoughts else ""
     audios, seams = _audios(job, items, outputs, lm_name, {"loras": loras} if loras else {})
     report(_SAVING, "Preparing audio data...")
     if cancel is not None:
         cancel.raise_if_cancelled()
     if folder is not None:
-        save_all(audios, folder, job.config, file_recipe(dit_handler, lm_name))
+        save_all(audios, folder, job.config, file_recipe(checkpoint, lm_name))
     clock.lap("saving_time")
     extra = extra_outputs(thoughts, items, outputs, clock.costs(thoughts, outputs))
     extra["loras"] = loras
     if any(seams):
         extra["seams"] = seams
     report(1.0, "Done")
-    return GenerationResult(audios, status_message(job, thoughts, items, outputs, llm_handler, audios), extra)
-
-
-def _output_folder(save_dir: str | Path | None) -> Path | None:
-    if save_dir is None:
-        return None
-    if not isinstance(save_dir, str | Path) or not str(save_dir).strip():
-        raise InputError("save_dir", save_dir, "a folder, or None to save nothing")
-    return prepare_output_dir(save_dir)
+    return GenerationResult(
+        audios, status_message(job, thoughts, items, outputs, audios, lm_loaded=lm is not None), extra
+    )
 
 
 def _sample(
@@ -107,8 +106,7 @@ def _sample(
 
         def observe(event: StepEvent, start: float = start, places: Sequence[int] = places) -> None:
             if on_step is not None:
-                with stop_on_error("The step callback"):
-                    on_step(replace(event, items=tuple(places[row] for row in event.items)))
+                on_step(replace(event, items=tuple(places[row] for row in event.items)))
             text = "Decoding audio..." if event.step == event.total else f"Step {event.step} of {event.total}"
             report.span(start, start + width, event.step, event.total, text)
 

@@ -1,4 +1,4 @@
-"""Recipes."""
+"""What a file says of how it was made, the key that follows from it, and writing the files of a call."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from acestep_like import __version__
 from acestep_like.audio.formats import parse_format, prepare_output_dir, write_audio
+from acestep_like.inference.handlers import loaded_dit
 from acestep_like.inference.inputs import GenerationJob
 from acestep_like.inference.merge import Item
 from acestep_like.inference.postprocess import is_silent
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     import torch
 
     from acestep_like.handler import AceStepHandler
+    from acestep_like.models.checkpoints.info import CheckpointInfo
 
 
 SAMPLE_RATE = 48000
@@ -53,18 +55,15 @@ def save_derived(
     """
     if save_dir is None:
         return result
-    info = dit_handler.checkpoint
-    assert info is not None
-    recipe = {"acestep_like": __version__, "checkpoint": {"name": info.name, "sha256": hashes(info)}, "lm": ""}
-    save_all(result.audios, prepare_output_dir(save_dir), one_item(config), recipe)
+    _, checkpoint = loaded_dit(dit_handler)
+    save_all(result.audios, prepare_output_dir(save_dir), one_item(config), file_recipe(checkpoint, ""))
     return result
 
 
-def file_recipe(dit_handler: AceStepHandler, lm_name: str) -> dict[str, Any]:
+def file_recipe(checkpoint: CheckpointInfo, lm_name: str) -> dict[str, Any]:
     """What a file's recipe says besides the parameters: versions and digests of the weights."""
-    info = dit_handler.checkpoint
-    assert info is not None
-    return {"acestep_like": __version__, "checkpoint": {"name": info.name, "sha256": hashes(info)}, "lm": lm_name}
+    weights = {"name": checkpoint.name, "sha256": hashes(checkpoint)}
+    return {"acestep_like": __version__, "checkpoint": weights, "lm": lm_name}
 
 
 def item_params(job: GenerationJob, item: Item, lm_name: str) -> dict[str, Any]:

@@ -10,15 +10,11 @@ from acestep_like.types.results import AudioResult
 if TYPE_CHECKING:
     from acestep_like.inference.inputs import GenerationJob
     from acestep_like.inference.merge import Item
-    from acestep_like.llm_inference import LLMHandler
     from acestep_like.models.diffusion.request import DiffusionOutput
     from acestep_like.models.lm.requests import LMOutput
 
 
 _DONE = "✅ Generation completed successfully!"
-
-
-NO_DIT = ("❌ Model not fully initialized. Please initialize all components first.", "Model not fully initialized")
 
 
 def extra_outputs(
@@ -72,16 +68,15 @@ def status_message(
     thoughts: Sequence[LMOutput] | None,
     items: Sequence[Item],
     outputs: Sequence[tuple[list[int], DiffusionOutput]],
-    llm_handler: LLMHandler | None,
     audios: Sequence[AudioResult],
+    *,
+    lm_loaded: bool,
 ) -> str:
     """Upstream's lines, and one sentence for everything that was not done as asked."""
     notes = [*job.notes, *(note for item in items for note in item.notes)]
     notes += [note for _, output in outputs for note in output.status]
-    if job.params.thinking and job.task.planned_by_lm and thoughts is None:
-        ready = llm_handler is not None and llm_handler.llm_initialized
-        if not ready:
-            notes.append("No language model is loaded; nothing was planned by one.")
+    if job.params.thinking and job.task.planned_by_lm and thoughts is None and not lm_loaded:
+        notes.append("No language model is loaded; nothing was planned by one.")
     silent = [str(place + 1) for place, audio in enumerate(audios) if audio.silent]
     if silent:
         notes.append(f"Item {', '.join(silent)} is silent and was not saved.")

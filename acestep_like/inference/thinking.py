@@ -24,10 +24,8 @@ _LM_METADATA, _LM_DONE = 0.1, 0.5
 def think(
     job: GenerationJob, llm_handler: LLMHandler | None, report: Progress, cancel: CancelToken | None
 ) -> list[LMOutput] | None:
-    """One thought an item, or None when the language model does not run."""
-
-    ready = llm_handler is not None and bool(llm_handler.llm_initialized)
-    request = think_request(job, ready)
+    """One answer an item, or None when the language model (None where none is loaded) does not run."""
+    request = think_request(job, llm_handler is not None)
     if request is None or llm_handler is None:
         return None
 

@@ -182,7 +182,7 @@ class FieldSpec:
         if self.choices and value not in self.choices and value not in self.also:
             raise self._refusal(value, _nearest(value, self.choices))
         if self.max_length is not None and len(value) > self.max_length:
-            raise self._refusal(value, f"It has {len(value)} characters.")
+            raise self._refusal(value)
         check_text(self.name, value)
         if self.reader is not None and value.strip():
             self.reader(value)
@@ -267,7 +267,7 @@ def reject_unknown(cls: type, names: Iterable[str]) -> None:
     known = specs(cls)
     for name in names:
         if name not in known:
-            raise InputError(str(name), "a field of this name", f"a field of {cls.__name__}", _nearest(name, known))
+            raise InputError(str(name), name, f"a field of {cls.__name__}", _nearest(name, known))
 
 
 def _nearest(text: str, known: Iterable[Any]) -> str:

@@ -64,6 +64,18 @@ Observer = Callable[[StepEvent], None]
 """Called after every step of the sampler. An exception raised inside stops the run."""
 
 
+def guarded(observer: Observer | None) -> Observer | None:
+    """The same observer; what it raises becomes `Cancelled`, with the exception as its cause."""
+    if observer is None:
+        return None
+
+    def observe(event: StepEvent) -> None:
+        with stop_on_error("The step callback"):
+            observer(event)
+
+    return observe
+
+
 def _caller(callback: Callable[..., object]) -> Callable[[float, str], object]:
     """Call `callback` as `(value, desc=text)`, or `(value, text)` or `(value)` where that is all it takes."""
     try:

@@ -6,10 +6,11 @@ An audio entry is an object with attributes that also answers the documented key
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 from acestep_like.errors import AceStepError
 from acestep_like.types.notebook_html import audio_html, result_html
@@ -134,13 +135,17 @@ class SampleDescription(SongDescription):
 
 @dataclass
 class _Outcome:
+    """How a call went: `error` is one sentence when it failed, and `exception` the error of this package behind it."""
+
     status_message: str = ""
     success: bool = True
     error: str | None = None
+    exception: AceStepError | None = field(default=None, repr=False, kw_only=True)
 
     def to_dict(self) -> dict[str, Any]:
         """JSON values."""
-        return dataclasses.asdict(self)
+        known = (entry.name for entry in dataclasses.fields(self))
+        return {name: getattr(self, name) for name in known if name != "exception"}
 
 
 @dataclass
@@ -164,6 +169,30 @@ class CreateSampleResult(_Outcome, SampleDescription):
 @dataclass
 class FormatSampleResult(_Outcome, SongDescription):
     """A caption and lyrics that the language model put in order, with metadata."""
+
+
+_Call = ParamSpec("_Call")
+_Result = TypeVar("_Result", GenerationResult, UnderstandResult, CreateSampleResult, FormatSampleResult)
+
+
+def answered(kind: type[_Result]) -> Callable[[Callable[_Call, _Result]], Callable[_Call, _Result]]:
+    """Make a public function of one that raises: errors of this package become a failed result of `kind`.
+
+    This is the only place where that happens. Other exceptions are faults of the program and pass.
+    """
+
+    def wrap(function: Callable[_Call, _Result]) -> Callable[_Call, _Result]:
+        @functools.wraps(function)
+        def answer(*args: _Call.args, **kwargs: _Call.kwargs) -> _Result:
+            try:
+                return function(*args, **kwargs)
+            except AceStepError as error:
+                status = error.status or f"Error: {error}"
+                return kind(status_message=status, success=False, error=str(error), exception=error)
+
+        return answer
+
+    return wrap
 
 
 def _is_json(value: object) -> bool:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from fakes import FakeDiT, FakeLM
+from fakes import FakeDiT, FakeLM, tone
 
-from acestep_like.errors import InputError
+from acestep_like.errors import InputError, NotLoadedError
 from acestep_like.inference.api import create_sample, format_sample, understand_audio, understand_music
 from acestep_like.music.planner import plan_song
 
@@ -26,23 +26,27 @@ def test_the_three_helpers_fill_typed_results():
 
 
 def test_a_recording_is_understood_in_one_call():
-    dit, lm = FakeDiT(), FakeLM()
-    assert understand_audio(dit, lm, "song.flac", temperature=0.5).caption == "piano"
-    assert dit.requests == ["song.flac"] and lm.requests[0]["sampling"].temperature == 0.5
-    assert understand_audio(None, lm, "song.flac").error == "Model not fully initialized"
+    dit, lm, song = FakeDiT(), FakeLM(), (tone(2), 48000)
+    assert understand_audio(dit, lm, song, temperature=0.5).caption == "piano"
+    assert lm.requests[0]["sampling"].temperature == 0.5
+    assert understand_audio(None, lm, song).error == "Model not fully initialized"
     dit.detected = {"bass": 0.7, "fx": 0.4, "drums": 0.9}
-    assert understand_audio(dit, lm, "song.flac").tracks == ("drums", "bass"), "a tagger on latents names the tracks"
+    assert understand_audio(dit, lm, song).tracks == ("drums", "bass"), "a tagger on latents names the tracks"
     dit.plan = plan_song(duration_s=8, bpm=97.6, timesignature="3", keyscale="D dorian", chords_text="Dm | G")
-    read = understand_audio(dit, lm, "song.flac")
+    read = understand_audio(dit, lm, song)
     assert (read.bpm, read.timesignature, read.keyscale) == (98, "3", "D minor"), "and the one for plans the rest"
     assert read.chords.startswith("Dm | G | Dm")
     refusal = InputError("path", "song.flac", "an audio file")
-    assert understand_audio(FakeDiT(fail=refusal), lm, "song.flac").error == str(refusal)
+    failed = understand_audio(FakeDiT(fail=refusal), lm, song)
+    assert failed.error == str(refusal) and failed.exception is refusal
+    late = understand_audio(dit, lm, (tone(601, rate=8000), 8000))
+    assert late.error == "audio: got '601 s of audio'; expected at most 600 s. Cut it." and len(dit.requests) == 0
 
 
 def test_the_helpers_without_a_model_answer_as_documented():
     for result in (understand_music(None, "<|audio_code_1|>"), create_sample(None, "x"), format_sample(None, "x", "y")):
         assert not result.success and result.error == "LLM not initialized"
+        assert isinstance(result.exception, NotLoadedError)
         assert result.status_message == "5Hz LM not initialized. Please initialize it first."
 
 

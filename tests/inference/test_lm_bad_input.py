@@ -86,7 +86,7 @@ def test_bad_codes(codes: Any, sentence: str, handler: LLMHandler) -> None:
     ("call", "sentence"),
     [
         (lambda lm: create_sample(lm, None), "query: got None; expected a string of at most 4096 characters."),
-        (lambda lm: create_sample(lm, "x" * 5000), "It has 5000 characters."),
+        (lambda lm: create_sample(lm, "x" * 5000), "(5000 characters); expected a string of at most"),
         (lambda lm: create_sample(lm, "x", instrumental="yes"), "instrumental: got 'yes'; expected True or False."),
         (lambda lm: create_sample(lm, "x", vocal_language="klingon"), "vocal_language: got 'klingon'; expected one of"),
         (lambda lm: format_sample(lm, ["jazz"], ""), "caption: got ['jazz']; expected a string"),

@@ -7,6 +7,7 @@ import json
 import pytest
 import torch
 
+from acestep_like.errors import InputError, NotLoadedError
 from acestep_like.types.notebook_html import waveform_svg
 from acestep_like.types.results import (
     AudioResult,
@@ -14,6 +15,7 @@ from acestep_like.types.results import (
     FormatSampleResult,
     GenerationResult,
     UnderstandResult,
+    answered,
 )
 
 
@@ -87,3 +89,21 @@ def test_the_waveform_follows_the_sound():
     heights = [float(part.split("v")[1]) for part in path.split("M")[1:]]
     assert heights == [0.6, 64.0]
     assert "<svg" in waveform_svg(torch.zeros(2, 0))
+
+
+@pytest.mark.parametrize("kind", [GenerationResult, UnderstandResult, CreateSampleResult, FormatSampleResult])
+def test_an_error_becomes_a_failed_result_with_the_error_in_it_and_faults_pass(kind):
+    @answered(kind)
+    def work(error: Exception | None = None):
+        if error is not None:
+            raise error
+        return kind(status_message="done")
+
+    refusal = InputError("bpm", 3, "a whole number from 30 to 300")
+    failed = work(refusal)
+    assert (failed.success, failed.error, failed.exception) == (False, str(refusal), refusal)
+    assert failed.status_message == f"Error: {refusal}" and "exception" not in failed.to_dict()
+    assert work().success and work().exception is None
+    assert work(NotLoadedError("not loaded", status="load it")).status_message == "load it"
+    with pytest.raises(ZeroDivisionError):
+        work(ZeroDivisionError())

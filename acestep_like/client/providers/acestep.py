@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 from acestep_like.audio.io import load_audio
 from acestep_like.client.providers.base import Family, LoadOptions, OnStep, ProviderOutput
 from acestep_like.client.request import AudioRequest
-from acestep_like.errors import Cancelled, InputError
+from acestep_like.errors import InputError
 from acestep_like.handler import AceStepHandler
-from acestep_like.inference.api import generate_music
+from acestep_like.inference.pipeline import run_pipeline
 from acestep_like.types.fields import specs
 from acestep_like.types.params import GenerationConfig, GenerationParams
+from acestep_like.types.progress import Progress
 
 if TYPE_CHECKING:
     from acestep_like.handler import AceStepHandler
@@ -69,7 +70,7 @@ class AceStepProvider:
         `duration_s` of its source, or of all of it.
 
         Raises:
-            InputError, UnsupportedTaskError, DeviceMemoryError: as `generate_music` answers them.
+            InputError, UnsupportedTaskError, DeviceMemoryError: as `run_pipeline` does, and what `on_step` raises.
         """
 
         def watch(event: StepEvent) -> None:
@@ -77,14 +78,10 @@ class AceStepProvider:
 
         params = GenerationParams(**_params(request), **(request.extra or {}))
         config = GenerationConfig(batch_size=1, seeds=[seed])
-        result = generate_music(self.handler, None, params, config, on_step=watch)
-        if isinstance(result.exception, Cancelled) and result.exception.__cause__ is not None:
-            raise result.exception.__cause__  # what `on_step` raised, as it was
-        if isinstance(result.exception, InputError):
-            raise _as_asked(result.exception)
-        if result.exception is not None:
-            raise result.exception
-        audio = result.audios[0]
+        try:
+            audio = run_pipeline(self.handler, None, params, config, None, Progress(None), watch, None).audios[0]
+        except InputError as error:
+            raise _as_asked(error) from None
         facts = {name: audio.params[name] for name in ("inference_steps", "guidance_scale", "shift")}
         samples = audio.tensor.numpy()
         if request.duration_s is not None:
