@@ -21,6 +21,7 @@ from acestep_like.models.diffusion.lora import LoraInfo, LoraStack
 from acestep_like.models.diffusion.networks import LoadOptions, Networks, load_networks
 from acestep_like.models.diffusion.pipeline import run_request
 from acestep_like.models.diffusion.request import DiffusionOutput, DiffusionRequest, EncodedAudio
+from acestep_like.models.loading import PrivateRandomness, exclusive_load
 
 if TYPE_CHECKING:
     from acestep_like.models.checkpoints.info import CheckpointInfo
@@ -186,7 +187,7 @@ class AceStepHandler:
         info = resolve_or_download(name_or_path, root=root, revision=revision, local_files_only=local_files_only)
         if vae is not None:
             info = replace(info, parts={**info.parts, "vae": Path(vae)}, missing=tuple(set(info.missing) - {"vae"}))
-        with self.reserved():
+        with self.reserved(), exclusive_load(), PrivateRandomness():
             self._networks, self._loras = load_networks(info, LoadOptions(**options)), None
 
     def generate(

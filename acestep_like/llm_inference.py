@@ -21,6 +21,7 @@ from acestep_like.models.lm.requests import (
     ThinkRequest,
 )
 from acestep_like.models.lm.think import think
+from acestep_like.models.loading import exclusive_load
 from acestep_like.types.progress import CancelToken
 
 if TYPE_CHECKING:
@@ -183,9 +184,9 @@ class LLMHandler:
         root: str | Path | None,
         offload: bool = False,
     ) -> None:
-        self._lm = load_lm(
-            find_lm(name_or_path, root).path, backend=backend, device=pick_device(device), dtype=dtype, offload=offload
-        )
+        folder, where = find_lm(name_or_path, root).path, pick_device(device)
+        with exclusive_load():
+            self._lm = load_lm(folder, backend=backend, device=where, dtype=dtype, offload=offload)
 
     def _loaded(self) -> LoadedLM:
         if self._lm is None:

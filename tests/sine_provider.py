@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from acestep_like.client.providers.base import Family, LoadOptions, OnStep, ProviderOutput, detected
+from acestep_like.client.providers.base import Family, ModelOptions, OnStep, ProviderOutput, audio_samples
 from acestep_like.errors import CheckpointError
 
 RATE = 8000
-loads: list[LoadOptions] = []
+loads: list[ModelOptions] = []
 """What was loaded, in order."""
 
 
@@ -25,11 +25,11 @@ class SineProvider:
         length = round(request.duration_s * RATE)
         wave = np.sin(np.arange(length) * (0.01 + 0.001 * (seed % 97)))
         if request.audio is not None:
-            wave = wave + detected(request, RATE, 1)[0].mean()
+            wave = wave + audio_samples(request, RATE, 1)[0].mean()
         return ProviderOutput(0.5 * wave[None].astype(np.float32), RATE, {"pitch": seed % 97, "shape": (1, 2)})
 
 
-def _load(options: LoadOptions) -> SineProvider:
+def _load(options: ModelOptions) -> SineProvider:
     loads.append(options)
     if options.source == "broken":
         raise CheckpointError("nothing there")

@@ -18,7 +18,8 @@ PACKAGE = Path(__file__).resolve().parent.parent / "acestep_like"
 FILES = sorted(path for path in PACKAGE.rglob("*.py") if "_checkpoints" not in path.parts)
 
 # For each room, the rooms that it may import. A room is a folder or a file at the top, or a folder below `models`.
-MODELS = {f"models.{name}" for name in ("device", "checkpoints", "codec", "analysis", "diffusion", "lm", "catalog")}
+MODELS = {f"models.{name}" for name in ("device", "loading", "checkpoints", "codec", "analysis")}
+MODELS |= {f"models.{name}" for name in ("diffusion", "lm", "catalog")}
 VALUES = {"_lazy", "errors", "music", "types"}
 HANDLERS = {"handler", "llm_inference"}
 MAY_IMPORT = {
@@ -29,6 +30,7 @@ MAY_IMPORT = {
     "audio": VALUES,
     "models": {"_lazy"},
     "models.device": VALUES | {"audio"},
+    "models.loading": VALUES,
     "models.checkpoints": VALUES | {"audio", "models.device"},
     "models.catalog": VALUES | {"models.checkpoints"},
     "models.codec": VALUES | {"audio", "models.device", "models.checkpoints"},

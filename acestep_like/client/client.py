@@ -16,11 +16,13 @@ from acestep_like.client.clip import Clip
 from acestep_like.client.events import ClipReady, Event, EventStream, StepDone, chunks
 from acestep_like.client.families import family
 from acestep_like.client.output import encoder
-from acestep_like.client.pool import LoadedModel, loaded_models, pool_lock
-from acestep_like.client.providers.base import Family, LoadOptions, Provider
+from acestep_like.client.pool import pool
+from acestep_like.client.providers.base import Family, ModelOptions
 from acestep_like.client.request import AudioRequest
 from acestep_like.errors import DeviceMemoryError, InputError
 from acestep_like.models.catalog import AudioModel, HuggingFaceAudioSpec, resolve_audio_model
+from acestep_like.models.checkpoints import resolve
+from acestep_like.models.checkpoints.hub import is_hub_id
 from acestep_like.models.device import is_out_of_memory, pick_device, release_memory
 from acestep_like.types.progress import CancelToken
 from acestep_like.types.seeds import item_seeds
@@ -92,8 +94,8 @@ class AudioClient:
                 raise InputError("model_kwargs", name, "options among " + ", ".join(_OPTIONS))
         self.spec: HuggingFaceAudioSpec = resolve_audio_model(model)
         self.family: Family = family(self.spec.pipeline_type)
-        self.options = LoadOptions(
-            self.spec.id,
+        self.options = ModelOptions(
+            _source(self.spec),
             pick_device(asked["device"]),
             _dtype(asked["torch_dtype"]),
             asked["revision"],
@@ -114,14 +116,12 @@ class AudioClient:
         Raises:
             CheckpointError: they cannot be loaded. DeviceMemoryError: they do not fit the device.
         """
-        with self._provider():
+        with pool.provider(self.family, self.options):
             pass
 
     def close(self) -> None:
         """Let go of the weights; the next clip loads them again."""
-        with pool_lock:
-            found = loaded_models.pop((self.family.name, self.options), None) is not None
-        if found:
+        if pool.discard(self.family, self.options):
             gc.collect()  # networks refer to themselves; what still lives cannot be given back
             release_memory(self.options.device)
 
@@ -214,16 +214,6 @@ class AudioClient:
         values = [encode(clip) for clip in list(self._make(request))]
         return values[0] if request.num_audio == 1 else values
 
-    @contextmanager
-    def _provider(self, cancel: CancelToken | None = None) -> Iterator[Provider]:
-        """The loaded model, for one caller at a time; other models can be loaded and run meanwhile."""
-        with pool_lock:
-            shared = loaded_models.setdefault((self.family.name, self.options), LoadedModel())
-        with shared.held(cancel):
-            if shared.provider is None:
-                shared.provider = self.family.load(self.options)
-            yield shared.provider
-
     def _make(
         self,
         request: AudioRequest,
@@ -242,7 +232,7 @@ class AudioClient:
 
             if cancel is not None:
                 cancel.raise_if_cancelled()
-            with self._provider(cancel) as provider, self._memory():
+            with pool.provider(self.family, self.options, cancel) as provider, self._memory():
                 longest = provider.max_duration_s
                 if request.duration_s is not None and request.duration_s > longest:
                     raise InputError("duration_s", request.duration_s, f"at most {longest:g} s for {self.spec.id}")
@@ -275,6 +265,17 @@ class AudioClient:
             "index": index,
             **_json(facts),
         }
+
+
+def _source(spec: HuggingFaceAudioSpec) -> str:
+    """What is really loaded, wherever the process moves later: the whole path of a folder or of a checkpoint of ours;
+    else the Hub id."""
+    folder = Path(os.path.expanduser(spec.id))
+    if folder.is_dir():
+        return str(folder.resolve())
+    if spec.pipeline_type != "acestep" or is_hub_id(spec.id):
+        return spec.id
+    return str(resolve(spec.id).path.resolve())
 
 
 def _json(values: Mapping[str, Any] | None) -> dict[str, Any]:

@@ -43,8 +43,7 @@ def sine(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "acestep_like.client.providers.sine", sine_provider)
     monkeypatch.setattr(models, "FAMILIES", (*models.FAMILIES, "sine"))
     monkeypatch.setattr(families, "FAMILIES", models.FAMILIES)
-    monkeypatch.setattr(pool, "loaded_models", {})
-    monkeypatch.setattr(client, "loaded_models", pool.loaded_models)
+    monkeypatch.setattr(client, "pool", pool.ModelPool())
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv(models.MODEL_VARIABLE, raising=False)
     monkeypatch.delenv(output.OUTPUT_VARIABLE, raising=False)
@@ -217,7 +216,9 @@ class TestLoading:
 
     def test_closing_frees_the_model_before_memory_is_given_back(self, sine, monkeypatch):
         sine.load()
-        provider = weakref.ref(next(iter(pool.loaded_models.values())).provider)
+        with client.pool.provider(sine.family, sine.options) as loaded:
+            provider = weakref.ref(loaded)
+        del loaded
         left: list[object] = []
         monkeypatch.setattr(client, "release_memory", lambda device: left.append(provider()))
         sine.close()
@@ -358,12 +359,22 @@ class TestAsync:
     def test_a_call_that_waits_its_turn_can_be_cancelled(self, sine):
         async def wait_and_give_up():
             asynchronous = aio.audio_client(sine)
-            with pool.pool_lock:
-                shared = pool.loaded_models.setdefault(("sine", sine.options), pool.LoadedModel())
-            with shared.lock:  # somebody else's long clip
-                with pytest.raises(asyncio.TimeoutError):
-                    await asyncio.wait_for(asynchronous.clips("a beat"), 0.2)
-                return no_audio_thread()
+            held, go_on = threading.Event(), threading.Event()
+
+            def somebody_elses_long_clip():
+                with client.pool.provider(sine.family, sine.options):
+                    held.set()
+                    go_on.wait(30)
+
+            other = threading.Thread(target=somebody_elses_long_clip)
+            other.start()
+            held.wait(30)
+            with pytest.raises(asyncio.TimeoutError):
+                await asyncio.wait_for(asynchronous.clips("a beat"), 0.2)
+            free = no_audio_thread()
+            go_on.set()
+            other.join()
+            return free
 
         assert asyncio.run(wait_and_give_up())
 

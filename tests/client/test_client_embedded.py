@@ -18,8 +18,7 @@ def mini_client(few_steps, monkeypatch, tmp_path):
     from acestep_like.handler import AceStepHandler
 
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(pool, "loaded_models", {})
-    monkeypatch.setattr(client, "loaded_models", pool.loaded_models)
+    monkeypatch.setattr(client, "pool", pool.ModelPool())
     monkeypatch.setattr(AceStepHandler, "from_pretrained", lambda *_, **__: few_steps)
     return AudioClient("mini", device="cpu")
 

@@ -18,7 +18,7 @@ from tiny_audioldm import SAMPLE_RATE, build_audioldm, build_audioldm2, edit_jso
 from acestep_like.client import AudioRequest
 from acestep_like.client.providers import audioldm, audioldm2
 from acestep_like.client.providers import spectrogram_diffusion as diffusers_pipelines
-from acestep_like.client.providers.base import LoadOptions
+from acestep_like.client.providers.base import ModelOptions
 from acestep_like.client.providers.spectrogram_diffusion import SAMPLERS
 from acestep_like.errors import AceStepError, CheckpointError, InputError
 
@@ -48,7 +48,7 @@ def name(request):
 
 def load(name, folder, **options):
     family = FAMILIES.get(name, audioldm2.FAMILY)
-    return family.load(LoadOptions(str(folder), torch.device("cpu"), local_files_only=True, **options))
+    return family.load(ModelOptions(str(folder), torch.device("cpu"), local_files_only=True, **options))
 
 
 def make(providers, name, prompt="rain on a roof", *, seed=7, on_step=lambda step, total: None, **values):

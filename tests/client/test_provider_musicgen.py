@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import random
 import re
 import shutil
 import subprocess
@@ -19,7 +18,7 @@ import torch
 from tiny_musicgen import HOP, RATE, save_musicgen
 
 from acestep_like.client import AudioRequest
-from acestep_like.client.providers.base import LoadOptions, ProviderOutput
+from acestep_like.client.providers.base import ModelOptions, ProviderOutput
 from acestep_like.client.providers.melody_chroma import melody_chroma
 from acestep_like.client.providers.musicgen import FAMILY, MusicGen
 from acestep_like.errors import CheckpointError, InputError
@@ -30,8 +29,8 @@ WINDOW_S = 3.0
 CPU = torch.device("cpu")
 
 
-def options(folder: Path, **more: Any) -> LoadOptions:
-    return LoadOptions(str(folder), CPU, local_files_only=True, **more)
+def options(folder: Path, **more: Any) -> ModelOptions:
+    return ModelOptions(str(folder), CPU, local_files_only=True, **more)
 
 
 @pytest.fixture(scope="module")
@@ -81,7 +80,7 @@ def test_a_folder_loads_and_makes_finite_sound_of_the_promised_shape(models, kin
     sound = models[kind].make(request, 0, lambda step, total: None)
     assert sound.samples.shape == (channels, round(0.205 * RATE)) and sound.samples.dtype == np.float32
     assert np.isfinite(sound.samples).all() and sound.samples.std() > 1e-3
-    assert sound.sample_rate == RATE and models[kind].max_duration_s == WINDOW_S
+    assert sound.sample_rate == RATE and models[kind].window == WINDOW_S * 50
 
 
 def test_one_seed_gives_one_sound_whatever_was_made_before_and_another_seed_another(mono: MusicGen) -> None:
@@ -139,21 +138,6 @@ def test_what_on_step_raises_stops_at_once_and_the_model_works_on(models, kind: 
         models[kind].make(ask(), 0, on_step)
     assert caught.value is stop and calls == [1, 2, 3]
     assert same(make(models[kind]), before)
-
-
-def test_the_callers_random_numbers_are_untouched_even_by_a_stop(mono: MusicGen) -> None:
-    def states() -> tuple[list[int], Any, str]:
-        return torch.get_rng_state().tolist(), random.getstate(), str(np.random.get_state())
-
-    def stop(step: int, total: int) -> None:
-        raise KeyboardInterrupt
-
-    before = states()
-    make(mono, seed=3)
-    assert states() == before
-    with pytest.raises(KeyboardInterrupt):
-        mono.make(ask(), 3, stop)
-    assert states() == before
 
 
 def test_random_numbers_drawn_elsewhere_meanwhile_do_not_change_the_sound(mono: MusicGen) -> None:
@@ -219,12 +203,77 @@ def test_audio_of_another_rate_is_resampled(mono: MusicGen) -> None:
     assert make(mono, audio=tone(0.5, 440, rate=44100)).samples.shape[1] == round(0.5 * RATE) + round(SHORT_S * RATE)
 
 
-def test_audio_and_new_sound_must_fit_the_window(mono: MusicGen) -> None:
-    with pytest.raises(InputError, match=r"^duration_s: got 1.5; .* window of 3 s, .* continue takes 2.00 s\. Ask for"):
-        make(mono, audio=tone(2.0, 440), duration_s=1.5)
-    with pytest.raises(InputError, match=r"takes 5.00 s\. Give a shorter audio\.$"):
-        make(mono, audio=tone(5.0, 440), duration_s=1.0)
-    assert make(mono, audio=tone(2.0, 440, rate=44100), duration_s=1.0).samples.shape == (1, 3 * RATE)
+# Beyond the window.
+
+
+def frames_of(sound: ProviderOutput, first: int, last: int) -> np.ndarray:
+    return sound.samples[:, first * HOP : last * HOP]
+
+
+@pytest.mark.parametrize("kind", ["mono", "stereo", "melody"])
+def test_a_clip_longer_than_the_window_begins_as_the_one_that_fills_it(models, kind: str) -> None:
+    """Strides of 90 of 150 frames: 0-150, 90-240, 180-250."""
+    steps: list[tuple[int, int]] = []
+    long = models[kind].make(ask(duration_s=5.0), 3, lambda step, total: steps.append((step, total)))
+    window = make(models[kind], duration_s=3.0, seed=3)
+    assert long.samples.shape == (models[kind].channels, 5 * RATE) and long.facts["windows"] == 3
+    tokens = 150 + 90 + 10 + 3 * 3
+    assert steps == [(step, tokens) for step in range(1, tokens + 1)]
+    assert np.allclose(frames_of(long, 0, 140), frames_of(window, 0, 140), atol=1e-5)  # the codec looks ahead a little
+    assert np.isfinite(long.samples).all() and frames_of(long, 150, 250).std() > 1e-3
+    assert same(make(models[kind], duration_s=5.0, seed=3), long)
+    assert not same(make(models[kind], duration_s=5.0, seed=4), long)
+
+
+def test_each_window_hears_its_stride_of_what_came_before_and_no_more(mono: MusicGen, monkeypatch) -> None:
+    """audiocraft: `prompt_tokens = gen_tokens[:, :, stride_tokens:]`."""
+    contexts: list[int] = []
+    original = mono._continue
+    monkeypatch.setattr(
+        mono,
+        "_continue",
+        lambda words, context, made, *rest: (
+            contexts.append((context.shape[1], made)),
+            original(words, context, made, *rest),
+        ),
+    )
+    make(mono, duration_s=5.0)
+    assert contexts == [(0, 150), (60, 90), (60, 10)]
+
+
+@pytest.mark.parametrize("seconds", [2.0, 3.0, 5.0, 7.3])
+def test_audio_of_any_length_is_continued(mono: MusicGen, seconds: float) -> None:
+    sound = make(mono, audio=tone(seconds, 440), duration_s=1.5)
+    assert sound.samples.shape == (1, round(seconds * RATE) + round(1.5 * RATE))
+    assert sound.facts["continued_s"] == seconds
+    other = make(mono, audio=tone(seconds, 440), duration_s=1.5, seed=1)
+    kept = round(seconds * RATE) - 8 * HOP
+    assert np.allclose(sound.samples[:, :kept], other.samples[:, :kept], atol=1e-5)
+    assert not np.allclose(sound.samples[:, -RATE:], other.samples[:, -RATE:], atol=1e-4)
+
+
+def test_a_melody_is_repeated_and_moves_along_with_the_windows(models, monkeypatch) -> None:
+    model, heard = models["melody"], []
+    original = model._chroma
+    monkeypatch.setattr(model, "_chroma", lambda melody, start: heard.append(original(melody, start)) or heard[-1])
+    notes = np.concatenate([tone(2.0, hz)[0][0] for hz in (261.63, 392.0)])  # C for 2 s, then G for 2 s
+    make(model, audio=(notes[None], RATE), audio_role="melody", duration_s=4.0)
+    classes = [chroma[0].argmax(1).tolist() for chroma in heard]  # from 0 s and from 1.8 s, 3 s each
+    assert set(classes[0][2:14]) == {0} and set(classes[0][17:22]) == {7}
+    assert set(classes[1][3:16]) == {7} and classes[1][-3] == 0  # at 4 s the melody begins again
+
+
+def test_cancelling_in_a_later_window_stops_at_once(mono: MusicGen) -> None:
+    class Stop(Exception):
+        pass
+
+    def stop(step: int, total: int) -> None:
+        if step == 200:
+            raise Stop
+
+    with pytest.raises(Stop):
+        mono.make(ask(duration_s=5.0), 0, stop)
+    assert same(make(mono), make(mono))
 
 
 def test_audio_may_go_without_words_and_guidance_is_then_off(mono: MusicGen) -> None:
@@ -288,8 +337,7 @@ def test_chroma_follows_a_melody_and_takes_audio_shorter_than_its_window() -> No
         ({"sampler": "euler"}, r"^sampler: .*MusicGen has no use for it"),
         ({"audio": (np.ones(9600), 32000), "strength": 0.5}, r"^strength: .*MusicGen has no use for it"),
         ({"audio": (np.ones(9600), 32000), "audio_role": "init"}, r"^audio_role: .*one of continue, melody"),
-        ({"duration_s": 0.5}, r"^duration_s: got 0.5; expected from 1 to 30 for MusicGen"),
-        ({"duration_s": 31}, r"^duration_s: got 31.* expected from 1 to 30 for MusicGen"),
+        ({"duration_s": 0.5}, r"^duration_s: got 0.5; expected from 1 to 600 for MusicGen"),
         ({"guidance_scale": 0.5}, r"^guidance_scale: .*from 1 to 100 for MusicGen"),
         ({"extra": {"beams": 2}}, r"^beams: .*no such field; MusicGen's own are none"),
     ],
@@ -302,13 +350,6 @@ def test_a_field_that_it_has_no_use_for_is_refused_in_one_sentence(fields: dict[
 def test_no_words_and_no_audio_are_refused() -> None:
     with pytest.raises(InputError, match=r"^prompt: .*some words"):
         FAMILY.check(AudioRequest(" "))
-
-
-def test_a_duration_beyond_the_window_of_a_checkpoint_is_refused_before_a_network_runs(mono: MusicGen) -> None:
-    steps: list[int] = []
-    with pytest.raises(InputError, match=r"^duration_s: got 4(\.0)?; expected at most 3, the window"):
-        mono.make(ask(duration_s=4.0), 0, lambda step, total: steps.append(step))
-    assert not steps
 
 
 def test_defaults_are_filled_in_and_facts_say_what_was_drawn_with(mono: MusicGen) -> None:

@@ -17,7 +17,7 @@ import torch
 from tiny_stable_audio import CHANNELS, HOP, RATE, WINDOW, save_stable_audio
 
 from acestep_like.client import AudioRequest
-from acestep_like.client.providers.base import LoadOptions
+from acestep_like.client.providers.base import ModelOptions
 from acestep_like.client.providers.k_samplers import SAMPLERS
 from acestep_like.client.providers.stable_audio import FAMILY, StableAudioFields, start_level
 from acestep_like.errors import AceStepError, CheckpointError, InputError
@@ -36,7 +36,7 @@ def provider(folder):
 
 
 def load(folder):
-    return FAMILY.load(LoadOptions(str(folder), torch.device("cpu"), local_files_only=True))
+    return FAMILY.load(ModelOptions(str(folder), torch.device("cpu"), local_files_only=True))
 
 
 def ask(prompt="a slow piano", **values):
@@ -242,7 +242,7 @@ def test_rescaled_guidance_has_the_spread_of_the_conditional_output(provider):
 
 
 def test_half_precision_makes_finite_float32_sound(folder):
-    half = FAMILY.load(LoadOptions(str(folder), torch.device("cpu"), torch.bfloat16, local_files_only=True))
+    half = FAMILY.load(ModelOptions(str(folder), torch.device("cpu"), torch.bfloat16, local_files_only=True))
     sound = make(half, audio=tone(), strength=0.9)
     assert half.transformer.dtype == half.vae.dtype == half.text_encoder.dtype == torch.bfloat16
     assert sound.samples.dtype == np.float32

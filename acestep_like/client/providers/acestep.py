@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from acestep_like.audio.io import load_audio
-from acestep_like.client.providers.base import Family, LoadOptions, OnStep, ProviderOutput
+from acestep_like.client.providers.base import Family, ModelOptions, OnStep, ProviderOutput
 from acestep_like.client.request import AudioRequest
 from acestep_like.errors import InputError
 from acestep_like.handler import AceStepHandler
@@ -112,7 +112,7 @@ def _as_asked(error: InputError) -> InputError:
     return InputError(names[error.field], error.value, error.accepted, error.remedy)
 
 
-def _load(options: LoadOptions) -> AceStepProvider:
+def _load(options: ModelOptions) -> AceStepProvider:
     if options.dtype is not None:
         raise InputError("torch_dtype", str(options.dtype), "None: the checkpoint and the device settle it")
     handler = AceStepHandler.from_pretrained(

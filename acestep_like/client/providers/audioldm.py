@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from acestep_like.client.providers.base import Family, LoadOptions, Provider, loading
+from acestep_like.client.providers.base import Family, ModelOptions, Provider, loading
 from acestep_like.client.providers.spectrogram_diffusion import (
     FIELDS,
     RANGES,
@@ -18,7 +18,7 @@ from acestep_like.errors import CheckpointError
 _LABEL = "AudioLDM"
 
 
-def load(options: LoadOptions) -> Provider:
+def load(options: ModelOptions) -> Provider:
     """An AudioLDM checkpoint in the layout of diffusers.
 
     Raises:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from acestep_like.client.providers.base import Family, LoadOptions, Provider, loading
+from acestep_like.client.providers.base import Family, ModelOptions, Provider, loading
 from acestep_like.client.providers.spectrogram_diffusion import (
     FIELDS,
     RANGES,
@@ -16,7 +16,7 @@ from acestep_like.errors import CheckpointError
 _LABEL = "AudioLDM 2"
 
 
-def load(options: LoadOptions) -> Provider:
+def load(options: ModelOptions) -> Provider:
     """An AudioLDM 2 checkpoint in the layout of diffusers.
 
     Raises:

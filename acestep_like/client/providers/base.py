@@ -6,13 +6,12 @@ names of files are written once above it, in `client/client.py`.
 
 from __future__ import annotations
 
-import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
-from importlib import import_module
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -22,7 +21,9 @@ from safetensors import SafetensorError
 from acestep_like.audio.io import load_audio
 from acestep_like.client.request import AudioRequest
 from acestep_like.errors import AceStepError, CheckpointError, DeviceMemoryError, InputError
+from acestep_like.models.checkpoints.remote_code import refuse_remote_code
 from acestep_like.models.device import is_out_of_memory
+from acestep_like.models.loading import PrivateRandomness, exclusive_load, quiet_libraries
 from acestep_like.types.fields import FieldSpec
 
 OnStep = Callable[[int, int], None]
@@ -33,8 +34,8 @@ ALWAYS = frozenset({"prompt", "duration_s", "num_audio", "seed", "seeds"})
 
 
 @dataclass(frozen=True)
-class LoadOptions:
-    """Where a model comes from and where it goes.
+class ModelOptions:
+    """Which model is loaded, and how.
 
     Attributes:
         source: a Hub id or a local folder.
@@ -51,10 +52,19 @@ class LoadOptions:
     local_files_only: bool = False
 
     @property
+    def where(self) -> dict[str, Any]:
+        """Keyword arguments of `from_pretrained` and `load_config` for parts without weights; no code of the model's
+        author is run."""
+        return {
+            "revision": self.revision,
+            "local_files_only": self.local_files_only,
+            "trust_remote_code": False,
+        }
+
+    @property
     def from_pretrained(self) -> dict[str, Any]:
-        """Keyword arguments of `from_pretrained` in diffusers and transformers: safetensors only, no code from the
-        Hub."""
-        return {"revision": self.revision, "local_files_only": self.local_files_only, "use_safetensors": True}
+        """The same for parts with weights, which must be safetensors."""
+        return {**self.where, "use_safetensors": True}
 
 
 @dataclass(frozen=True)
@@ -105,7 +115,7 @@ class Family:
     name: str
     label: str
     fields: frozenset[str]
-    load: Callable[[LoadOptions], Provider]
+    load: Callable[[ModelOptions], Provider]
     defaults: Mapping[str, Any]
     whole_audio: bool = False
     ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
@@ -157,15 +167,18 @@ class Family:
 
 
 @contextmanager
-def loading(label: str, options: LoadOptions) -> Iterator[None]:
-    """Loading in which every failure is one sentence.
+def loading(label: str, options: ModelOptions) -> Iterator[None]:
+    """Loading, imports included: one model at a time in this process, and every failure is one sentence.
 
     Raises:
         CheckpointError: files are missing, broken, not safetensors or of another kind.
+        UnsafeFileError: they ask for code of their own to be run.
         DeviceMemoryError: they do not fit the device.
     """
     try:
-        yield
+        with exclusive_load(), PrivateRandomness():
+            _refuse_code(Path(options.source))
+            yield
     except AceStepError:
         raise
     except SafetensorError as error:
@@ -177,7 +190,14 @@ def loading(label: str, options: LoadOptions) -> Iterator[None]:
         raise CheckpointError(f"{label} cannot be loaded from {options.source!r}: {reason}.") from error
 
 
-def load_part(network: Any, part: str, options: LoadOptions, dtype: torch.dtype) -> Any:
+def _refuse_code(folder: Path) -> None:
+    """Refuse a local folder that asks for code of its own in any of its parts. Of a Hub repository none is fetched."""
+    if folder.is_dir():
+        for part in (folder, *(entry for entry in sorted(folder.iterdir()) if entry.is_dir())):
+            refuse_remote_code(part)
+
+
+def load_part(network: Any, part: str, options: ModelOptions, dtype: torch.dtype) -> Any:
     """One network of a diffusers folder, in evaluation mode on the CPU; inside `loading`, which words what it raises.
 
     Args:
@@ -208,25 +228,12 @@ def load_part(network: Any, part: str, options: LoadOptions, dtype: torch.dtype)
 def quiet() -> Iterator[None]:
     """Loading without progress bars, and without words on a start token, on classes that diffusers means to drop, on
     weights left over, or on what diffusers is built of: no caller can act on them. What matters is raised."""
-    libraries = [
-        import_module(f"{name}.utils.logging") for name in ("diffusers", "transformers") if name in sys.modules
-    ]
-    before = [(library, library.get_verbosity(), library.is_progress_bar_enabled()) for library in libraries]
-    for library in libraries:
-        library.set_verbosity_error()
-        library.disable_progress_bar()
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        for library, verbosity, bars in before:
-            library.set_verbosity(verbosity)
-            if bars:
-                library.enable_progress_bar()
+    with quiet_libraries(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
 
 
-def detected(request: AudioRequest, sample_rate: int, channels: int) -> np.ndarray:
+def audio_samples(request: AudioRequest, sample_rate: int, channels: int) -> np.ndarray:
     """The audio of a request as `[channels, N]` float32 at a rate; one channel is the mean of two.
 
     Raises:

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from acestep_like.client.providers.base import LoadOptions, OnStep, ProviderOutput, load_part, quiet
+from acestep_like.client.providers.base import ModelOptions, OnStep, ProviderOutput, load_part, quiet
 from acestep_like.client.request import AudioRequest
-from acestep_like.errors import AceStepError, CheckpointError, InputError
+from acestep_like.errors import AceStepError, CheckpointError, InputError, UnsafeFileError
 from acestep_like.types.fields import specs
 
 FIELDS = frozenset({"negative_prompt", "num_inference_steps", "guidance_scale", "sampler"})
@@ -46,23 +46,30 @@ SAMPLERS = tuple(_SCHEDULERS)
 """Names of samplers; None is the checkpoint's own scheduler."""
 
 
-def read_index(pipeline: Any, options: LoadOptions, label: str) -> dict[str, Any]:
+def read_index(pipeline: Any, options: ModelOptions, label: str) -> dict[str, Any]:
     """The `model_index.json` of a checkpoint, of the pipeline class `pipeline`.
 
     Raises:
         CheckpointError: it belongs to another pipeline.
+        UnsafeFileError: it names a module that is not of diffusers or transformers.
         OSError: there is none.
     """
-    where = {key: value for key, value in options.from_pretrained.items() if key != "use_safetensors"}
-    index: dict[str, Any] = pipeline.load_config(options.source, **where)
+    index: dict[str, Any] = pipeline.load_config(options.source, **options.where)
     if index.get("_class_name") != pipeline.__name__:
         found = index.get("_class_name", "no pipeline")
         raise CheckpointError(f"{options.source!r} is no {label} checkpoint: its model_index.json names {found}.")
+    known = {"diffusers", "transformers", pipeline.__module__.split(".")[-2]}
+    for part, entry in index.items():
+        if isinstance(entry, list | tuple) and len(entry) == 2 and entry[0] not in {None, *known}:
+            raise UnsafeFileError(
+                f"The {part} of {options.source!r} is of the module {entry[0]!r}, which is no part of diffusers or"
+                " transformers; code of model folders is never run here."
+            )
     return index
 
 
-def load_pipeline(pipeline: Any, networks: Mapping[str, Any], options: LoadOptions) -> Any:
-    """A pipeline on its device, silent while loading and running; the global random generator stays as it was.
+def load_pipeline(pipeline: Any, networks: Mapping[str, Any], options: ModelOptions) -> Any:
+    """A pipeline on its device, silent while loading and running.
 
     Args:
         pipeline: its class in diffusers.
@@ -73,14 +80,14 @@ def load_pipeline(pipeline: Any, networks: Mapping[str, Any], options: LoadOptio
             transformers finds no weights.
     """
     dtype = weights_dtype(options)
-    with torch.random.fork_rng(devices=[]), quiet():
+    with quiet():
         parts = {part: load_part(network, part, options, dtype) for part, network in networks.items()}
         pipe = pipeline.from_pretrained(options.source, **options.from_pretrained, **parts)
     pipe.set_progress_bar_config(disable=True)
     return pipe.to(options.device)
 
 
-def weights_dtype(options: LoadOptions) -> torch.dtype:
+def weights_dtype(options: ModelOptions) -> torch.dtype:
     """The precision asked for, else float16 on CUDA, as both pipelines are documented, and float32 elsewhere.
 
     Not bfloat16: DDIM keeps the latents in this precision, and over 200 steps eight bits are too few.

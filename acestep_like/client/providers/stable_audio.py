@@ -17,10 +17,10 @@ import torch
 
 from acestep_like.client.providers.base import (
     Family,
-    LoadOptions,
+    ModelOptions,
     OnStep,
     ProviderOutput,
-    detected,
+    audio_samples,
     load_part,
     loading,
     quiet,
@@ -231,7 +231,7 @@ class StableAudioProvider:
         if not 1 <= length <= self.window:
             longest = f"{self.max_duration_s:.6g}"
             raise InputError("duration_s", duration_s, f"one sample to {longest} s, the window of this model")
-        audio = None if request.audio is None else detected(request, self.sample_rate, self.channels)
+        audio = None if request.audio is None else audio_samples(request, self.sample_rate, self.channels)
 
         generator = torch.Generator("cpu").manual_seed(seed)
         shape = (1, int(self.transformer.config.in_channels), int(self.transformer.config.sample_size))
@@ -356,7 +356,7 @@ def _guide(plain: torch.Tensor, told: torch.Tensor, scale: float, phi: float) ->
     return mixed * (1 - phi + phi * spread)
 
 
-def _load(options: LoadOptions) -> StableAudioProvider:
+def _load(options: ModelOptions) -> StableAudioProvider:
     """Load the five networks; float16 on cuda and xpu unless told otherwise (bfloat16 is too coarse for the times that
     the transformer is given), else float32.
 
@@ -366,27 +366,27 @@ def _load(options: LoadOptions) -> StableAudioProvider:
     """
     half = options.device.type in ("cuda", "xpu")
     dtype = options.dtype or (torch.float16 if half else torch.float32)
-    from diffusers import AutoencoderOobleck, DiffusionPipeline, StableAudioDiTModel
-    from diffusers.pipelines.stable_audio import StableAudioProjectionModel
-    from transformers import AutoTokenizer, T5EncoderModel
+    with loading("Stable Audio", options):
+        from diffusers import AutoencoderOobleck, DiffusionPipeline, StableAudioDiTModel
+        from diffusers.pipelines.stable_audio import StableAudioProjectionModel
+        from transformers import AutoTokenizer, T5EncoderModel
 
-    with loading("Stable Audio", options), quiet(), torch.random.fork_rng(devices=[]):
-        where = {"revision": options.revision, "local_files_only": options.local_files_only}
-        found = DiffusionPipeline.load_config(options.source, **where).get("_class_name")
-        if found != _PIPELINE:
-            raise CheckpointError(f"Stable Audio cannot be loaded from {options.source!r}: it holds a {found}.")
+        with quiet():
+            found = DiffusionPipeline.load_config(options.source, **options.where).get("_class_name")
+            if found != _PIPELINE:
+                raise CheckpointError(f"Stable Audio cannot be loaded from {options.source!r}: it holds a {found}.")
 
-        def part(network: Any, folder: str) -> Any:
-            return load_part(network, folder, options, dtype).to(options.device).requires_grad_(False)
+            def part(network: Any, folder: str) -> Any:
+                return load_part(network, folder, options, dtype).to(options.device).requires_grad_(False)
 
-        return StableAudioProvider(
-            vae=part(AutoencoderOobleck, "vae"),
-            text_encoder=part(T5EncoderModel, "text_encoder"),
-            tokenizer=AutoTokenizer.from_pretrained(options.source, subfolder="tokenizer", **where),
-            projection_model=part(StableAudioProjectionModel, "projection_model"),
-            transformer=part(StableAudioDiTModel, "transformer"),
-            device=options.device,
-        )
+            return StableAudioProvider(
+                vae=part(AutoencoderOobleck, "vae"),
+                text_encoder=part(T5EncoderModel, "text_encoder"),
+                tokenizer=AutoTokenizer.from_pretrained(options.source, subfolder="tokenizer", **options.where),
+                projection_model=part(StableAudioProjectionModel, "projection_model"),
+                transformer=part(StableAudioDiTModel, "transformer"),
+                device=options.device,
+            )
 
 
 FAMILY = Family(

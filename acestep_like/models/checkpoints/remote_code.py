@@ -18,13 +18,13 @@ _DEEPEST = 8
 
 
 def refuse_remote_code(folder: Path) -> None:
-    """Refuse a folder in the transformers layout that asks for its own code; a config that is no JSON is left to the
-    loader.
+    """Refuse a folder in the layout of transformers or diffusers that asks for its own code; a config that is no JSON
+    is left to the loader.
 
     Raises:
         UnsafeFileError: a config names code, or there is a `custom_generate` folder.
     """
-    for path in sorted(folder.glob("*config*.json")):
+    for path in sorted([*folder.glob("*config*.json"), *folder.glob("model_index.json")]):
         try:
             config = read_json(path)
         except CheckpointError:
