@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +11,15 @@ from diffusers import AutoencoderOobleck
 from torch import nn
 
 from acestep_like.errors import CheckpointError
+from acestep_like.models.checkpoints.config_fields import CODEC_FIELDS, check_config
+from acestep_like.models.checkpoints.files import brief, is_regular, read_json
+from acestep_like.models.checkpoints.remote_code import refuse_remote_code
+from acestep_like.models.checkpoints.weights import Weights, build_module, meta_module, weight_files
 from acestep_like.models.codec.base import DiffusersCodec
 from acestep_like.models.codec.oobleck import oobleck_codec
 from acestep_like.models.codec.spectral import SpectralAutoencoder
 
-CODEC_CLASSES = ("AutoencoderOobleck", "SpectralAutoencoder")
+CODEC_CLASSES = tuple(CODEC_FIELDS)
 """Class names a checkpoint's codec may have in its `config.json`."""
 
 
@@ -35,46 +39,44 @@ def as_codec(model: nn.Module) -> DiffusersCodec:
 
 
 def load_codec(
-    path: str, *, class_name: str | None = None, dtype: torch.dtype = torch.float32, device: str | torch.device = "cpu"
+    folder: str | Path, *, dtype: torch.dtype = torch.float32, device: str | torch.device = "cpu"
 ) -> DiffusersCodec:
-    """Load the autoencoder in folder `path` (`config.json` and safetensors), in evaluation mode.
+    """Load the autoencoder in a folder (`config.json` and safetensors), in evaluation mode.
 
     Args:
-        path: the folder.
         dtype: of the weights; the spectral codec is always float32: logarithms of magnitudes need more than 8 bits.
-        class_name: one of `CODEC_CLASSES`; default: the `_class_name` of its config, else `AutoencoderOobleck`.
 
     Raises:
-        CheckpointError: no config there, or a class that is not known.
+        CheckpointError: the config is missing, odd or of a class that is not known, or the weights do not fit it, are
+            damaged or are not finite.
     """
-    kind = _codec_class(path, _read_config(path), class_name)
+    folder = Path(folder)
+    kind, values = _read_config(folder)
     dtype = torch.float32 if kind is SpectralAutoencoder else dtype
-    model = kind.from_pretrained(path, torch_dtype=dtype, low_cpu_mem_usage=False, local_files_only=True)
-    return as_codec(model.to(device).eval())
+    weights = Weights(weight_files(folder))
+    make, what = partial(kind.from_config, values), f"the codec in {folder}"
+    return as_codec(build_module(make, weights, device=torch.device(device), dtype=dtype, what=what))
 
 
-def codec_cost_model(path: str, *, dtype: torch.dtype = torch.float32) -> DiffusersCodec:
-    """The codec of folder `path` made from its config alone, on the device "meta"; CheckpointError as `load_codec`."""
-    config = _read_config(path)
-    kind = _codec_class(path, config, None)
-    values = {name: value for name, value in config.items() if not name.startswith("_")}
-    if kind is SpectralAutoencoder:  # its tables are computed, which takes memory for a moment
-        return as_codec(kind.from_config(values).to("meta").eval())
-    with torch.device("meta"):
-        # The plain method: diffusers' own warns of precisions that matter to weights, and here are none.
-        return as_codec(nn.Module.to(kind.from_config(values), dtype=dtype).eval())
+def codec_cost_model(folder: Path, *, dtype: torch.dtype = torch.float32) -> DiffusersCodec:
+    """The codec in a folder made from its config alone, on the device "meta"; CheckpointError as `load_codec`."""
+    kind, values = _read_config(folder)
+    model = meta_module(partial(kind.from_config, values), f"codec in {folder}").to("meta")
+    # The plain method: diffusers' own warns of precisions that matter to weights, and here are none.
+    return as_codec((model if kind is SpectralAutoencoder else nn.Module.to(model, dtype=dtype)).eval())
 
 
-def _codec_class(path: str, config: dict[str, Any], name: str | None) -> Any:
-    name = name or config.get("_class_name", "AutoencoderOobleck")
+def _read_config(folder: Path) -> tuple[Any, dict[str, Any]]:
+    """The class of the codec in a folder, and what it is made from."""
+    file = folder / "config.json"
+    if not is_regular(file):
+        found = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+        raise CheckpointError(f"No codec in {folder}: config.json is missing; found: {', '.join(found) or 'nothing'}.")
+    refuse_remote_code(folder)
+    config = read_json(file)
+    name = config.get("_class_name", "AutoencoderOobleck")
     if name not in CODEC_CLASSES:
-        raise CheckpointError(f"{path}: no codec is known for {name}; known: {', '.join(CODEC_CLASSES)}.")
-    return SpectralAutoencoder if name == "SpectralAutoencoder" else AutoencoderOobleck
-
-
-def _read_config(path: str) -> dict[str, Any]:
-    file = Path(path) / "config.json"
-    if not file.is_file():
-        found = sorted(p.name for p in Path(path).iterdir()) if Path(path).is_dir() else []
-        raise CheckpointError(f"No codec in {path}: config.json is missing; found: {', '.join(found) or 'nothing'}.")
-    return json.loads(file.read_text(encoding="utf-8"))
+        raise CheckpointError(f"{folder}: no codec is known for {brief(name)}; known: {', '.join(CODEC_CLASSES)}.")
+    check_config(config, CODEC_FIELDS[name], file)
+    values = {key: value for key, value in config.items() if not key.startswith("_")}
+    return (SpectralAutoencoder if name == "SpectralAutoencoder" else AutoencoderOobleck), values

@@ -148,15 +148,16 @@ class SpectralAutoencoder(ModelMixin, ConfigMixin):
         super().__init__()
         self.hop = math.prod(downsampling_ratios)
         self.frame_hop = self.hop // frames_per_latent
-        self.stereo = StereoBands(sampling_rate, n_fft, pan_bands)
-        self.bands = DetectedBands(sampling_rate, n_fft)
+        with torch.device("cpu"):  # tables are computed, also where the weights are made without memory
+            self.stereo = StereoBands(sampling_rate, n_fft, pan_bands)
+            self.bands = DetectedBands(sampling_rate, n_fft)
+            self.register_buffer("window", dsp.hann(n_fft), persistent=False)
         self.width = n_fft // 2 + 1 + 2 * pan_bands
         self.encoder = nn.Linear(frames_per_latent * self.width, latent_channels)
         self.readout = nn.Linear(latent_channels, frames_per_latent * self.width)
         self.residual = ResidualDecoder(
             latent_channels, decoder_width, low_blocks, high_blocks, frames_per_latent, self.width
         )
-        self.register_buffer("window", dsp.hann(n_fft), persistent=False)
 
     @apply_forward_hook
     def encode(self, x: Tensor, return_dict: bool = True) -> AutoencoderOobleckOutput | tuple[LatentDistribution]:

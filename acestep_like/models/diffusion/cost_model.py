@@ -16,7 +16,8 @@ from acestep_like.models.codec.load import codec_cost_model
 from acestep_like.models.diffusion.attention import install_fast_paths
 from acestep_like.models.diffusion.cost_counter import Cost, counting, typical_seconds
 from acestep_like.models.diffusion.denoiser import DiTDenoiser
-from acestep_like.models.diffusion.load import PART_CLASSES, part_config, text_encoder_cost_model
+from acestep_like.models.diffusion.load import PART_CLASSES, part_config
+from acestep_like.models.diffusion.text_encoder import text_encoder_cost_model
 
 _PIECE = 64
 """Latents that decoding is counted on: longer songs repeat it."""
@@ -134,8 +135,8 @@ def _build(info: CheckpointInfo, dit_dtype: torch.dtype, codec_dtype: torch.dtyp
             with torch.device("meta"):
                 parts[part] = _cast(cls.from_config(part_config(info, part)), dit_dtype)
     install_fast_paths(parts["transformer"])
-    parts["text_encoder"] = _cast(text_encoder_cost_model(info), dit_dtype)
-    return CostModel(parts, codec_cost_model(str(info.parts["vae"]), dtype=codec_dtype))
+    parts["text_encoder"] = _cast(text_encoder_cost_model(info.parts["text_encoder"]), dit_dtype)
+    return CostModel(parts, codec_cost_model(info.parts["vae"], dtype=codec_dtype))
 
 
 def _cast(module: nn.Module, dtype: torch.dtype) -> nn.Module:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,12 +17,15 @@ from diffusers.pipelines.ace_step.modeling_ace_step import (
 )
 
 from acestep_like.errors import CheckpointError
-from acestep_like.models.checkpoints.files import read_json
+from acestep_like.models.checkpoints.config_fields import DIT_FIELDS, UPSTREAM, check_dit_config
+from acestep_like.models.checkpoints.files import FETCH_AGAIN, read_json
 from acestep_like.models.checkpoints.info import CheckpointInfo
 from acestep_like.models.checkpoints.upstream_layout import keys_of_part, part_configs
-from acestep_like.models.checkpoints.weights import build_module, iterate_tensors, read_silence, weight_files
-from acestep_like.models.codec.load import load_codec as load_codec_folder
+from acestep_like.models.checkpoints.weights import Weights, build_module, read_silence, weight_files
+from acestep_like.models.codec.base import DiffusersCodec
+from acestep_like.models.codec.load import load_codec
 from acestep_like.models.diffusion.guide import guide_width
+from acestep_like.models.diffusion.text_encoder import load_text_encoder, load_tokenizer
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
@@ -78,42 +80,52 @@ def load_dit(
         absent.append("silence_latent.pt")
     if absent:
         found = ", ".join(sorted(info.parts)) or "no part"
-        raise CheckpointError(f"The checkpoint {info.name} lacks {', '.join(absent)}; found: {found}.")
-    if info.guide_version is not None:
-        guide_width(info.guide_version)
+        raise CheckpointError(f"The checkpoint {info.path} lacks {', '.join(absent)}; found: {found}.")
+    guide = guide_width(info.guide_version) if info.guide_version is not None else 0
     loaded: dict[str, Any] = dict.fromkeys(PART_CLASSES)
     for part, cls in PART_CLASSES.items():
         if part in info.parts:
-            config, what = part_config(info, part), f"{part} of {info.name}"
-            loaded[part] = build_module(cls, config, _tensors(info, part), device=device, dtype=dtype, what=what)
+            config = part_config(info, part)
+            if part == "transformer":
+                _check_channels(config, guide, info)
+            made = partial(cls.from_config, config)
+            what = f"{part} of {info.name}"
+            loaded[part] = build_module(made, _weights(info, part), device=device, dtype=dtype, what=what)
     modules = DiTModules(**loaded)
+    if not bool(modules.silence.any()):
+        raise CheckpointError(f"The silence latents of {info.path} are all zero. {FETCH_AGAIN}")
     if info.is_xl:
         prepend_timbre_token(modules.condition_encoder)
     return modules
+
+
+def _check_channels(config: dict[str, Any], guide: int, info: CheckpointInfo) -> None:
+    """Source, mask and noise have the latents' channels; a guide adds its own."""
+    wanted = 3 * config.get("audio_acoustic_hidden_dim", 64) + guide
+    if (found := config.get("in_channels", 192)) != wanted:
+        raise CheckpointError(f"The transformer of {info.path} has {found} input channels; expected {wanted}.")
 
 
 def part_config(info: CheckpointInfo, part: str) -> dict[str, Any]:
     """What the diffusers class of a DiT part is made from, in either layout; no weight is read.
 
     Raises:
-        CheckpointError: the config is not there or not JSON.
+        CheckpointError: the config is not there, not JSON, or holds values that no such part has.
     """
-    if info.kind == "upstream":
-        return part_configs(read_json(info.path / "config.json"))[part]
-    values = read_json(info.parts[part] / "config.json")
+    upstream = info.kind == "upstream"
+    file = (info.path if upstream else info.parts[part]) / "config.json"
+    values = read_json(file)
+    check_dit_config(values, UPSTREAM if upstream else DIT_FIELDS[part], file)
+    if upstream:
+        return part_configs(values, info.name)[part]
     return {key: value for key, value in values.items() if not key.startswith("_")}
 
 
-def _tensors(info: CheckpointInfo, part: str) -> Iterator[tuple[str, torch.Tensor]]:
+def _weights(info: CheckpointInfo, part: str) -> Weights:
     if info.kind == "diffusers":
-        yield from iterate_tensors(weight_files(info.parts[part]), lambda key: key)
-        return
-    yield from iterate_tensors(weight_files(info.path), keys_of_part(part))
-    if part == "condition_encoder":
-        silence = read_silence(info.parts["silence_latent"])
-        if silence.shape[1] != 15000:  # the module's buffer is made for 600 s
-            raise CheckpointError(f"{info.parts['silence_latent']} holds {silence.shape[1]} frames; expected 15000.")
-        yield "silence_latent", silence
+        return Weights(weight_files(info.parts[part]))
+    extra = {"silence_latent": read_silence(info.parts["silence_latent"])} if part == "condition_encoder" else {}
+    return Weights(weight_files(info.path), keys_of_part(part), extra)
 
 
 def prepend_timbre_token(condition_encoder: AceStepConditionEncoder) -> None:
@@ -139,56 +151,38 @@ def load_text(
     Raises:
         CheckpointError: one of them is missing or cannot be loaded.
     """
-    from transformers import AutoTokenizer, Qwen3Model
-
     folders = [info.parts.get(part) for part in ("text_encoder", "tokenizer")]
-    if None in folders:
+    encoder_folder, tokenizer_folder = folders
+    if encoder_folder is None or tokenizer_folder is None:
         raise CheckpointError(
             f"The checkpoint {info.name} lacks a text encoder or its tokenizer; found: {', '.join(sorted(info.parts))}."
         )
-    encoder_folder, tokenizer_folder = folders
-    try:
-        with _quiet():
-            tokenizer = AutoTokenizer.from_pretrained(tokenizer_folder, local_files_only=True, trust_remote_code=False)
-            encoder = Qwen3Model.from_pretrained(
-                encoder_folder, dtype=dtype or "auto", local_files_only=True, trust_remote_code=False
-            )
-    except (OSError, ValueError, KeyError) as error:
-        first = str(error).splitlines()[0]
-        raise CheckpointError(f"The text encoder of {info.name} cannot be loaded: {first}") from error
-    return TextModules(encoder.to(device).eval().requires_grad_(False), tokenizer)
+    encoder = load_text_encoder(encoder_folder, device=torch.device(device), dtype=dtype)
+    tokenizer = load_tokenizer(tokenizer_folder)
+    known, words = encoder.config.vocab_size, len(tokenizer)
+    if words > known:
+        raise CheckpointError(f"{tokenizer_folder} has {words} tokens; the text encoder of {info.name} knows {known}.")
+    wanted = part_config(info, "condition_encoder").get("text_hidden_dim", 1024)
+    if encoder.config.hidden_size != wanted:
+        raise CheckpointError(
+            f"The text encoder in {encoder_folder} is {encoder.config.hidden_size} wide; {info.name} asks for {wanted}."
+        )
+    return TextModules(encoder, tokenizer)
 
 
-def text_encoder_cost_model(info: CheckpointInfo) -> PreTrainedModel:
-    """The text encoder made from its config without memory or weights, on the device "meta"."""
-    from transformers import AutoConfig, Qwen3Model
-
-    config = AutoConfig.from_pretrained(info.parts["text_encoder"], local_files_only=True, trust_remote_code=False)
-    with torch.device("meta"):
-        return Qwen3Model(config).eval().requires_grad_(False)
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """No progress bars of transformers inside the block: loading the small text encoder is not worth one."""
-    from transformers.utils import logging
-
-    shown = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        if shown:
-            logging.enable_progress_bar()
-
-
-def load_codec(info: CheckpointInfo, *, device: torch.device | str = "cpu", dtype: torch.dtype | None = None) -> Any:
-    """Load the `vae` as a codec (`codec.base.Codec`).
+def load_vae(
+    info: CheckpointInfo, *, device: torch.device | str = "cpu", dtype: torch.dtype | None = None
+) -> DiffusersCodec:
+    """Load the `vae` of a checkpoint as a codec.
 
     Raises:
-        CheckpointError: it is missing, damaged or of an unknown class.
+        CheckpointError: it is missing, damaged, of an unknown class, or for latents of other channels.
     """
     folder: Path | None = info.parts.get("vae")
     if folder is None:
         raise CheckpointError(f"The checkpoint {info.name} has no vae; found: {', '.join(sorted(info.parts))}.")
-    return load_codec_folder(str(folder), dtype=dtype or torch.float32, device=device)
+    codec = load_codec(folder, dtype=dtype or torch.float32, device=device)
+    wanted = part_config(info, "transformer").get("audio_acoustic_hidden_dim", 64)
+    if codec.channels != wanted:
+        raise CheckpointError(f"The codec in {folder} has {codec.channels} channels; {info.name} asks for {wanted}.")
+    return codec

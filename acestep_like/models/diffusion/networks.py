@@ -11,7 +11,7 @@ from acestep_like.errors import CheckpointError, DependencyError, InputError
 from acestep_like.models.checkpoints.info import CheckpointInfo
 from acestep_like.models.device import Residency, pick_device, pick_precision, resting_stages
 from acestep_like.models.diffusion.attention import install_fast_paths
-from acestep_like.models.diffusion.load import DiTModules, TextModules, load_codec, load_dit, load_text
+from acestep_like.models.diffusion.load import DiTModules, TextModules, load_dit, load_text, load_vae
 from acestep_like.models.diffusion.memory_layout import lay_frames_in_rows
 from acestep_like.models.diffusion.static_shapes import install_masks
 
@@ -57,7 +57,7 @@ def load_networks(info: CheckpointInfo, options: LoadOptions | None = None) -> N
     home = {stage: torch.device("cpu") if stage in stages else device for stage in ("dit", "text", "codec")}
     dit = load_dit(info, device=home["dit"], dtype=precision.dit)
     text = load_text(info, device=home["text"], dtype=precision.dit)
-    codec = load_codec(info, device=home["codec"], dtype=precision.codec)
+    codec = load_vae(info, device=home["codec"], dtype=precision.codec)
     notes = _accelerate(dit.transformer, device, options)
     residency.own("dit", dit.networks())
     residency.own("text", [text.text_encoder])
