@@ -8,8 +8,8 @@ from typing import Any
 from acestep_like.music.chart import chart_text
 from acestep_like.music.planner import plan_song
 from acestep_like.music.song_plan import SongPlan
+from acestep_like.music.styles import STYLE_HARMONY
 from acestep_like.training import corpus
-from acestep_like.training.corpus.styles import TABLE
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ class HeldOutPrompt:
 def held_out_song(seed: int, duration_s: float) -> Any:
     """The corpus song of a seed; styles take turns, and within a style its meters, so that all are detected often."""
     style = corpus.STYLES[seed % len(corpus.STYLES)]
-    meters = list(TABLE[style].meters)
+    meters = list(STYLE_HARMONY[style].meters)
     meter = meters[seed // len(corpus.STYLES) % len(meters)]
     return corpus.compose(seed, style=style, timesignature=meter, duration_s=duration_s)
 

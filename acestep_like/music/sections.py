@@ -77,7 +77,7 @@ _TAG = re.compile(r"\s*\[([^\[\]\n]*)\]")
 _LONE = re.compile(r"[(<{]([^()<>{}\n]*)[)>}]")
 _HEADING = re.compile(r"[^:：\n]{1,40}[:：]")
 _MARKUP = "#*_=~`>•-–— \t"
-_REST = re.compile(r"[\s:：.,;–—*_-]*(?:\(?\s*(?:[x×]\s*\d+|\d+\s*[x×]|repeat)\s*\)?)?[\s:：.,;–—*_-]*", re.IGNORECASE)
+_COUNT = re.compile(r"\(?\s*(?:[x×]\s*\d+|\d+\s*[x×]|repeat)\s*\)?", re.IGNORECASE)
 _PIECES = re.compile(r"\s[-–—]\s|[–—:：,;(|/]")
 _FILE_FACT = re.compile(r"\s*(?:ti|ar|al|au|by|re|ve|la|offset|length)\s*:|\s*\d+:\d", re.IGNORECASE)
 """Facts and times in the brackets of an LRC file: `[ar: The Chorus Boys]`, `[00:12.30]`."""
@@ -159,7 +159,8 @@ def _read_line(line: str) -> LyricLine:
 
 def _sung(rest: str) -> str:
     """What stands behind a tag; a colon or `x2` is not sung."""
-    return "" if _REST.fullmatch(rest) else rest.lstrip(":： \t-–—").strip()
+    core = rest.strip(":：.,;–—*_- \t")
+    return "" if not core or _COUNT.fullmatch(core) else rest.lstrip(":： \t-–—").strip()
 
 
 def _headings(line: str) -> Iterator[tuple[str, str | None]]:

@@ -1,12 +1,11 @@
-"""What the words of a caption mean for a plan: styles with their tempo, meter, modes and progressions; tempo, meter and
-key words. Standard library only.
+"""The styles: the caption words that name each, and its tempo, meters, modes and chord progressions.
 
-A progression is text: one word a bar, chords within a bar joined by `,`; a chord is a scale degree 1..7, with `b`
-before it when borrowed and `:quality` after it when the quality is not the mode's own (`2:7` is a secondary dominant).
+Progressions are written in degrees; `composer/harmony.py` says how. Standard library only.
 """
 
 from __future__ import annotations
 
+import random
 from dataclasses import dataclass
 
 BPM_LIMITS = (30, 300)
@@ -140,16 +139,21 @@ class StyleHarmony:
 
     Attributes:
         words: caption words (regular expressions on whole words) that name the style.
-        bpm: usual tempo range, in quarter notes. meter: its usual time signature.
-        modes: odds of the modes. progressions: by mode. colours: odds of triad, seventh, ninth and power chords.
+        bpm: usual tempo range, in quarter notes. meters: odds of the time signatures. modes: odds of the modes.
+         progressions: by mode. colours: odds of triad, seventh, ninth and power chords.
     """
 
     words: str
     bpm: tuple[int, int]
-    meter: str
+    meters: dict[str, float]
     modes: dict[str, float]
     progressions: dict[str, tuple[str, ...]]
     colours: dict[str, float]
+
+    @property
+    def meter(self) -> str:
+        """The usual time signature."""
+        return max(self.meters, key=lambda meter: self.meters[meter])
 
 
 _WORDS = {
@@ -236,6 +240,7 @@ _WORDS = {
 """Caption words of each style: regular expressions on whole words, in any case."""
 
 
+_FOUR = {"4": 1.0}
 _TRIADS, _SEVENTHS = {"triad": 1.0}, {"seventh": 0.65, "ninth": 0.35}
 
 
@@ -246,7 +251,7 @@ STYLE_HARMONY: dict[str, StyleHarmony] = {
     "lofi": StyleHarmony(
         _WORDS["lofi"],
         (66, 92),
-        "4",
+        {"4": 0.85, "3": 0.15},
         {"minor": 0.4, "dorian": 0.3, "major": 0.3},
         {"major": _JAZZ_MAJOR + _POP_MAJOR[:4], "minor": _JAZZ_MINOR[:4] + _POP_MINOR[:3], "dorian": _VAMP_DORIAN},
         _SEVENTHS,
@@ -254,7 +259,7 @@ STYLE_HARMONY: dict[str, StyleHarmony] = {
     "house": StyleHarmony(
         _WORDS["house"],
         (116, 130),
-        "4",
+        _FOUR,
         {"minor": 0.6, "dorian": 0.3, "major": 0.1},
         {"major": _POP_MAJOR[:6], "minor": _POP_MINOR[:9], "dorian": _VAMP_DORIAN},
         {"seventh": 0.5, "triad": 0.3, "ninth": 0.2},
@@ -262,7 +267,7 @@ STYLE_HARMONY: dict[str, StyleHarmony] = {
     "rock": StyleHarmony(
         _WORDS["rock"],
         (100, 160),
-        "4",
+        {"4": 0.75, "6": 0.15, "3": 0.1},
         {"major": 0.4, "minor": 0.4, "mixolydian": 0.2},
         {"major": _ROCK_MAJOR, "minor": _ROCK_MINOR, "mixolydian": _VAMP_MIXO},
         {"power": 0.7, "triad": 0.3},
@@ -270,7 +275,7 @@ STYLE_HARMONY: dict[str, StyleHarmony] = {
     "jazz": StyleHarmony(
         _WORDS["jazz"],
         (90, 180),
-        "4",
+        {"4": 0.72, "3": 0.28},
         {"major": 0.5, "minor": 0.3, "dorian": 0.2},
         {"major": _JAZZ_MAJOR, "minor": _JAZZ_MINOR, "dorian": _VAMP_DORIAN},
         {"seventh": 0.6, "ninth": 0.4},
@@ -278,7 +283,7 @@ STYLE_HARMONY: dict[str, StyleHarmony] = {
     "ambient": StyleHarmony(
         _WORDS["ambient"],
         (50, 78),
-        "4",
+        {"4": 0.6, "3": 0.2, "6": 0.2},
         {"major": 0.35, "lydian": 0.15, "dorian": 0.2, "minor": 0.3},
         {"major": _DREAM_MAJOR, "lydian": _DREAM_MAJOR, "minor": _DREAM_MINOR, "dorian": _VAMP_DORIAN},
         {"seventh": 0.4, "ninth": 0.3, "triad": 0.3},
@@ -286,7 +291,7 @@ STYLE_HARMONY: dict[str, StyleHarmony] = {
     "folk": StyleHarmony(
         _WORDS["folk"],
         (80, 130),
-        "4",
+        {"4": 0.45, "3": 0.25, "6": 0.2, "2": 0.1},
         {"major": 0.55, "mixolydian": 0.2, "dorian": 0.25},
         {"major": _FOLK_MAJOR, "mixolydian": _VAMP_MIXO, "dorian": _FOLK_MINOR, "minor": _FOLK_MINOR},
         _TRIADS,
@@ -294,7 +299,7 @@ STYLE_HARMONY: dict[str, StyleHarmony] = {
     "orchestral": StyleHarmony(
         _WORDS["orchestral"],
         (66, 132),
-        "4",
+        {"4": 0.5, "3": 0.25, "6": 0.25},
         {"minor": 0.5, "major": 0.35, "harmonic minor": 0.15},
         {"major": _FILM_MAJOR, "minor": _FILM_MINOR, "harmonic minor": _FILM_MINOR},
         _TRIADS,
@@ -302,7 +307,7 @@ STYLE_HARMONY: dict[str, StyleHarmony] = {
     "chiptune": StyleHarmony(
         _WORDS["chiptune"],
         (116, 184),
-        "4",
+        {"4": 0.85, "2": 0.15},
         {"major": 0.55, "minor": 0.45},
         {"major": _POP_MAJOR, "minor": _POP_MINOR},
         _TRIADS,
@@ -310,7 +315,7 @@ STYLE_HARMONY: dict[str, StyleHarmony] = {
     "bossa": StyleHarmony(
         _WORDS["bossa"],
         (100, 148),
-        "4",
+        {"4": 0.65, "2": 0.35},
         {"major": 0.45, "minor": 0.35, "dorian": 0.2},
         {"major": _JAZZ_MAJOR, "minor": _JAZZ_MINOR, "dorian": _VAMP_DORIAN},
         _SEVENTHS,
@@ -318,7 +323,7 @@ STYLE_HARMONY: dict[str, StyleHarmony] = {
     "synthwave": StyleHarmony(
         _WORDS["synthwave"],
         (82, 120),
-        "4",
+        {"4": 0.92, "6": 0.08},
         {"minor": 0.7, "dorian": 0.3},
         {"minor": _POP_MINOR, "dorian": _VAMP_DORIAN, "major": _POP_MAJOR},
         _TRIADS,
@@ -326,7 +331,7 @@ STYLE_HARMONY: dict[str, StyleHarmony] = {
     "funk": StyleHarmony(
         _WORDS["funk"],
         (92, 120),
-        "4",
+        _FOUR,
         {"dorian": 0.5, "mixolydian": 0.3, "minor": 0.2},
         {"dorian": _VAMP_DORIAN, "mixolydian": _VAMP_MIXO, "minor": _POP_MINOR[:4], "major": _POP_MAJOR[:4]},
         {"seventh": 0.5, "ninth": 0.5},
@@ -334,7 +339,7 @@ STYLE_HARMONY: dict[str, StyleHarmony] = {
     "blues": StyleHarmony(
         _WORDS["blues"],
         (60, 130),
-        "4",
+        {"4": 0.7, "6": 0.3},
         {"mixolydian": 0.6, "minor": 0.25, "dorian": 0.15},
         {"mixolydian": _BLUES_MAJOR, "minor": _BLUES_MINOR, "dorian": _BLUES_MINOR, "major": _BLUES_MAJOR},
         {"seventh": 1.0},
@@ -342,7 +347,7 @@ STYLE_HARMONY: dict[str, StyleHarmony] = {
     "reggae": StyleHarmony(
         _WORDS["reggae"],
         (66, 96),
-        "4",
+        _FOUR,
         {"major": 0.45, "minor": 0.35, "mixolydian": 0.2},
         {"major": _POP_MAJOR[:8] + _FOLK_MAJOR[:2], "minor": _POP_MINOR[:8], "mixolydian": _VAMP_MIXO},
         {"triad": 0.7, "seventh": 0.3},
@@ -350,7 +355,7 @@ STYLE_HARMONY: dict[str, StyleHarmony] = {
     "trap": StyleHarmony(
         _WORDS["trap"],
         (122, 156),
-        "4",
+        _FOUR,
         {"minor": 0.5, "harmonic minor": 0.25, "phrygian": 0.25},
         {
             "minor": _DREAM_MINOR + _POP_MINOR[:3],
@@ -363,7 +368,7 @@ STYLE_HARMONY: dict[str, StyleHarmony] = {
     "country": StyleHarmony(
         _WORDS["country"],
         (88, 150),
-        "4",
+        {"4": 0.5, "2": 0.3, "3": 0.2},
         {"major": 0.85, "mixolydian": 0.15},
         {
             "major": (*_FOLK_MAJOR, *_POP_MAJOR[:3], "1 2:7 5 1", "1 1:7 4 5"),
@@ -375,7 +380,7 @@ STYLE_HARMONY: dict[str, StyleHarmony] = {
     "metal": StyleHarmony(
         _WORDS["metal"],
         (128, 190),
-        "4",
+        {"4": 0.75, "6": 0.2, "3": 0.05},
         {"minor": 0.5, "phrygian": 0.35, "harmonic minor": 0.15},
         {"minor": _METAL_MINOR, "phrygian": ("1 2 1 7", "1 1 2 3", "1 1 6 2", "1 2"), "harmonic minor": _METAL_MINOR},
         {"power": 1.0},
@@ -383,7 +388,7 @@ STYLE_HARMONY: dict[str, StyleHarmony] = {
     "piano": StyleHarmony(
         _WORDS["piano"],
         (72, 184),
-        "3",
+        {"3": 0.5, "4": 0.25, "6": 0.15, "2": 0.1},
         {"major": 0.55, "minor": 0.3, "harmonic minor": 0.15},
         {"major": _CLASSIC_MAJOR, "minor": _CLASSIC_MINOR, "harmonic minor": _HARMONIC_MINOR},
         _TRIADS,
@@ -391,14 +396,30 @@ STYLE_HARMONY: dict[str, StyleHarmony] = {
     "dnb": StyleHarmony(
         _WORDS["dnb"],
         (160, 178),
-        "4",
+        _FOUR,
         {"minor": 0.6, "dorian": 0.25, "phrygian": 0.15},
         {"minor": _DREAM_MINOR + _POP_MINOR[:5], "dorian": _VAMP_DORIAN, "phrygian": _PHRYGIAN, "major": _DREAM_MAJOR},
         {"seventh": 0.6, "ninth": 0.2, "triad": 0.2},
     ),
 }
-"""What the styles of the training corpus mean for a plan, by name."""
+"""The harmony of every style that is known, by name."""
+
+STYLES: tuple[str, ...] = tuple(STYLE_HARMONY)
+"""Names of the styles, in the order of the table."""
+
+METER_TEMPO: dict[str, float] = {"2": 1.0, "3": 1.08, "4": 1.0, "6": 0.62}
+"""Factor on a style's tempo range: eighths of 6/8 run faster at the same felt tempo, its dotted quarters slower."""
 
 
-NEUTRAL = StyleHarmony("pop", (84, 126), "4", {"major": 0.55, "minor": 0.45}, _POP, _TRIADS)
+NEUTRAL = StyleHarmony("pop", (84, 126), _FOUR, {"major": 0.55, "minor": 0.45}, _POP, _TRIADS)
 """For captions that name no style."""
+
+
+def styles_in_meter(timesignature: str | None) -> list[str]:
+    """Styles that are played in a meter, or all where it is unknown or foreign to every style."""
+    return [name for name, row in STYLE_HARMONY.items() if timesignature in row.meters] or list(STYLES)
+
+
+def weighted(rng: random.Random, odds: dict[str, float]) -> str:
+    """One name, drawn by its odds."""
+    return rng.choices(tuple(odds), tuple(odds.values()))[0]

@@ -16,9 +16,9 @@ from torch.nn import functional as F
 
 from acestep_like.models.analysis.code_tagger import CodeTagger, bags_of
 from acestep_like.models.analysis.code_tempo import TempoTagger
+from acestep_like.music.styles import STYLES
 from acestep_like.training.code_table import code_table
 from acestep_like.training.corpus.genres import NAMES
-from acestep_like.training.corpus.styles import STYLES
 from acestep_like.training.data import Corpus, SongRow, split
 from acestep_like.training.lm_facts import TRACKS, facts_of, track_bits
 from acestep_like.training.loop import learning_rate

@@ -28,6 +28,7 @@ import torch
 
 from acestep_like.models.diffusion.guide import SONG_CHANNELS, build_guide
 from acestep_like.music.instruments import TRACK_NAMES
+from acestep_like.music.styles import styles_in_meter
 from acestep_like.training import corpus
 
 SAMPLE_RATE = 48000
@@ -233,7 +234,7 @@ def _composed(order: Order, span_s: tuple[float, float] | None) -> Any:
     if other is None:
         return corpus.compose(seed, duration_s=duration_s)
     first = corpus.compose(other, duration_s=duration_s)
-    others = [name for name in corpus.styles_in_meter(first.plan.timesignature) if name != first.style]
+    others = [name for name in styles_in_meter(first.plan.timesignature) if name != first.style]
     style = random.Random(f"{seed}/style").choice(others or [first.style])
     return corpus.compose(seed, style=style, plan=first.plan)
 

@@ -17,8 +17,8 @@ from torch.nn import functional as F
 
 from acestep_like.errors import InputError
 from acestep_like.music.instruments import TRACK_NAMES
+from acestep_like.music.styles import STYLES
 from acestep_like.music.theory import TIME_SIGNATURES, parse_keyscale
-from acestep_like.training.corpus.styles import STYLES
 
 STYLE, KEY, METER, TRACKS = range(4)
 """Columns of the facts of a sequence, int16; -1 is unknown. A key is twice its tonic, and one more in minor; tracks are

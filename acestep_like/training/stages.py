@@ -30,12 +30,12 @@ import torch
 
 from acestep_like.models.diffusion.prompts import text_prompt
 from acestep_like.music.instruments import TRACK_NAMES
+from acestep_like.music.styles import STYLES
 from acestep_like.training import corpus
 from acestep_like.training.codec import fit_pca, load_codec, train_decoder
 from acestep_like.training.corpus import SPLITS, compose
 from acestep_like.training.corpus.captions import random_caption, vocabulary
 from acestep_like.training.corpus.distractor_words import Lookalikes, among_distractors
-from acestep_like.training.corpus.styles import STYLES
 from acestep_like.training.data import (
     HOP,
     LATENT_RATE,

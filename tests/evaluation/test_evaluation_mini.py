@@ -271,7 +271,7 @@ def test_the_other_style_is_another_one(prompts):
 
 def test_people_ask_for_every_style():
     from acestep_like.evaluation.prompts import FREE_PROMPTS
-    from acestep_like.training.corpus.styles import STYLES
+    from acestep_like.music.styles import STYLES
 
     assert {free.styles[0] for free in FREE_PROMPTS} == set(STYLES)
 

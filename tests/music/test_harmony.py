@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterable
-from itertools import groupby
+from itertools import groupby, product
 
 import pytest
 from hypothesis import given, settings
@@ -14,10 +14,13 @@ from hypothesis import strategies as st
 from acestep_like.errors import InputError
 from acestep_like.music.caption import caption_bpm, caption_key, detect_style
 from acestep_like.music.chart import chart_text, parse_chart, parse_chords
-from acestep_like.music.planner import key_of_chords, plan_song
+from acestep_like.music.composer.ensembles import ENSEMBLES
+from acestep_like.music.composer.harmony import key_of_chords, progression_chords
+from acestep_like.music.planner import plan_song
 from acestep_like.music.song_plan import SongPlan
-from acestep_like.music.styles import STYLE_HARMONY
+from acestep_like.music.styles import STYLE_HARMONY, STYLES
 from acestep_like.music.theory import ACE_MODE, CHORD_QUALITIES, KeyScale, degree_of, parse_chord, parse_keyscale
+from acestep_like.training.corpus import compose
 
 CAPTIONS = ["", "slow sad waltz", "upbeat funk", "solo piano", *STYLE_HARMONY, "fast metal in F# phrygian", "☃ 漢字"]
 LONG = "[Intro]\n" + "[Verse]\n[Chorus]\n" * 9 + "[Outro]"
@@ -284,7 +287,6 @@ def distance(one: dict[object, float], two: dict[object, float]) -> float:
 
 
 def test_plans_look_like_the_songs_the_model_was_trained_on() -> None:
-    compose = pytest.importorskip("acestep_like.training.corpus.compose").compose
     songs = [compose(seed) for seed in range(90)]
     theirs = [song.plan for song in songs]
     ours = [plan_song(duration_s=s.plan.duration_s, caption=s.style, seed=s.seed) for s in songs]
@@ -302,27 +304,14 @@ def test_plans_look_like_the_songs_the_model_was_trained_on() -> None:
         assert apart < 0.25, f"{name}: {apart:.2f}"
 
 
-def test_style_tables_agree_with_the_corpus() -> None:
-    table = pytest.importorskip("acestep_like.training.corpus.styles").TABLE
-    assert set(STYLE_HARMONY) == set(table)
-    for name, row in table.items():
-        ours = STYLE_HARMONY[name]
-        assert ours.bpm == row.bpm and ours.modes == row.modes and ours.colours == row.colours, name
-        for mode, pool in row.progressions.items():
-            assert set(ours.progressions[mode]) == set(pool), (name, mode)
-        assert ours.meter == max(row.meters, key=lambda meter: row.meters[meter]), name
-
-
-def test_degrees_are_read_as_the_corpus_reads_them() -> None:
-    theory = pytest.importorskip("acestep_like.training.corpus.theory")
-    from acestep_like.music.planner import progression_chords
-
-    for style in STYLE_HARMONY.values():
-        for mode in style.modes:
-            for text in style.progressions.get(mode, ()):
-                for colour in style.colours:
-                    key = KeyScale(3, mode)
-                    assert progression_chords(text, key, colour) == theory.parse_progression(text, key, colour)
+def test_every_style_has_an_ensemble_and_progressions_for_its_modes() -> None:
+    assert tuple(ENSEMBLES) == STYLES
+    for name, style in STYLE_HARMONY.items():
+        assert ENSEMBLES[name].name == name and set(style.modes) <= set(style.progressions)
+        for mode, colour in product(style.modes, style.colours):
+            for text in style.progressions[mode]:
+                bars = progression_chords(text, KeyScale(3, mode), colour)
+                assert [len(bar) for bar in bars] == [len(word.split(",")) for word in text.split()]
 
 
 def test_charts_are_exact() -> None:

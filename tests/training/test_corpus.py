@@ -10,14 +10,18 @@ from itertools import pairwise
 import pytest
 
 from acestep_like.music.chart import parse_chords
+from acestep_like.music.composer.ensembles import ENSEMBLES
+from acestep_like.music.composer.form import choose_form, section_bars
+from acestep_like.music.composer.harmony import progression_chords
+from acestep_like.music.composer.patterns import DRUMS, PERCUSSION, STEPS_PER_BAR, clean
+from acestep_like.music.composer.voicing import lead_voices, nearest_in
+from acestep_like.music.general_midi import DRUM_BANK, PROGRAM_NAMES, class_of
+from acestep_like.music.instruments import TRACK_NAMES
 from acestep_like.music.song_plan import ChordSpan, Section, SongPlan
+from acestep_like.music.styles import STYLES
 from acestep_like.music.theory import BEATS_PER_BAR, CHORD_QUALITIES, MODES, Chord, KeyScale
 from acestep_like.training.corpus import SPLITS, compose
-from acestep_like.training.corpus.form import choose_form, section_bars
-from acestep_like.training.corpus.patterns import DRUMS, PERCUSSION, STEPS_PER_BAR, clean
-from acestep_like.training.corpus.song import DRUM_BANK, PROGRAM_NAMES, TRACK_CLASSES, Song, class_of
-from acestep_like.training.corpus.styles import STYLES, TABLE
-from acestep_like.training.corpus.theory import lead_voices, nearest_in, parse_progression
+from acestep_like.training.corpus.song import Song
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +65,7 @@ def test_the_corpus_is_broad(songs: list[Song]) -> None:
 
 def test_all_track_classes_occur(songs: list[Song]) -> None:
     found = Counter(name for song in songs for name in song.track_classes)
-    assert set(found) == set(TRACK_CLASSES)
+    assert set(found) == set(TRACK_NAMES)
     assert min(found.values()) >= 0.05 * len(songs)
 
 
@@ -200,25 +204,25 @@ def test_patterns_fill_their_bars() -> None:
     for table in PERCUSSION.values():
         for meter, texts in table.items():
             assert all(len(clean(text)) == STEPS_PER_BAR[meter] for text in texts)
-    for style in TABLE.values():
-        for part in (style.bass, *style.comps):
+    for ensemble in ENSEMBLES.values():
+        for part in (ensemble.bass, *ensemble.comps):
             for meter, texts in (part.patterns if part else {}).items():
-                assert all(len(clean(text)) == STEPS_PER_BAR[meter] for text in texts), (style.name, part, meter)
+                assert all(len(clean(text)) == STEPS_PER_BAR[meter] for text in texts), (ensemble.name, part, meter)
 
 
 def test_forms_fill_exactly_the_bars_asked() -> None:
     for bars in range(1, 80):
         for bar_s in (1.0, 2.0, 4.2):
             form = choose_form(random.Random(bars), bars, bar_s)
-            assert sum(section.bars for section in form) == bars
-            assert max(section.bars for section in form) <= 2 * section_bars(bar_s)
+            assert sum(length for _, length in form) == bars
+            assert max(length for _, length in form) <= 2 * section_bars(bar_s)
 
 
 def test_progressions_read_borrowed_chords_and_halves() -> None:
     key = KeyScale(0, "major")
-    bars = parse_progression("1 2:7 b7 4,4:m", key, "triad")
+    bars = progression_chords("1 2:7 b7 4,4:m", key, "triad")
     assert bars == [[Chord(0)], [Chord(2, "7")], [Chord(10)], [Chord(5), Chord(5, "m")]]
-    assert parse_progression("2 5 1", key, "seventh") == [[Chord(2, "m7")], [Chord(7, "7")], [Chord(0, "maj7")]]
+    assert progression_chords("2 5 1", key, "seventh") == [[Chord(2, "m7")], [Chord(7, "7")], [Chord(0, "maj7")]]
 
 
 def test_voices_move_little() -> None:
@@ -234,5 +238,5 @@ def test_voices_move_little() -> None:
 
 def test_every_program_has_a_name_and_a_class() -> None:
     assert len(PROGRAM_NAMES) == 128
-    assert {class_of(program) for program in range(128)} | {"drums", "backing_vocals"} == set(TRACK_CLASSES)
+    assert {class_of(program) for program in range(128)} | {"drums", "backing_vocals"} == set(TRACK_NAMES)
     assert BEATS_PER_BAR["6"] == 2

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import torch
 
+from acestep_like.music.styles import STYLES
 from acestep_like.training.corpus import compose
 from acestep_like.training.corpus.mixing import PEAK, _active_rms, mix, sum_stems
 from acestep_like.training.corpus.render import Synth, active_rms, find_soundfont
-from acestep_like.training.corpus.styles import STYLES
 
 
 @pytest.fixture(scope="module")

@@ -5,15 +5,15 @@ from __future__ import annotations
 import random
 import re
 
+from acestep_like.music.instruments import TRACK_NAMES
 from acestep_like.music.sections import section_tags
+from acestep_like.music.styles import STYLES
 from acestep_like.music.theory import TIME_SIGNATURES, parse_keyscale
 from acestep_like.training.corpus import captions, compose
 from acestep_like.training.corpus.captions import line_up, metadata, query, random_caption, vocabulary
 from acestep_like.training.corpus.distractor_words import COMMON, Lookalikes, among_distractors
 from acestep_like.training.corpus.genres import NAMES, SCENES
 from acestep_like.training.corpus.lexicon import TEMPO_WORDS, tempo_class
-from acestep_like.training.corpus.song import TRACK_CLASSES
-from acestep_like.training.corpus.styles import STYLES
 from acestep_like.training.corpus.verses import lyrics
 
 
@@ -98,7 +98,7 @@ def test_random_captions_carry_labels_of_what_they_say() -> None:
     assert seen["style"] == {-1, *range(len(STYLES))}
     assert seen["third"] == {-1, 0, 1} and seen["speed"] == {-1, 0, 1, 2}
     assert seen["meter"] == {-1, 0, 1, 2, 3} and seen["vocals"] == {-1, 0, 1}
-    assert len(classes) == len(TRACK_CLASSES) and min(classes) > 50
+    assert len(classes) == len(TRACK_NAMES) and min(classes) > 50
 
 
 def test_strange_words_are_no_words_of_the_trade() -> None:

@@ -1,4 +1,4 @@
-"""The teacher: a composer, a renderer and a describer of songs, deterministic by seed.
+"""The songs that the mini model learns from: composed (`music/composer`), rendered, mixed and described, by seed.
 
 song = compose(7, style="jazz")                      # notes, plan, tags; standard library only
 stems = Synth(soundfont).render(song)                # dry stems by track class, numpy
@@ -10,11 +10,11 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from acestep_like.music.styles import STYLES
 from acestep_like.training.corpus.captions import captions, metadata, query, random_caption, vocabulary
 from acestep_like.training.corpus.compose import compose
 from acestep_like.training.corpus.render import Synth, find_soundfont, measure_speed
-from acestep_like.training.corpus.song import TRACK_CLASSES, Note, Song, Track
-from acestep_like.training.corpus.styles import STYLES, styles_in_meter
+from acestep_like.training.corpus.song import Song
 from acestep_like.training.corpus.verses import lyrics
 
 if TYPE_CHECKING:
@@ -30,12 +30,9 @@ SPLITS: dict[str, range] = {
 __all__ = [
     "SPLITS",
     "STYLES",
-    "TRACK_CLASSES",
     "MixedSong",
-    "Note",
     "Song",
     "Synth",
-    "Track",
     "captions",
     "compose",
     "find_soundfont",
@@ -45,7 +42,6 @@ __all__ = [
     "mix",
     "query",
     "random_caption",
-    "styles_in_meter",
     "vocabulary",
 ]
 

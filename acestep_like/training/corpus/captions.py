@@ -11,6 +11,9 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from acestep_like.music.composer.ensembles import ENSEMBLES
+from acestep_like.music.instruments import TRACK_NAMES
+from acestep_like.music.styles import STYLE_HARMONY, STYLES
 from acestep_like.music.theory import ACE_MODE, FLAT_NAMES, MODES, PITCH_NAMES, TIME_SIGNATURES
 from acestep_like.training.corpus.distractor_words import Lookalikes, among_distractors
 from acestep_like.training.corpus.genres import NAMES, SCENES
@@ -33,8 +36,7 @@ from acestep_like.training.corpus.lexicon import (
     plain_instrument,
     tempo_class,
 )
-from acestep_like.training.corpus.song import TRACK_CLASSES, Song
-from acestep_like.training.corpus.styles import STYLES, TABLE
+from acestep_like.training.corpus.song import Song
 
 SPEEDS = ("slow", "mid", "fast")
 _VOCABULARY = class_vocabulary()
@@ -86,7 +88,7 @@ def facts_of(song: Song) -> Facts:
 def random_facts(rng: random.Random) -> Facts:
     """Facts without a song: mostly as the style has them, sometimes against its habits."""
     style = rng.choice(STYLES)
-    row = TABLE[style]
+    row = STYLE_HARMONY[style]
     mode = (
         rng.choices(list(row.modes), list(row.modes.values()))[0]
         if rng.random() < 0.6
@@ -99,8 +101,8 @@ def random_facts(rng: random.Random) -> Facts:
     )
     bpm = rng.randint(*row.bpm) if rng.random() < 0.5 else rng.randint(50, 190)
     speed = tempo_class(bpm, meter)
-    words = choose_words(rng, style, ACE_MODE[mode], speed, row.reverb)
-    classes = rng.sample(TRACK_CLASSES, rng.randint(1, 4))
+    words = choose_words(rng, style, ACE_MODE[mode], speed, ENSEMBLES[style].reverb)
+    classes = rng.sample(TRACK_NAMES, rng.randint(1, 4))
 
     def chooser(name: str) -> tuple[str, Callable[[random.Random], str]]:
         return name, lambda own: own.choice(_VOCABULARY[name])
@@ -428,7 +430,7 @@ def line_up(song: Song) -> list[str]:
     """One plain word for each track class that plays, in the order of the classes."""
     first = {track.track_class: track for track in reversed(song.tracks)}
     words: list[str] = []
-    for name in TRACK_CLASSES:
+    for name in TRACK_NAMES:
         if name in first:
             word = plain_instrument(first[name])
             words.append(CLASS_WORDS[name][0] if word in words else word)  # a choir may sing behind a choir
@@ -466,7 +468,7 @@ def random_caption(rng: random.Random) -> tuple[str, dict[str, object]]:
 
     Returns:
         The text and `{style, third, speed, meter, instruments, vocals}`: class indices (into `STYLES`,
-        ("major", "minor"), `SPEEDS`, `TIME_SIGNATURES`), 12 zeros and ones over `TRACK_CLASSES`, and 0 or 1;
+        ("major", "minor"), `SPEEDS`, `TIME_SIGNATURES`), 12 zeros and ones over `TRACK_NAMES`, and 0 or 1;
         -1 where the text does not say.
     """
     facts = random_facts(rng)
@@ -480,7 +482,7 @@ def random_caption(rng: random.Random) -> tuple[str, dict[str, object]]:
         "third": label("third", ("major", "minor").index(facts.third)),
         "speed": label("speed", SPEEDS.index(facts.speed)),
         "meter": label("meter", TIME_SIGNATURES.index(facts.timesignature)),
-        "instruments": [int(name in writer.classes) for name in TRACK_CLASSES],
+        "instruments": [int(name in writer.classes) for name in TRACK_NAMES],
         "vocals": label("vocals", int(facts.has_vocals)),
     }
 

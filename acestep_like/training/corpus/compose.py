@@ -1,35 +1,44 @@
-"""From a seed to a song. Standard library only; the same arguments always give the same song.
+"""From a seed to a song of the corpus: a plan as the training wants them, its score, and words for the whole.
 
 Every aspect draws from its own random stream (named by seed and aspect), so that asking for another tempo leaves the
-form, the harmony and the instruments as they were.
+form, the harmony and the instruments as they were. Standard library only; the same arguments give the same song.
 """
 
 from __future__ import annotations
 
 import random
-from dataclasses import replace
 
-from acestep_like.music.song_plan import ChordSpan, Section, SongPlan
-from acestep_like.music.theory import (
-    ACE_MODE,
-    BEATS_PER_BAR,
-    MODES,
-    Chord,
-    KeyScale,
-    parse_keyscale,
-    parse_timesignature,
+from acestep_like.music.composer.arrange import Stream
+from acestep_like.music.composer.compose import compose_score, streams
+from acestep_like.music.composer.ensembles import ENSEMBLES
+from acestep_like.music.composer.form import choose_form, half_section_bars, laid_out
+from acestep_like.music.composer.harmony import (
+    PROGRESSION_OF,
+    chord_spans,
+    degree_chord,
+    progression_chords,
+    progressions_in,
+    song_bars,
 )
-from acestep_like.training.corpus.arrange import Stream, arrange
-from acestep_like.training.corpus.context import Context, SectionContext
-from acestep_like.training.corpus.form import choose_form, total_bars
+from acestep_like.music.song_plan import ChordSpan, Section, SongPlan
+from acestep_like.music.styles import METER_TEMPO, STYLE_HARMONY, STYLES, StyleHarmony, weighted
+from acestep_like.music.theory import ACE_MODE, BEATS_PER_BAR, KeyScale, parse_keyscale, parse_timesignature
 from acestep_like.training.corpus.lexicon import choose_words, tempo_class
-from acestep_like.training.corpus.song import Note, Song, Track
-from acestep_like.training.corpus.styles import STYLES, TABLE, Style
-from acestep_like.training.corpus.theory import parse_progression
+from acestep_like.training.corpus.song import Song
 
-_BPM_FACTOR = {"2": 1.0, "3": 1.08, "4": 1.0, "6": 0.62}
 BPM_RANGE = (50, 190)
+_SHORTEST_S, _LONGEST_S = 40.0, 64.0
 _SUNG = ("en", "en", "en", "en", "en", "es", "fr", "de", "it", "pt")
+
+_BODIES: dict[int, tuple[str, ...]] = {
+    1: ("v", "c"),
+    2: ("vc", "vs"),
+    3: ("vcb", "vcv", "vvc", "vcs"),
+    4: ("vcvc", "vcbc", "vcsc", "vvbc"),
+    5: ("vcvbc", "vcvsc", "vvcbc", "vcbsc"),
+    6: ("vcvcbc", "vcvsbc", "vvcvsc"),
+}
+"""Bodies of forms as in `composer/form.py`, and some that are rare in songs but that a model should know."""
 
 
 def compose(
@@ -55,135 +64,86 @@ def compose(
         KeyError: no such style.
         InputError: unreadable key or time signature.
     """
-
-    def stream(aspect: str) -> random.Random:
-        return random.Random(f"{seed}/{aspect}")
-
+    stream = streams(seed)
+    name = style or stream("style").choice(STYLES)
     if plan is not None:
         bpm, timesignature = plan.bpm or bpm, plan.timesignature or timesignature
         keyscale, duration_s = plan.keyscale or keyscale, plan.duration_s
-    row = TABLE[style or stream("style").choice(STYLES)]
-    meter = parse_timesignature(timesignature) if timesignature else _weighted(stream("meter"), row.meters)
-    tempo = bpm if bpm is not None else _tempo(stream("tempo"), row, meter)
-    key = _key(stream("key"), row, keyscale)
+    harmony = STYLE_HARMONY[name]
+    meter = parse_timesignature(timesignature) if timesignature else weighted(stream("meter"), harmony.meters)
+    tempo = bpm if bpm is not None else _tempo(stream("tempo"), harmony, meter)
+    key = _key(stream("key"), harmony, keyscale)
     bar_s = 60.0 / tempo * BEATS_PER_BAR[meter]
+    bars = total_bars(stream("length"), bar_s) if duration_s is None else _bars_within(duration_s, bar_s)
+    sections = plan.sections if plan and plan.sections else laid_out(choose_form(stream("form"), bars, bar_s, _BODIES))
+    chords = plan.chords if plan and plan.chords else _harmony(stream, harmony, key, sections, meter)
+    length_s = bars * bar_s if duration_s is None else duration_s
+    return _described(stream, seed, name, SongPlan(length_s, tempo, meter, key, chords, sections))
 
-    if duration_s is None:
-        bars = total_bars(stream("length"), bar_s)
-        duration_s = bars * bar_s
-    else:
-        bars = max(1, int(duration_s / bar_s + 1e-6))
-        if duration_s - bars * bar_s >= max(1.0, 0.4 * bar_s):
-            bars += 1  # long enough for the last chord to sound in a cut bar
-    sections = plan.sections if plan is not None and plan.sections else choose_form(stream("form"), bars, bar_s)
-    colour = _weighted(stream("colour"), row.colours)
-    chords = plan.chords if plan is not None and plan.chords else _harmony(stream, row, key, colour, sections, meter)
-    song_plan = SongPlan(duration_s, tempo, meter, key, chords, sections)
-    context = Context(row, tempo, meter, key, stream("swing").choice(row.swing) if meter != "6" else 0.0)
-    has_vocals = stream("vocals").random() < row.vocals
-    tracks = arrange(context, _contexts(context, song_plan), has_vocals, stream)
-    words = choose_words(stream("words"), row.name, ACE_MODE[key.mode], tempo_class(tempo, meter), row.reverb)
+
+def _described(stream: Stream, seed: int, style: str, plan: SongPlan) -> Song:
+    """The song that plays a whole plan, with words for it."""
+    assert plan.bpm and plan.timesignature and plan.keyscale
+    ensemble = ENSEMBLES[style]
+    has_vocals = stream("vocals").random() < ensemble.vocals
+    score = compose_score(plan, style, seed, has_vocals=has_vocals)
+    speed = tempo_class(plan.bpm, plan.timesignature)
+    words = choose_words(stream("words"), style, ACE_MODE[plan.keyscale.mode], speed, ensemble.reverb)
     return Song(
         seed=seed,
-        style=row.name,
-        plan=song_plan,
-        tracks=_finish(tracks, song_plan),
+        style=style,
+        plan=plan,
+        tracks=score.tracks,
         mood=words["mood"],
         era=words["era"],
         production=words["production"],
         has_vocals=has_vocals,
         language=stream("language").choice(_SUNG) if has_vocals else "unknown",
-        swing=context.swing,
+        swing=score.swing,
     )
 
 
-def _weighted(rng: random.Random, odds: dict[str, float]) -> str:
-    return rng.choices(tuple(odds), tuple(odds.values()))[0]
+def total_bars(rng: random.Random, seconds_per_bar: float) -> int:
+    """A length of 40 to 64 s in whole half-sections."""
+    half = half_section_bars(seconds_per_bar)
+    target = rng.uniform(_SHORTEST_S, _LONGEST_S)
+    bars = round(target / seconds_per_bar / half) * half
+    while bars * seconds_per_bar > _LONGEST_S and bars > half:
+        bars -= half
+    while bars * seconds_per_bar < _SHORTEST_S:
+        bars += 1
+    return bars
 
 
-def _tempo(rng: random.Random, row: Style, meter: str) -> int:
-    low, high = (value * _BPM_FACTOR[meter] for value in row.bpm)
+def _bars_within(duration_s: float, seconds_per_bar: float) -> int:
+    """Bars that are composed for a duration; a cut bar counts where the last chord has time to sound in it."""
+    bars = max(1, int(duration_s / seconds_per_bar + 1e-6))
+    return bars + 1 if duration_s - bars * seconds_per_bar >= max(1.0, 0.4 * seconds_per_bar) else bars
+
+
+def _tempo(rng: random.Random, harmony: StyleHarmony, meter: str) -> int:
+    low, high = (value * METER_TEMPO[meter] for value in harmony.bpm)
     return min(max(round(rng.uniform(low, high)), BPM_RANGE[0]), BPM_RANGE[1])
 
 
-def _key(rng: random.Random, row: Style, asked: str | KeyScale | None) -> KeyScale:
+def _key(rng: random.Random, harmony: StyleHarmony, asked: str | KeyScale | None) -> KeyScale:
     if asked is not None:
         return asked if isinstance(asked, KeyScale) else parse_keyscale(asked)
     tonic = rng.randrange(12)
-    return KeyScale(tonic, _weighted(rng, row.modes), tonic in (1, 3, 8, 10) and rng.random() < 0.6)
-
-
-def _progressions(row: Style, key: KeyScale) -> tuple[str, ...]:
-    """Progressions of the style for a mode; else those of a mode with the same third."""
-    if key.mode in row.progressions:
-        return row.progressions[key.mode]
-    for mode, pool in row.progressions.items():
-        if mode in MODES and ACE_MODE[mode] == ACE_MODE[key.mode]:
-            return pool
-    return ("1 4 5 1", "1 6 4 5", "4 1 5 1")
+    return KeyScale(tonic, weighted(rng, harmony.modes), tonic in (1, 3, 8, 10) and rng.random() < 0.6)
 
 
 def _harmony(
-    stream: Stream, row: Style, key: KeyScale, colour: str, sections: tuple[Section, ...], meter: str
+    stream: Stream, harmony: StyleHarmony, key: KeyScale, sections: tuple[Section, ...], meter: str
 ) -> tuple[ChordSpan, ...]:
-    """One progression by kind of section, played through it; the song ends on the tonic."""
+    """One progression by kind of section, played through it; a solo may take the chorus's, and the end is the tonic."""
+    colour = weighted(stream("colour"), harmony.colours)
     rng = stream("harmony")
-    pool = list(_progressions(row, key))
+    pool = list(progressions_in(harmony, key.mode))
     rng.shuffle(pool)
-    kinds = {"verse": 0, "intro": 0, "outro": 0, "solo": 0, "chorus": 1, "bridge": 2}
-    if rng.random() < 0.3:
-        kinds["solo"] = 1
-    beats = BEATS_PER_BAR[meter]
-    spans: list[ChordSpan] = []
-    for position, section in enumerate(sections):
-        bars = parse_progression(pool[kinds[section.name] % len(pool)], key, colour)
-        for bar in range(section.bars):
-            chords = bars[bar % len(bars)]
-            if position == len(sections) - 1 and bar == section.bars - 1 and section.bars > 1:
-                chords = [parse_progression("1", key, colour)[0][0]]
-            _append(spans, chords, (section.start_bar + bar) * beats, beats)
-    return tuple(spans)
-
-
-def _append(spans: list[ChordSpan], chords: list[Chord], start: int, beats: int) -> None:
-    """Add a bar of chords; a chord that goes on lengthens its span."""
-    share = beats / len(chords)
-    if beats == 3 and len(chords) == 2:
-        edges = [0.0, 2.0, 3.0]
-    else:
-        edges = [share * k for k in range(len(chords))] + [float(beats)]
-    for place, chord in enumerate(chords):
-        begin, length = start + edges[place], edges[place + 1] - edges[place]
-        spans.append(ChordSpan(float(begin), float(length), chord))
-
-
-def _contexts(context: Context, plan: SongPlan) -> list[SectionContext]:
-    """One context a section, with the chords that sound in it and how often its kind was detected before."""
-    seen: dict[str, int] = {}
-    found = []
-    beats = context.beats_per_bar
-    for position, section in enumerate(plan.sections):
-        start, end = section.start_bar * beats, (section.start_bar + section.bars) * beats
-        inside = tuple(
-            span for span in plan.chords if span.start_beat < end - 1e-6 and span.start_beat + span.beats > start + 1e-6
-        )
-        variant = seen.get(section.name, 0)
-        seen[section.name] = variant + 1
-        last = position == len(plan.sections) - 1
-        found.append(SectionContext(context, section.name, section.start_bar, section.bars, variant, inside, last))
-    return found
-
-
-def _finish(tracks: list[Track], plan: SongPlan) -> tuple[Track, ...]:
-    """Tracks with their notes sorted and cut to the song; empty tracks are left out."""
-    end = plan.duration_s * (plan.bpm or 100) / 60
-    finished = []
-    for track in tracks:
-        notes = sorted(
-            Note(note.start_beat, min(note.beats, end - note.start_beat), note.pitch, note.velocity)
-            for note in track.notes
-            if note.start_beat < end - 0.05
-        )
-        if notes:
-            finished.append(replace(track, notes=tuple(notes)))
-    return tuple(finished)
+    kinds = {**PROGRESSION_OF, "solo": 1} if rng.random() < 0.3 else PROGRESSION_OF
+    charts = {kind: progression_chords(pool[index % len(pool)], key, colour) for kind, index in kinds.items()}
+    bars = song_bars(charts, sections)
+    if sections[-1].bars > 1:
+        bars[-1] = [degree_chord("1", key, colour)]
+    return chord_spans(bars, BEATS_PER_BAR[meter])

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import random
 
-from acestep_like.training.corpus.song import PROGRAM_NAMES, Track, class_of
+from acestep_like.music.general_midi import PROGRAM_NAMES, class_of
+from acestep_like.music.score import Track
 
 MOODS: dict[tuple[str, str], tuple[str, ...]] = {
     ("major", "low"): (

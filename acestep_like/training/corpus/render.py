@@ -13,7 +13,9 @@ from pathlib import Path
 import numpy as np
 
 from acestep_like.errors import DependencyError
-from acestep_like.training.corpus.song import DRUM_BANK, Song, Track
+from acestep_like.music.general_midi import DRUM_BANK
+from acestep_like.music.score import Track
+from acestep_like.training.corpus.song import Song
 
 SAMPLE_RATE = 48000
 ROLE_LEVEL_DB = {

@@ -17,9 +17,9 @@ from acestep_like.models.lm.describe import understand
 from acestep_like.models.lm.model import load_lm
 from acestep_like.models.lm.requests import DescribeOptions
 from acestep_like.music.instruments import TRACK_NAMES
+from acestep_like.music.styles import STYLES
 from acestep_like.training.code_tagger import train_code_tagger
 from acestep_like.training.corpus.genres import NAMES
-from acestep_like.training.corpus.styles import STYLES
 from acestep_like.training.data import Corpus, SongRow
 from acestep_like.types.audio_codes import format_codes
 

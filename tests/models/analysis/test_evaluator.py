@@ -142,7 +142,7 @@ def test_pace_of_a_tempo(bpm, pace):
 
 def test_the_embedded_evaluator_is_small_and_says_how_good_it_is():
     from acestep_like.models.analysis.evaluator import default_evaluator
-    from acestep_like.training.corpus.styles import STYLES
+    from acestep_like.music.styles import STYLES
 
     evaluator = default_evaluator()
     held_out = evaluator.report["held_out"]

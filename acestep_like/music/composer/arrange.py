@@ -5,14 +5,15 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 
-from acestep_like.training.corpus.bass import bass_part
-from acestep_like.training.corpus.comping import Voicer, comp_part
-from acestep_like.training.corpus.context import Context, SectionContext
-from acestep_like.training.corpus.drums import drum_part, percussion_part
-from acestep_like.training.corpus.melody import make_motif, melody_part, vary
-from acestep_like.training.corpus.song import DRUM_BANK, PROGRAM_NAMES, Note, Track, class_of
-from acestep_like.training.corpus.styles import ALL, Part
-from acestep_like.training.corpus.theory import lead_voices
+from acestep_like.music.composer.bass import bass_part
+from acestep_like.music.composer.comping import Voicer, comp_part
+from acestep_like.music.composer.context import Context, SectionContext
+from acestep_like.music.composer.drums import drum_part, percussion_part
+from acestep_like.music.composer.ensembles import ALL, Part
+from acestep_like.music.composer.melody import make_motif, melody_part, vary
+from acestep_like.music.composer.voicing import lead_voices
+from acestep_like.music.general_midi import DRUM_BANK, PROGRAM_NAMES, class_of
+from acestep_like.music.score import Note, Track
 
 Stream = Callable[[str], random.Random]
 _REST_CHANCE = {"intro": 0.5, "bridge": 0.35, "outro": 0.3}
@@ -21,19 +22,19 @@ _REST_CHANCE = {"intro": 0.5, "bridge": 0.35, "outro": 0.3}
 
 def arrange(context: Context, sections: list[SectionContext], has_vocals: bool, stream: Stream) -> list[Track]:
     """All tracks of a song."""
-    style = context.style
+    ensemble = context.ensemble
     tracks: list[Track] = []
-    if style.drums and stream("has drums").random() < style.drum_chance:
+    if ensemble.drums and stream("has drums").random() < ensemble.drum_chance:
         tracks.append(_drums(context, sections, stream))
-    if style.percussion and stream("has percussion").random() < style.percussion_chance:
+    if ensemble.percussion and stream("has percussion").random() < ensemble.percussion_chance:
         tracks.append(_percussion(context, sections, stream))
-    if style.bass is not None and stream("has bass").random() < style.bass.chance:
-        tracks.append(_bass(context, sections, style.bass, stream))
-    for index, part in enumerate(style.comps):
+    if ensemble.bass is not None and stream("has bass").random() < ensemble.bass.chance:
+        tracks.append(_bass(context, sections, ensemble.bass, stream))
+    for index, part in enumerate(ensemble.comps):
         if stream(f"has comp {index}").random() < part.chance:
             tracks.append(_comp(context, sections, part, index, stream))
     tracks += _melodies(context, sections, has_vocals, stream)
-    if style.fx and stream("has fx").random() < style.fx_chance:
+    if ensemble.fx and stream("has fx").random() < ensemble.fx_chance:
         tracks.append(_fx(context, sections, stream))
     return tracks
 
@@ -70,8 +71,8 @@ def _melodic(part: Part, program: int, role: str, notes: list[Note], rng: random
 
 
 def _drums(context: Context, sections: list[SectionContext], stream: Stream) -> Track:
-    style = context.style
-    feel, kit = stream("feel").choice(style.drums), stream("kit").choice(style.kits)
+    ensemble = context.ensemble
+    feel, kit = stream("feel").choice(ensemble.drums), stream("kit").choice(ensemble.kits)
     late = stream("late drums").random() < 0.4
     notes: list[Note] = []
     for section in sections:
@@ -86,14 +87,14 @@ def _drums(context: Context, sections: list[SectionContext], stream: Stream) -> 
         kit,
         tuple(notes),
         0.0,
-        style.drum_level_db + stream("drum level").uniform(-1, 1),
-        style.reverb * 0.5,
+        ensemble.drum_level_db + stream("drum level").uniform(-1, 1),
+        ensemble.reverb * 0.5,
     )
 
 
 def _percussion(context: Context, sections: list[SectionContext], stream: Stream) -> Track:
     rng = stream("percussion")
-    kind = rng.choice(context.style.percussion)
+    kind = rng.choice(context.ensemble.percussion)
     parts = "vcso" if rng.random() < 0.5 else "icsb" if rng.random() < 0.5 else ALL
     notes: list[Note] = []
     for section in sections:
@@ -109,7 +110,7 @@ def _percussion(context: Context, sections: list[SectionContext], stream: Stream
         tuple(notes),
         round(rng.uniform(-0.5, 0.5), 3),
         rng.uniform(-1, 1),
-        context.style.reverb * 0.8,
+        context.ensemble.reverb * 0.8,
     )
 
 
@@ -136,19 +137,19 @@ def _comp(context: Context, sections: list[SectionContext], part: Part, index: i
 
 def _melodies(context: Context, sections: list[SectionContext], has_vocals: bool, stream: Stream) -> list[Track]:
     """Lead, voices, backing voices and counter-line: one motif by kind of section, varied when it returns."""
-    style, rng = context.style, stream("melody")
-    lead_program = rng.choice(style.lead.programs)
+    ensemble, rng = context.ensemble, stream("melody")
+    lead_program = rng.choice(ensemble.lead.programs)
     lead, voice, backing, counter = [], [], [], []  # type: ignore[var-annotated]
-    has_counter = style.counter is not None and rng.random() < style.counter.chance
+    has_counter = ensemble.counter is not None and rng.random() < ensemble.counter.chance
     plays_intro, plays_bridge = rng.random() < 0.3, rng.random() < 0.6
     density = {"verse": 0.85, "chorus": 1.15, "solo": 1.5, "bridge": 0.7, "intro": 0.6, "outro": 0.5}
     for section in sections:
         own = stream(f"motif {section.name}")
-        motif = make_motif(own, context, min(style.density * density[section.name], 1.0))
+        motif = make_motif(own, context, min(ensemble.density * density[section.name], 1.0))
         if section.variant:
             motif = vary(motif, stream(f"vary {section.name} {section.variant}"))
         play = stream(f"melody {section.name} {section.variant}")
-        centre = style.lead.low + 6 + {"chorus": 4, "solo": 6, "bridge": -2}.get(section.name, 0)
+        centre = ensemble.lead.low + 6 + {"chorus": 4, "solo": 6, "bridge": -2}.get(section.name, 0)
         sung = has_vocals and section.name in ("verse", "chorus", "bridge")
         if sung:
             voice += melody_part(
@@ -168,31 +169,37 @@ def _melodies(context: Context, sections: list[SectionContext], has_vocals: bool
             or (section.name in ("intro", "outro") and plays_intro and not has_vocals)
         ):
             lead += melody_part(
-                context, section, motif, centre=centre, gate=style.lead.gate, velocity=style.lead.velocity, rng=play
+                context,
+                section,
+                motif,
+                centre=centre,
+                gate=ensemble.lead.gate,
+                velocity=ensemble.lead.velocity,
+                rng=play,
             )
-        if has_counter and style.counter is not None and _plays(section, style.counter.sections):
-            answer = make_motif(stream(f"answer {section.name}"), context, style.density * 0.6)
+        if has_counter and ensemble.counter is not None and _plays(section, ensemble.counter.sections):
+            answer = make_motif(stream(f"answer {section.name}"), context, ensemble.density * 0.6)
             counter += melody_part(
                 context,
                 section,
                 answer,
-                centre=style.counter.low + 5,
-                gate=style.counter.gate,
-                velocity=style.counter.velocity,
+                centre=ensemble.counter.low + 5,
+                gate=ensemble.counter.gate,
+                velocity=ensemble.counter.velocity,
                 rng=play,
                 answer=True,
             )
     mix = stream("melody mix")
     tracks = []
     if lead:
-        tracks.append(_melodic(style.lead, lead_program, "lead", lead, mix))
-    if counter and style.counter is not None:
-        tracks.append(_melodic(style.counter, mix.choice(style.counter.programs), "counter", counter, mix))
+        tracks.append(_melodic(ensemble.lead, lead_program, "lead", lead, mix))
+    if counter and ensemble.counter is not None:
+        tracks.append(_melodic(ensemble.counter, mix.choice(ensemble.counter.programs), "counter", counter, mix))
     if voice:
-        part = Part("vocals", (), reverb=style.reverb + 0.08)
-        tracks.append(_melodic(part, mix.choice(style.vocal_programs), "vocals", voice, mix))
+        part = Part("vocals", (), reverb=ensemble.reverb + 0.08)
+        tracks.append(_melodic(part, mix.choice(ensemble.vocal_programs), "vocals", voice, mix))
     if backing and mix.random() < 0.75:
-        part = Part("backing_vocals", (), pan=0.35, reverb=style.reverb + 0.12)
+        part = Part("backing_vocals", (), pan=0.35, reverb=ensemble.reverb + 0.12)
         tracks.append(_melodic(part, mix.choice((53, 52, 53, 54)), "backing_vocals", backing, mix))
     return tracks
 
@@ -213,7 +220,7 @@ def _backing(context: Context, section: SectionContext, rng: random.Random) -> l
 def _fx(context: Context, sections: list[SectionContext], stream: Stream) -> Track:
     """Transitions: a reverse cymbal into a section, impacts on its start, or a bed of noise."""
     rng = stream("fx")
-    program = rng.choice(context.style.fx)
+    program = rng.choice(context.ensemble.fx)
     beat_s = 60 / context.bpm
     notes: list[Note] = []
     for section in sections:

@@ -1,14 +1,13 @@
-"""The styles of the corpus, one row each: tempo, meter, harmony, instruments and how each of them plays.
+"""The instruments of each style and how they play, one row each. What a style's harmony is stands in `music/styles.py`.
 
-Marks of the patterns are told in `patterns.py`, `bass.py` and `comping.py`; progressions in `theory.py`.
-Standard library only.
+The marks of the patterns are explained in `patterns.py`, `bass.py` and `comping.py`. Standard library only.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from acestep_like.training.corpus.patterns import Patterns
+from acestep_like.music.composer.patterns import Patterns
 
 ALL = "ivcbso"
 
@@ -45,15 +44,10 @@ class Part:
 
 
 @dataclass(frozen=True)
-class Style:
-    """One row of the table."""
+class Ensemble:
+    """The instruments of a style and how each of them plays: one row of the table."""
 
     name: str
-    bpm: tuple[int, int]
-    meters: dict[str, float]
-    modes: dict[str, float]
-    progressions: dict[str, tuple[str, ...]]
-    colours: dict[str, float]
     bass: Part | None
     comps: tuple[Part, ...]
     lead: Part
@@ -77,98 +71,10 @@ class Style:
     gentle: bool = False
 
 
-# Progressions by family of mode.
-POP_MAJOR = (
-    "1 5 6 4",
-    "1 6 4 5",
-    "6 4 1 5",
-    "1 4 6 5",
-    "1 4 1 5",
-    "4 1 5 6",
-    "1 3 4 5",
-    "1 5 4 4",
-    "1 6 2 5",
-    "1 4 4:m 1",
-    "1 2:7 4 1",
-    "1 5 6 3 4 1 4 5",
-    "1 1 4 5",
-    "4 5 3 6 4 5 1 1",
-)
-POP_MINOR = (
-    "1 6 3 7",
-    "1 4 6 5",
-    "1 7 6 7",
-    "1 6 4 5:7",
-    "6 7 1 1",
-    "1 3 7 6",
-    "1 7 6 5:7",
-    "1 4 1 7",
-    "4 6 1 7",
-    "1 5 6 4",
-    "1 6 7 1",
-    "1 3 6 7 1 3 4 5:7",
-)
-JAZZ_MAJOR = (
-    "2 5 1 1",
-    "1,6:7 2,5",
-    "2 5 1 6:7",
-    "1 6 2 5",
-    "3,6:7 2,5 1 1",
-    "1 4 3,6:7 2,5",
-    "4 4:m6 3 6:7 2 5 1 1",
-    "1 2:7 2 5 1,6:7 2,5",
-)
-JAZZ_MINOR = (
-    "2:m7b5 5:7 1 1",
-    "1 4 2:m7b5 5:7",
-    "1 6 2:m7b5 5:7",
-    "1 4 7 3 6 2:m7b5 5:7 1",
-    "1,6 2:m7b5,5:7",
-    "4 5:7 1 1",
-)
-VAMP_DORIAN = ("1 4", "1 4 1 4", "1 1 4 4", "1 2 1 4", "1 7 4 1", "1,4 1,4 7 4")
-VAMP_MIXO = ("1 7 4 1", "1 1 4 4", "1 7 1 4", "1 4 7 4", "1 5 7 4")
-BLUES_MAJOR = ("1:7 4:7 1:7 1:7 4:7 4:7 1:7 5:7", "1:7 1:7 4:7 4:7 1:7 5:7,4:7 1:7 5:7", "1:7 4:7 1:7 5:7")
-BLUES_MINOR = ("1:m 4:m 1:m 1:m 4:m 4:m 1:m 5:7", "1:m 1:m 4:m 1:m 6:7,5:7 1:m 4:m 5:7")
-ROCK_MAJOR = ("1 4 5 4", "1 b7 4 1", "1 5 4 4", "1 5 6 4", "1 b3 4 1", "1 4 b7 4", "6 4 1 5")
-ROCK_MINOR = ("1 7 6 7", "1 3 7 4:M", "1 6 3 7", "1 6 7 1", "1 4 7 3", "1 1 6 7", "6 7 1 1")
-METAL_MINOR = ("1 1 6 7", "1 b2 1 7", "1 6 7 5", "1 1 b2 1", "1 7 6 5", "1 3 b2 1", "1 1 4 b5")
-FILM_MAJOR = ("1 3 4 4:m", "1 5 6 4", "1 2:M 4 1", "1 b6 b7 1", "1 6 4 5", "4 1 2 5", "1 3:M 6 4")
-FILM_MINOR = ("1 6 3 7", "1 6 4 5:M", "1 3 6 4", "1 4 6 5:M", "1 7 6 6", "1 b2 1 5:M", "1 6:m 1 5:M")
-CLASSIC_MAJOR = (
-    "1 5 1 5:7 1 4 5:7 1",
-    "1 4 5:7 1",
-    "1 6 2 5:7",
-    "1 5 6 3 4 1 4 5:7",
-    "1 1 5:7 5:7 5:7 5:7 1 1",
-    "1 2:7 5 1",
-    "4 1 5:7 1",
-)
-CLASSIC_MINOR = (
-    "1 4 5:7 1",
-    "1 6 4 5:7",
-    "1 5:7 1 5:7 6 3 4 5:7",
-    "1 7 3 6 4 1 5:7 1",
-    "1 4 7 3 6 2 5:7 1",
-    "1 2 5:7 1",
-)
-FOLK_MAJOR = ("1 4 1 5", "1 5 4 1", "1 1 4 5", "1 6 4 5", "1 4 5 1", "1 2 4 1", "1 5 1,4 5,1")
-FOLK_MINOR = ("1 7 1 7", "1 4 7 1", "1 7 6 7", "1 3 7 1", "1 7 4 1", "1 1 7 1,7")
-DREAM_MAJOR = ("1 1 4 4", "1 3 4 4", "4 4 1 1", "1 2 4 1", "6 6 4 4", "1 5 2 4")
-DREAM_MINOR = ("1 1 6 6", "1 6 1 7", "6 6 7 1", "1 3 4 6", "1 4 1 4")
-TRIADS, SEVENTHS = {"triad": 1.0}, {"seventh": 0.65, "ninth": 0.35}
-
-FOUR = {"4": 1.0}
 _LONG: Patterns = {"4": ("x---------------",), "3": ("x-----------",), "2": ("x-------",), "6": ("x-----------",)}
-_HALVES: Patterns = {"4": ("x-------x-------", "x-------x---x---"), "6": ("x-----x-----",), "3": ("x-------x---",)}
 
-LOFI = Style(
+LOFI = Ensemble(
     "lofi",
-    (66, 92),
-    {"4": 0.85, "3": 0.15},
-    {"minor": 0.4, "dorian": 0.3, "major": 0.3},
-    {"major": JAZZ_MAJOR + POP_MAJOR[:4], "minor": JAZZ_MINOR[:4] + POP_MINOR[:3], "dorian": VAMP_DORIAN},
-    SEVENTHS,
     Part(
         "bass",
         (33, 32, 35),
@@ -215,13 +121,8 @@ LOFI = Style(
     crash=False,
 )
 
-HOUSE = Style(
+HOUSE = Ensemble(
     "house",
-    (116, 130),
-    FOUR,
-    {"minor": 0.6, "dorian": 0.3, "major": 0.1},
-    {"major": POP_MAJOR[:6], "minor": POP_MINOR[:9], "dorian": VAMP_DORIAN},
-    {"seventh": 0.5, "triad": 0.3, "ninth": 0.2},
     Part("bass", (38, 39), {"4": ("..r-..r-..r-..r-", "..r-..o-..r-.ror")}, low=33, gate=0.8, velocity=94),
     (
         Part(
@@ -262,13 +163,8 @@ HOUSE = Style(
     reverb=0.2,
 )
 
-ROCK = Style(
+ROCK = Ensemble(
     "rock",
-    (100, 160),
-    {"4": 0.75, "6": 0.15, "3": 0.1},
-    {"major": 0.4, "minor": 0.4, "mixolydian": 0.2},
-    {"major": ROCK_MAJOR, "minor": ROCK_MINOR, "mixolydian": VAMP_MIXO},
-    {"power": 0.7, "triad": 0.3},
     Part(
         "bass", (33, 34), {"4": ("r.r.r.r.r.r.r.r.", "rrr.rrr.rrr.r.a."), "6": ("r-r-r-r-r-a-",)}, low=31, velocity=96
     ),
@@ -309,13 +205,8 @@ ROCK = Style(
     humanise_ms=7,
 )
 
-JAZZ = Style(
+JAZZ = Ensemble(
     "jazz",
-    (90, 180),
-    {"4": 0.72, "3": 0.28},
-    {"major": 0.5, "minor": 0.3, "dorian": 0.2},
-    {"major": JAZZ_MAJOR, "minor": JAZZ_MINOR, "dorian": VAMP_DORIAN},
-    {"seventh": 0.6, "ninth": 0.4},
     Part(
         "bass",
         (32,),
@@ -352,13 +243,8 @@ JAZZ = Style(
     vocals=0.12,
 )
 
-AMBIENT = Style(
+AMBIENT = Ensemble(
     "ambient",
-    (50, 78),
-    {"4": 0.6, "3": 0.2, "6": 0.2},
-    {"major": 0.35, "lydian": 0.15, "dorian": 0.2, "minor": 0.3},
-    {"major": DREAM_MAJOR, "lydian": DREAM_MAJOR, "minor": DREAM_MINOR, "dorian": VAMP_DORIAN},
-    {"seventh": 0.4, "ninth": 0.3, "triad": 0.3},
     Part(
         "bass",
         (39, 43, 35),
@@ -412,13 +298,8 @@ AMBIENT = Style(
     gentle=True,
 )
 
-FOLK = Style(
+FOLK = Ensemble(
     "folk",
-    (80, 130),
-    {"4": 0.45, "3": 0.25, "6": 0.2, "2": 0.1},
-    {"major": 0.55, "mixolydian": 0.2, "dorian": 0.25},
-    {"major": FOLK_MAJOR, "mixolydian": VAMP_MIXO, "dorian": FOLK_MINOR, "minor": FOLK_MINOR},
-    TRIADS,
     Part(
         "bass",
         (32,),
@@ -479,13 +360,8 @@ FOLK = Style(
     swing=(0.0, 0.04),
 )
 
-ORCHESTRAL = Style(
+ORCHESTRAL = Ensemble(
     "orchestral",
-    (66, 132),
-    {"4": 0.5, "3": 0.25, "6": 0.25},
-    {"minor": 0.5, "major": 0.35, "harmonic minor": 0.15},
-    {"major": FILM_MAJOR, "minor": FILM_MINOR, "harmonic minor": FILM_MINOR},
-    TRIADS,
     Part(
         "bass",
         (43,),
@@ -551,13 +427,8 @@ ORCHESTRAL = Style(
     reverb=0.42,
 )
 
-CHIPTUNE = Style(
+CHIPTUNE = Ensemble(
     "chiptune",
-    (116, 184),
-    {"4": 0.85, "2": 0.15},
-    {"major": 0.55, "minor": 0.45},
-    {"major": POP_MAJOR, "minor": POP_MINOR},
-    TRIADS,
     Part(
         "bass",
         (80, 38),
@@ -590,13 +461,8 @@ CHIPTUNE = Style(
     reverb=0.03,
 )
 
-BOSSA = Style(
+BOSSA = Ensemble(
     "bossa",
-    (100, 148),
-    {"4": 0.65, "2": 0.35},
-    {"major": 0.45, "minor": 0.35, "dorian": 0.2},
-    {"major": JAZZ_MAJOR, "minor": JAZZ_MINOR, "dorian": VAMP_DORIAN},
-    SEVENTHS,
     Part("bass", (32, 33), {"4": ("r-----f-f-----r-", "r-----f-r---..a-"), "2": ("r--rf--a",)}, low=29, velocity=84),
     (
         Part(
@@ -628,13 +494,8 @@ BOSSA = Style(
     gentle=True,
 )
 
-SYNTHWAVE = Style(
+SYNTHWAVE = Ensemble(
     "synthwave",
-    (82, 120),
-    {"4": 0.92, "6": 0.08},
-    {"minor": 0.7, "dorian": 0.3},
-    {"minor": POP_MINOR, "dorian": VAMP_DORIAN, "major": POP_MAJOR},
-    TRIADS,
     Part(
         "bass",
         (38, 39),
@@ -680,13 +541,8 @@ SYNTHWAVE = Style(
     reverb=0.28,
 )
 
-FUNK = Style(
+FUNK = Ensemble(
     "funk",
-    (92, 120),
-    FOUR,
-    {"dorian": 0.5, "mixolydian": 0.3, "minor": 0.2},
-    {"dorian": VAMP_DORIAN, "mixolydian": VAMP_MIXO, "minor": POP_MINOR[:4], "major": POP_MAJOR[:4]},
-    {"seventh": 0.5, "ninth": 0.5},
     Part(
         "bass",
         (36, 33, 37),
@@ -748,13 +604,8 @@ FUNK = Style(
     reverb=0.14,
 )
 
-BLUES = Style(
+BLUES = Ensemble(
     "blues",
-    (60, 130),
-    {"4": 0.7, "6": 0.3},
-    {"mixolydian": 0.6, "minor": 0.25, "dorian": 0.15},
-    {"mixolydian": BLUES_MAJOR, "minor": BLUES_MINOR, "dorian": BLUES_MINOR, "major": BLUES_MAJOR},
-    {"seventh": 1.0},
     Part(
         "bass",
         (33, 32),
@@ -801,13 +652,8 @@ BLUES = Style(
     reverb=0.2,
 )
 
-REGGAE = Style(
+REGGAE = Ensemble(
     "reggae",
-    (66, 96),
-    FOUR,
-    {"major": 0.45, "minor": 0.35, "mixolydian": 0.2},
-    {"major": POP_MAJOR[:8] + FOLK_MAJOR[:2], "minor": POP_MINOR[:8], "mixolydian": VAMP_MIXO},
-    {"triad": 0.7, "seventh": 0.3},
     Part(
         "bass",
         (33, 35),
@@ -867,18 +713,8 @@ REGGAE = Style(
     reverb=0.25,
 )
 
-TRAP = Style(
+TRAP = Ensemble(
     "trap",
-    (122, 156),
-    FOUR,
-    {"minor": 0.5, "harmonic minor": 0.25, "phrygian": 0.25},
-    {
-        "minor": DREAM_MINOR + POP_MINOR[:3],
-        "harmonic minor": ("1 1 6 5", "1 6 1 5", "1 1 4 5"),
-        "phrygian": ("1 1 2 1", "1 2 1 7", "1 2"),
-        "major": DREAM_MAJOR,
-    },
-    TRIADS,
     Part(
         "bass",
         (39, 38),
@@ -915,13 +751,8 @@ TRAP = Style(
     crash=False,
 )
 
-COUNTRY = Style(
+COUNTRY = Ensemble(
     "country",
-    (88, 150),
-    {"4": 0.5, "2": 0.3, "3": 0.2},
-    {"major": 0.85, "mixolydian": 0.15},
-    {"major": FOLK_MAJOR + POP_MAJOR[:3] + ("1 2:7 5 1", "1 1:7 4 5"), "mixolydian": VAMP_MIXO, "minor": FOLK_MINOR},
-    TRIADS,
     Part(
         "bass",
         (32, 33),
@@ -968,13 +799,8 @@ COUNTRY = Style(
     crash=False,
 )
 
-METAL = Style(
+METAL = Ensemble(
     "metal",
-    (128, 190),
-    {"4": 0.75, "6": 0.2, "3": 0.05},
-    {"minor": 0.5, "phrygian": 0.35, "harmonic minor": 0.15},
-    {"minor": METAL_MINOR, "phrygian": ("1 2 1 7", "1 1 2 3", "1 1 6 2", "1 2"), "harmonic minor": METAL_MINOR},
-    {"power": 1.0},
     Part(
         "bass",
         (34, 33),
@@ -1022,13 +848,8 @@ METAL = Style(
     reverb=0.1,
 )
 
-PIANO = Style(
+PIANO = Ensemble(
     "piano",
-    (72, 184),
-    {"3": 0.5, "4": 0.25, "6": 0.15, "2": 0.1},
-    {"major": 0.55, "minor": 0.3, "harmonic minor": 0.15},
-    {"major": CLASSIC_MAJOR, "minor": CLASSIC_MINOR, "harmonic minor": ("1 4 5 1", "1 6 4 5", "1 5 1 5", "4 1 5 1")},
-    TRIADS,
     None,
     (
         Part(
@@ -1057,18 +878,8 @@ PIANO = Style(
     gentle=True,
 )
 
-DNB = Style(
+DNB = Ensemble(
     "dnb",
-    (160, 178),
-    FOUR,
-    {"minor": 0.6, "dorian": 0.25, "phrygian": 0.15},
-    {
-        "minor": DREAM_MINOR + POP_MINOR[:5],
-        "dorian": VAMP_DORIAN,
-        "phrygian": ("1 1 2 1", "1 2 1 7"),
-        "major": DREAM_MAJOR,
-    },
-    {"seventh": 0.6, "ninth": 0.2, "triad": 0.2},
     Part(
         "bass",
         (38, 39, 87),
@@ -1121,9 +932,9 @@ DNB = Style(
     reverb=0.25,
 )
 
-TABLE: dict[str, Style] = {
-    style.name: style
-    for style in (
+ENSEMBLES: dict[str, Ensemble] = {
+    row.name: row
+    for row in (
         LOFI,
         HOUSE,
         ROCK,
@@ -1144,10 +955,3 @@ TABLE: dict[str, Style] = {
         DNB,
     )
 }
-STYLES: tuple[str, ...] = tuple(TABLE)
-"""Names of the styles, in the order of the table."""
-
-
-def styles_in_meter(timesignature: str | None) -> list[str]:
-    """Styles that are played in a meter, or all where it is unknown or foreign to every style."""
-    return [name for name, row in TABLE.items() if timesignature in row.meters] or list(TABLE)

@@ -7,11 +7,11 @@ from bisect import bisect_left, bisect_right
 from dataclasses import dataclass
 from functools import cached_property
 
+from acestep_like.music.composer.ensembles import Ensemble
+from acestep_like.music.composer.patterns import STEPS_PER_BAR, STEPS_PER_BEAT
+from acestep_like.music.score import Note
 from acestep_like.music.song_plan import ChordSpan
 from acestep_like.music.theory import BEATS_PER_BAR, Chord, KeyScale
-from acestep_like.training.corpus.patterns import STEPS_PER_BAR, STEPS_PER_BEAT
-from acestep_like.training.corpus.song import Note
-from acestep_like.training.corpus.styles import Style
 
 _DYNAMIC = {"intro": -12, "verse": -4, "chorus": 8, "bridge": -10, "solo": 5, "outro": -10}
 
@@ -20,7 +20,7 @@ _DYNAMIC = {"intro": -12, "verse": -4, "chorus": 8, "bridge": -10, "solo": 5, "o
 class Context:
     """The song as a whole."""
 
-    style: Style
+    ensemble: Ensemble
     bpm: float
     timesignature: str
     key: KeyScale
@@ -36,9 +36,9 @@ class Context:
 
     def hit(self, beat: float, pitch: int, beats: float, velocity: float, rng: random.Random) -> Note:
         """A note with human timing and force: a few milliseconds and MIDI steps of spread, by style."""
-        spread_beats = self.style.humanise_ms / 1000 * self.bpm / 60
+        spread_beats = self.ensemble.humanise_ms / 1000 * self.bpm / 60
         start = max(0.0, beat + rng.gauss(0, 1) * spread_beats * 0.5)
-        level = velocity + rng.gauss(0, 1) * self.style.humanise_ms * 0.4
+        level = velocity + rng.gauss(0, 1) * self.ensemble.humanise_ms * 0.4
         return Note(round(start, 5), round(max(beats, 0.05), 5), int(pitch), int(min(max(level, 18), 124)))
 
 
@@ -73,7 +73,7 @@ class SectionContext:
         beat = step / per_beat
         if self.song.swing and per_beat == 4:
             phase = step % 4
-            if self.song.style.swing_sixteenths:
+            if self.song.ensemble.swing_sixteenths:
                 beat += self.song.swing * 0.5 if phase % 2 == 1 else 0.0
             else:  # bend the time within the beat so that its middle falls late
                 middle = 0.5 + self.song.swing

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import random
 
-from acestep_like.training.corpus.context import Context, SectionContext
-from acestep_like.training.corpus.patterns import DRUMS, PERCUSSION, STEPS_PER_BAR, clean, fit, pattern_for
-from acestep_like.training.corpus.song import Note
+from acestep_like.music.composer.context import Context, SectionContext
+from acestep_like.music.composer.patterns import DRUMS, PERCUSSION, STEPS_PER_BAR, clean, fit, pattern_for
+from acestep_like.music.score import Note
 
 _KEYS = {"kick": 36, "snare": 38, "clap": 39, "rim": 37, "hat": 42, "open": 46, "pedal": 44, "ride": 51, "crash": 49}
 _LEVEL = {"kick": 104, "snare": 98, "clap": 92, "rim": 82, "hat": 70, "open": 72, "pedal": 64, "ride": 72, "crash": 92}
@@ -49,7 +49,7 @@ def drum_part(context: Context, section: SectionContext, feel: str, rng: random.
     notes: list[Note] = []
     for bar in range(section.bars):
         if section.is_ending(bar):
-            last = (36, 49) if context.style.crash else (36, 51)
+            last = (36, 49) if context.ensemble.crash else (36, 51)
             notes += [context.hit(section.bar_beat(bar), key, 1.5, 92, rng) for key in last]
             break
         index, voices = _layer(section, bar, rng)
@@ -65,7 +65,7 @@ def drum_part(context: Context, section: SectionContext, feel: str, rng: random.
                     notes.append(context.hit(section.step_beat(bar, step), _KEYS[voice], 0.2, level, rng))
         if fill:
             notes += _fill(context, section, bar, fill_from, steps, rng)
-        if bar == 0 and section.name in ("chorus", "solo", "verse") and section.start_bar and context.style.crash:
+        if bar == 0 and section.name in ("chorus", "solo", "verse") and section.start_bar and context.ensemble.crash:
             notes.append(context.hit(section.bar_beat(0), 49, 1.0, 92, rng))
     return notes
 
@@ -75,7 +75,7 @@ def _fill(
 ) -> list[Note]:
     """Toms and snare from `first` to the end of the bar, falling in pitch and rising in force."""
     notes = []
-    soft = context.style.gentle
+    soft = context.ensemble.gentle
     for position, step in enumerate(range(first, steps)):
         if rng.random() < (0.45 if soft else 0.22):
             continue

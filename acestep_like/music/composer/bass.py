@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import random
 
+from acestep_like.music.composer.context import Context, SectionContext, runs
+from acestep_like.music.composer.ensembles import Part
+from acestep_like.music.composer.patterns import pattern_for
+from acestep_like.music.score import Note
 from acestep_like.music.theory import CHORD_QUALITIES, Chord
-from acestep_like.training.corpus.context import Context, SectionContext, runs
-from acestep_like.training.corpus.patterns import pattern_for
-from acestep_like.training.corpus.song import Note
-from acestep_like.training.corpus.styles import Part
 
 
 def _root(chord: Chord, low: int) -> int:

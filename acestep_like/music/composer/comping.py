@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import random
 
+from acestep_like.music.composer.context import Context, SectionContext, runs
+from acestep_like.music.composer.ensembles import Part
+from acestep_like.music.composer.patterns import pattern_for
+from acestep_like.music.composer.voicing import lead_voices
+from acestep_like.music.score import Note
 from acestep_like.music.song_plan import ChordSpan
 from acestep_like.music.theory import CHORD_QUALITIES
-from acestep_like.training.corpus.context import Context, SectionContext, runs
-from acestep_like.training.corpus.patterns import pattern_for
-from acestep_like.training.corpus.song import Note
-from acestep_like.training.corpus.styles import Part
-from acestep_like.training.corpus.theory import lead_voices
 
 _STRESS = {"X": 12, "x": 0, "o": -18, "u": -10, "b": 4, "p": 4}
 

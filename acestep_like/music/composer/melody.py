@@ -9,10 +9,10 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass
 
-from acestep_like.training.corpus.context import Context, SectionContext
-from acestep_like.training.corpus.patterns import STEPS_PER_BEAT
-from acestep_like.training.corpus.song import Note
-from acestep_like.training.corpus.theory import nearest_in, playable_classes
+from acestep_like.music.composer.context import Context, SectionContext
+from acestep_like.music.composer.patterns import STEPS_PER_BEAT
+from acestep_like.music.composer.voicing import nearest_in, playable_classes
+from acestep_like.music.score import Note
 
 # Lengths in sixteenths within a beat, from quiet to busy; negative numbers are rests.
 _CELLS = {
