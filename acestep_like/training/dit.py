@@ -12,9 +12,10 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
-from diffusers import AceStepTransformer1DModel
+from diffusers.models.transformers.ace_step_transformer import AceStepTransformer1DModel
 from diffusers.pipelines.ace_step.modeling_ace_step import AceStepConditionEncoder
 from torch import nn
 from transformers import Qwen3Config, Qwen3Model
@@ -84,13 +85,15 @@ class MiniDiT(nn.Module):
             )
         )
         self.silent_timbre: torch.Tensor | None = None
-        nn.init.zeros_(self.transformer.proj_out_conv.weight)
-        nn.init.zeros_(self.transformer.proj_out_conv.bias)
+        last: Any = self.transformer.proj_out_conv
+        nn.init.zeros_(last.weight)
+        nn.init.zeros_(last.bias)
         nn.init.normal_(self.condition_encoder.null_condition_emb, std=0.02)
         self.condition_encoder.silence_latent.copy_(silence.view(1, 1, -1).expand(1, 15000, -1))
 
     def load_parts(self, folder: Path) -> None:
         """Take over the weights of a finished checkpoint, in float32. Channels that its guide lacks begin at zero."""
+        part: Any
         for name, part in self.named_children():
             options = {} if name == "text_encoder" else {"low_cpu_mem_usage": False}
             saved = type(part).from_pretrained(folder / name, **options).float().state_dict()
@@ -236,7 +239,8 @@ class DiTTraining:
         self.sampler = Sampler(corpus, prompts, None, silence, training, seed=1)
         self.judge = Sampler(corpus, prompts, None, silence, held_out, seed=2)
         self.generator = torch.Generator(device).manual_seed(3)
-        self.transformer = torch.compile(model.transformer, dynamic=False) if plan.compiled else model.transformer
+        network: Any = model.transformer
+        self.transformer = torch.compile(network, dynamic=False) if plan.compiled else network
         self.optimizer = torch.optim.AdamW(
             [*model.parameters(), *words.parameters()],
             lr=plan.peak_rate,
@@ -303,7 +307,7 @@ class DiTTraining:
     @torch.no_grad()
     def held_out_loss(self) -> float:
         """The averaged model's loss on songs it never saw, with the same crops and noise every time."""
-        model: MiniDiT = self.average.module  # type: ignore[assignment]
+        model: Any = self.average.module
         generator = torch.Generator(self.device).manual_seed(4)
         self.judge.generator.manual_seed(2)
         batches = [self.judge.draw(self.plan.judged // 4, self.frames, 1) for _ in range(4)]

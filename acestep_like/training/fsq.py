@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -41,11 +42,12 @@ def straight_through() -> Iterator[None]:
         with torch.autocast(hidden.device.type, enabled=False):
             return forward(self, hidden.float())
 
-    _AceStepResidualFSQ._quantize, _AceStepResidualFSQ.forward = passing, exact
+    patched: Any = _AceStepResidualFSQ
+    patched._quantize, patched.forward = passing, exact
     try:
         yield
     finally:
-        _AceStepResidualFSQ._quantize, _AceStepResidualFSQ.forward = quantize, forward
+        patched._quantize, patched.forward = quantize, forward
 
 
 class Tokenizers(nn.Module):

@@ -81,7 +81,7 @@ class Average:
     @torch.no_grad()
     def update(self, step: int) -> None:
         decay = min(self.decay, (1 + step) / (10 + step))
-        averaged = [pair[0] for pair in self._pairs]
+        averaged = [pair[0].data for pair in self._pairs]
         current = [pair[1].detach() for pair in self._pairs]
         torch._foreach_lerp_(averaged, current, 1 - decay)
 

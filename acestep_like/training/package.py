@@ -60,7 +60,8 @@ def stage_package(settings: Settings) -> None:
         shutil.copytree(work / "tokenizers" / name, building / name)
     codec = work / ("codec" if (work / "codec" / "config.json").exists() else "codec-pca")
     load_codec(codec, refining=codec.name == "codec").half().save_pretrained(building / "vae")
-    FlowMatchEulerDiscreteScheduler(num_train_timesteps=1, shift=1.0).save_pretrained(building / "scheduler")
+    scheduler: Any = FlowMatchEulerDiscreteScheduler(num_train_timesteps=1, shift=1.0)
+    scheduler.save_pretrained(building / "scheduler")
     (building / "model_index.json").write_text(json.dumps(_INDEX, indent=2) + "\n")
     (building / "acestep_like.json").write_text(json.dumps(sidecar(settings), indent=2) + "\n")
     for stage, file in (("track_tagger", TRACK_EAR), ("structure_tagger", PLAN_EAR)):

@@ -417,9 +417,10 @@ def stage_dit(settings: Settings) -> None:
     (target / "complete").touch()
 
 
-def _save_dit(model: torch.nn.Module, target: Path) -> None:
+def _save_dit(model: Any, target: Path) -> None:
     for name in ("transformer", "condition_encoder", "text_encoder"):
-        half_precision_copy(getattr(model, name)).save_pretrained(target / f"{name}.tmp")
+        half: Any = half_precision_copy(getattr(model, name))
+        half.save_pretrained(target / f"{name}.tmp")
         shutil.rmtree(target / name, ignore_errors=True)
         os.replace(target / f"{name}.tmp", target / name)
 

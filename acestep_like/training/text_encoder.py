@@ -8,6 +8,7 @@ heads is shipped.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -76,7 +77,8 @@ def warm_up_text_encoder(
     """Teach the text encoder its words. Answers the heads, and the final running accuracy of each class target."""
     torch.manual_seed(5)
     encoder.to(device)
-    heads = WordHeads(encoder.config.hidden_size, draw).to(device)
+    config: Any = encoder.config
+    heads = WordHeads(config.hidden_size, draw).to(device)
     parameters = [*encoder.parameters(), *heads.parameters()]
     optimizer = torch.optim.AdamW(parameters, lr=2e-3, betas=(0.9, 0.98), weight_decay=0.01)
     budget = Budget(minutes, steps)

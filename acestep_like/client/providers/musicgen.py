@@ -222,7 +222,8 @@ class _Draw:
     def __call__(self, ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
         """Logits [codebooks, V] become one-hot. With guidance the unguided logits lie below the guided ones, in as many
         rows; both get the same, which transformers' guidance then leaves as it is."""
-        chances = self._shape(ids, scores).softmax(dim=-1).cpu()
+        shape: Any = self._shape
+        chances = shape(ids, scores).softmax(dim=-1).cpu()
         drawn = torch.multinomial(chances, 1, generator=self._generator)[:, 0]
         self._drawn.append(drawn)
         return F.one_hot(drawn, scores.shape[-1]).to(scores).repeat(len(scores) // len(drawn), 1)
@@ -285,7 +286,10 @@ def _model(options: ModelOptions) -> Any:
     from transformers import MusicgenForConditionalGeneration, MusicgenMelodyForConditionalGeneration
     from transformers.configuration_utils import PreTrainedConfig
 
-    classes = {"musicgen": MusicgenForConditionalGeneration, "musicgen_melody": MusicgenMelodyForConditionalGeneration}
+    classes: dict[str, Any] = {
+        "musicgen": MusicgenForConditionalGeneration,
+        "musicgen_melody": MusicgenMelodyForConditionalGeneration,
+    }
     kind = PreTrainedConfig.get_config_dict(options.source, **options.from_pretrained)[0].get("model_type")
     if kind not in classes:
         says = f"its config.json says {kind!r}" if kind else "it has no config.json that names a model_type"

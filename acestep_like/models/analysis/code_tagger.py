@@ -70,6 +70,11 @@ class CodeTagger(nn.Module):
         beat_mean, beat_scale: mean and deviation of `TempoTagger.at_beats` over the training songs [F].
     """
 
+    mean: torch.Tensor
+    sounds: torch.Tensor
+    beat_mean: torch.Tensor
+    beat_scale: torch.Tensor
+
     def __init__(
         self,
         mean: torch.Tensor,

@@ -71,6 +71,8 @@ def _read(correlation: torch.Tensor, lags: torch.Tensor) -> torch.Tensor:
 class TempoTagger(nn.Module):
     """The table of curves [codes, 5, C] and the network that reads their autocorrelation."""
 
+    table: torch.Tensor
+
     def __init__(self, table: torch.Tensor, mixed: int = 24, width: int = 160) -> None:
         super().__init__()
         self.register_buffer("table", table.float())

@@ -111,6 +111,9 @@ class EvaluatorConfig:
 class EvaluatorNet(nn.Module):
     """Statistics of a mel spectrogram, two layers to an embedding, four heads."""
 
+    centre: torch.Tensor
+    scale: torch.Tensor
+
     def __init__(self, config: EvaluatorConfig) -> None:
         super().__init__()
         self.config = config

@@ -67,6 +67,9 @@ class StructureTagger(nn.Module):
         mean, scale: of the training latents [C].
     """
 
+    mean: Tensor
+    scale: Tensor
+
     def __init__(self, mean: Tensor, scale: Tensor, width: int = 96) -> None:
         super().__init__()
         self.register_buffer("mean", mean.float())

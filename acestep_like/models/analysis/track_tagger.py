@@ -48,6 +48,9 @@ class TrackTagger(nn.Module):
         mean, scale: of the training latents [C].
     """
 
+    mean: Tensor
+    scale: Tensor
+
     def __init__(self, mean: Tensor, scale: Tensor, width: int = 128) -> None:
         super().__init__()
         self.register_buffer("mean", mean.float())

@@ -6,7 +6,7 @@ import math
 from typing import Any, Protocol
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from acestep_like.errors import InputError
 from acestep_like.models.codec.tiling import overlap_discard
@@ -44,7 +44,7 @@ class DiffusersCodec:
 
     def __init__(
         self,
-        model: nn.Module,
+        model: Any,  # of diffusers or ours: an nn.Module with a config
         *,
         channels: int,
         encode_overlap: int | None = None,
@@ -52,7 +52,7 @@ class DiffusersCodec:
         tile: int = 256,
     ) -> None:
         self.model = model
-        config: Any = model.config
+        config = self.model.config
         self.sample_rate = int(config.sampling_rate)
         self.hop = math.prod(config.downsampling_ratios)
         self.latent_rate = self.sample_rate / self.hop

@@ -23,7 +23,7 @@ CODEC_CLASSES = tuple(CODEC_FIELDS)
 """Class names a checkpoint's codec may have in its `config.json`."""
 
 
-def as_codec(model: nn.Module) -> DiffusersCodec:
+def as_codec(model: Any) -> DiffusersCodec:
     """The codec contract over a loaded autoencoder of one of `CODEC_CLASSES`.
 
     Raises:

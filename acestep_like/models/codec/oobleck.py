@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-
-from torch import nn
+from typing import Any
 
 from acestep_like.models.codec.base import DiffusersCodec
 
@@ -29,7 +28,7 @@ def encoder_reach(downsampling_ratios: list[int]) -> int:
     return math.ceil((reach + 3) / math.prod(downsampling_ratios))
 
 
-def oobleck_codec(model: nn.Module) -> DiffusersCodec:
+def oobleck_codec(model: Any) -> DiffusersCodec:
     """The codec contract over a diffusers `AutoencoderOobleck`."""
     ratios = list(model.config.downsampling_ratios)
     return DiffusersCodec(

@@ -28,6 +28,9 @@ MEL_BANDS = (40, 160)
 class DetectedBands(nn.Module):
     """The bands in which a picture is listened to: mel in two widths, and 24 to an octave for harmony."""
 
+    mel: Tensor
+    steps: Tensor
+
     def __init__(self, sampling_rate: int, n_fft: int) -> None:
         super().__init__()
         mel = torch.cat([dsp.mel_matrix(n_fft, bands, sampling_rate) for bands in MEL_BANDS], dim=1)

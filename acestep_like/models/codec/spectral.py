@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -31,6 +32,7 @@ _NET_TILE = 256  # latents whose picture is predicted at once
 _BLOCK_FRAMES = 256  # spectral frames whose phases are found together: they fit the cache of a core
 _LOOKAHEAD_FRAMES = 16
 _LOUDEST = 8.5  # log magnitude; a full-scale sinusoid has 6.9, so that odd latents cannot overflow
+_BLOCK_REACH = 3  # of a convolution of the residual decoder, to either side
 
 
 @dataclass(frozen=True)
@@ -63,10 +65,9 @@ class LatentDistribution:
 class ConvNeXtBlock(nn.Module):
     """Depthwise convolution over time, then a pointwise two-layer net, added to the input `[B, C, T]`."""
 
-    def __init__(self, width: int, expansion: int = 3, kernel: int = 7) -> None:
+    def __init__(self, width: int, expansion: int = 3) -> None:
         super().__init__()
-        self.reach = kernel // 2
-        self.depthwise = nn.Conv1d(width, width, kernel, padding=self.reach, groups=width)
+        self.depthwise = nn.Conv1d(width, width, 2 * _BLOCK_REACH + 1, padding=_BLOCK_REACH, groups=width)
         self.norm = nn.LayerNorm(width)
         self.widen = nn.Linear(width, expansion * width)
         self.narrow = nn.Linear(expansion * width, width)
@@ -96,8 +97,8 @@ class ResidualDecoder(nn.Module):
     @property
     def reach(self) -> int:
         """Receptive field to either side, in latent frames."""
-        high = sum(block.reach for block in self.high)
-        return 1 + sum(block.reach for block in self.low) + math.ceil(high / self.frames)
+        low, high = (len(blocks) * _BLOCK_REACH for blocks in (self.low, self.high))
+        return 1 + low + math.ceil(high / self.frames)
 
     def forward(self, latents: Tensor) -> Tensor:
         x = self.low(self.stem(latents))
@@ -128,6 +129,7 @@ class SpectralAutoencoder(ModelMixin, ConfigMixin):
     """
 
     _supports_gradient_checkpointing = False
+    config: Any  # its entries are attributes
 
     @register_to_config
     def __init__(
@@ -171,7 +173,7 @@ class SpectralAutoencoder(ModelMixin, ConfigMixin):
             numerator=1,
             denominator=self.hop,
         )
-        posterior = LatentDistribution(mean, self.config.latent_std)
+        posterior: Any = LatentDistribution(mean, self.config.latent_std)
         return AutoencoderOobleckOutput(latent_dist=posterior) if return_dict else (posterior,)
 
     @property

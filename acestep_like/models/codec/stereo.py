@@ -20,6 +20,12 @@ class StereoBands(nn.Module):
     the band over a few frames, 1 = mono, 0 = unrelated.
     """
 
+    bands: Tensor
+    to_bins: Tensor
+    ripple: Tensor
+    coherence_table: Tensor
+    spread_table: Tensor
+
     def __init__(self, sample_rate: int, n_fft: int, bands: int, smooth_frames: int = 5) -> None:
         super().__init__()
         self.smooth_frames = smooth_frames

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -126,7 +127,7 @@ class WindowedSelfAttention(AceStepAttnProcessor2_0):
         hidden_states: torch.Tensor,
         encoder_hidden_states: torch.Tensor | None = None,
         attention_mask: torch.Tensor | None = None,
-        image_rotary_emb: tuple[torch.Tensor, torch.Tensor] | None = None,
+        image_rotary_emb: Any = None,
     ) -> torch.Tensor:
         window, length = attn.sliding_window, hidden_states.shape[1]
         if window is not None and length <= window + 1:
@@ -188,6 +189,7 @@ def _window_mask(length: int, window: int, device: torch.device) -> torch.Tensor
 def install_fast_paths(transformer: AceStepTransformer1DModel) -> None:
     """Give a DiT the processors above and its frames in rows; results stay those of the stock one within rounding."""
     lay_frames_in_rows(transformer)
+    layer: Any
     for index, layer in enumerate(transformer.layers):
         layer.cross_attn.set_processor(CachedCrossAttention(index))
         if layer.self_attn.sliding_window is not None:
@@ -197,6 +199,7 @@ def install_fast_paths(transformer: AceStepTransformer1DModel) -> None:
 def install_stock_paths(transformer: AceStepTransformer1DModel) -> None:
     """Make a DiT run as diffusers made it: what the fast paths are held equal to and timed against."""
     lay_frames_as_they_come(transformer)
+    layer: Any
     for layer in transformer.layers:
         layer.self_attn.set_processor(AceStepAttnProcessor2_0())
         layer.cross_attn.set_processor(AceStepAttnProcessor2_0())

@@ -32,7 +32,7 @@ class CostModel:
         codec: likewise.
     """
 
-    def __init__(self, parts: dict[str, nn.Module], codec: DiffusersCodec) -> None:
+    def __init__(self, parts: dict[str, Any], codec: DiffusersCodec) -> None:
         self.parts, self.codec = parts, codec
         self.transformer: Any = parts["transformer"]
         self.dit_dtype: torch.dtype = self.transformer.dtype
@@ -129,7 +129,7 @@ _BUILT: dict[tuple[str, torch.dtype, torch.dtype], CostModel] = {}
 
 
 def _build(info: CheckpointInfo, dit_dtype: torch.dtype, codec_dtype: torch.dtype) -> CostModel:
-    parts: dict[str, nn.Module] = {}
+    parts: dict[str, Any] = {}
     for part, cls in PART_CLASSES.items():
         if part in info.parts:
             with torch.device("meta"):

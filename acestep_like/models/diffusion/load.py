@@ -30,7 +30,7 @@ from acestep_like.models.diffusion.text_encoder import load_text_encoder, load_t
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
-PART_CLASSES: dict[str, type[ModelMixin]] = {
+PART_CLASSES: dict[str, Any] = {
     "transformer": AceStepTransformer1DModel,
     "condition_encoder": AceStepConditionEncoder,
     "audio_tokenizer": AceStepAudioTokenizer,

@@ -131,4 +131,5 @@ class Networks:
     @property
     def channels(self) -> int:
         """Latent channels C."""
-        return int(self.dit.transformer.config.audio_acoustic_hidden_dim)
+        config: Any = self.dit.transformer.config
+        return int(config.audio_acoustic_hidden_dim)

@@ -49,7 +49,8 @@ class Padding:
     @classmethod
     def of(cls, transformer: AceStepTransformer1DModel, frames: int, tokens: int) -> Padding:
         """The padding of a song of `frames` latents with a condition of `tokens` positions."""
-        config, device = transformer.config, transformer.device
+        config: Any = transformer.config
+        device = transformer.device
         patches = -(-frames // config.patch_size)
         padded = bucket(patches)
         place = torch.arange(padded, device=device)
@@ -79,6 +80,7 @@ def install_masks(transformer: AceStepTransformer1DModel) -> None:
 
     The masks reach a layer as arguments, so that what is compiled (its `forward`) keeps nothing of a call.
     """
+    layer: Any
     for layer in transformer.layers:
         layer.self_attn.set_processor(AceStepAttnProcessor2_0())
         layer.cross_attn.set_processor(AceStepAttnProcessor2_0())

@@ -59,9 +59,7 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
     refuse_remote_code(folder)
     try:
         with _quiet():
-            tokenizer: PreTrainedTokenizerFast = AutoTokenizer.from_pretrained(
-                folder, local_files_only=True, trust_remote_code=False
-            )
+            tokenizer: Any = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     except Exception as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")[:200]
         raise CheckpointError(f"The tokenizer in {folder} cannot be loaded: {reason}. {FETCH_AGAIN}") from error

@@ -31,6 +31,11 @@ class _Layer:
     gate_up: torch.Tensor
     down: torch.Tensor
 
+    def to(self, device: torch.device | str) -> _Layer:
+        """The weights on another device."""
+        moved: dict[str, Any] = {name: None if x is None else x.to(device) for name, x in vars(self).items()}
+        return _Layer(**moved)
+
 
 @dataclass
 class Cache:
@@ -82,10 +87,7 @@ class Qwen3Decoder:
         self.embedding, tied = self.embedding.to(device), self.head is self.embedding
         self.head = self.embedding if tied else self.head.to(device)
         self.final_norm, self.cos, self.sin = (x.to(device) for x in (self.final_norm, self.cos, self.sin))
-        self.layers = [
-            _Layer(**{name: None if x is None else x.to(device) for name, x in vars(layer).items()})
-            for layer in self.layers
-        ]
+        self.layers = [layer.to(device) for layer in self.layers]
         self.device = self.embedding.device
 
     def new_cache(self, padding: torch.Tensor, capacity: int) -> Cache:
