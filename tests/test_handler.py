@@ -20,7 +20,8 @@ from acestep_like.errors import (
 )
 from acestep_like.handler import AceStepHandler
 from acestep_like.models.diffusion import pipeline as run
-from acestep_like.models.diffusion.request import DiffusionRequest, ItemRequest
+from acestep_like.models.diffusion import sampling
+from acestep_like.models.diffusion.request import DiffusionRequest, FlowEditRequest, ItemRequest
 from acestep_like.music.song_plan import SongPlan
 from acestep_like.music.theory import parse_keyscale
 from acestep_like.types.progress import CancelToken
@@ -162,8 +163,8 @@ def test_items_sampled_together_equal_the_items_alone_within_rounding(like_an_ac
 
 def test_items_that_differ_in_their_seed_only_share_one_condition(guided, source, monkeypatch):
     monkeypatch.setattr("acestep_like.models.diffusion.reference.TIMBRE_FRAMES", 30)
-    calls, genuine = [], run.encode_condition
-    monkeypatch.setattr(run, "encode_condition", lambda *args: calls.append(args) or genuine(*args))
+    calls, genuine = [], sampling.encode_condition
+    monkeypatch.setattr(sampling, "encode_condition", lambda *args: calls.append(args) or genuine(*args))
     guided.generate(request(item(1), item(2), item(3, bpm=140)))
     assert len(calls) == 2
     guided.generate(request(item(1), item(2), references=(source.repeat(1, 9),)))
@@ -290,11 +291,12 @@ def test_references_change_the_song(guided, source, monkeypatch):
         guided.generate(request(references=(torch.zeros(2, 48000),)))
 
 
-def test_turbo_clamps_steps_and_ignores_guidance_in_words(turbo):
+def test_turbo_clamps_steps_and_ignores_guidance_in_words_and_keeps_the_shift(turbo):
     output = turbo.generate(request(inference_steps=20, guidance_scale=7.0, shift=2.6))
     assert len(output.timesteps) == 9
     text = " ".join(output.status)
-    assert "20 steps were lowered to 8" in text and "guidance is ignored" in text and "2.6 became 3" in text
+    assert "20 steps were lowered to 8" in text and "guidance is ignored" in text
+    assert float(output.timesteps[4]) == pytest.approx(2.6 * 0.5 / (1 + 1.6 * 0.5))
 
 
 def test_what_a_checkpoint_cannot_do_is_refused_by_name(root, turbo, source):
@@ -347,7 +349,7 @@ def test_cancelling_stops_at_the_next_step(guided):
 
 
 def failing(limit, calls):
-    genuine = run._sample
+    genuine = run.sample_items
 
     def sample(networks, song, rows, clock, progress):
         calls.append(len(rows))
@@ -362,7 +364,7 @@ def test_a_batch_that_does_not_fit_is_split_and_says_so(like_an_accelerator, mon
     asked = request(*(item(seed) for seed in (1, 2, 3)))
     whole = like_an_accelerator.generate(asked)
     calls = []
-    monkeypatch.setattr(run, "_sample", failing(1, calls))
+    monkeypatch.setattr(run, "sample_items", failing(1, calls))
     split = like_an_accelerator.generate(asked)
     assert calls == [3, 1, 2, 1, 1]
     assert float((split.latents - whole.latents).abs().max()) < 1e-5
@@ -371,7 +373,7 @@ def test_a_batch_that_does_not_fit_is_split_and_says_so(like_an_accelerator, mon
 
 def test_one_item_that_does_not_fit_leaves_the_handler_usable(guided, monkeypatch):
     with monkeypatch.context() as patched:
-        patched.setattr(run, "_sample", failing(0, []))
+        patched.setattr(run, "sample_items", failing(0, []))
         with pytest.raises(DeviceMemoryError, match="does not fit"):
             guided.generate(request())
     assert guided.generate(request()).audio.shape[0] == 1
@@ -393,13 +395,13 @@ def test_over_long_lyrics_are_cut_in_words(guided):
 
 def test_the_null_half_keeps_only_the_grid_of_the_guide(guided, monkeypatch):
     seen = []
-    genuine = run.DiTDenoiser
+    genuine = sampling.DiTDenoiser
 
     def spy(*args, **kwargs):
         seen.append(kwargs.get("null_context"))
         return genuine(*args, **kwargs)
 
-    monkeypatch.setattr(run, "DiTDenoiser", spy)
+    monkeypatch.setattr(sampling, "DiTDenoiser", spy)
     plan = SongPlan(SECONDS, bpm=90, timesignature="4", keyscale=parse_keyscale("C major"))
     output = guided.generate(request(item(plan=plan), guidance_scale=3.0))
     shown, hidden = output.context_latents[0], seen[0][0]
@@ -413,13 +415,13 @@ def test_the_null_half_keeps_only_the_grid_of_the_guide(guided, monkeypatch):
 def test_the_null_half_of_a_cover_does_not_hear_the_source(guided, source, monkeypatch):
     """So guidance strengthens what the codes say; other tasks keep their source in both halves."""
     seen = []
-    genuine = run.DiTDenoiser
+    genuine = sampling.DiTDenoiser
 
     def spy(*args, **kwargs):
         seen.append((args[2], kwargs.get("null_context")))
         return genuine(*args, **kwargs)
 
-    monkeypatch.setattr(run, "DiTDenoiser", spy)
+    monkeypatch.setattr(sampling, "DiTDenoiser", spy)
     for task in ("cover", "complete"):
         guided.generate(request(task=task, source=source, guidance_scale=3.0))
     (cover, cover_null), (complete, complete_null) = (
@@ -435,8 +437,10 @@ def test_asked_tracks_are_drawn_and_the_null_half_lacks_them(guided, source, mon
     from acestep_like.music.instruments import TRACK_NAMES
 
     seen = []
-    genuine = run.DiTDenoiser
-    monkeypatch.setattr(run, "DiTDenoiser", lambda *a, **k: seen.append((a[2], k["null_context"])) or genuine(*a, **k))
+    genuine = sampling.DiTDenoiser
+    monkeypatch.setattr(
+        sampling, "DiTDenoiser", lambda *a, **k: seen.append((a[2], k["null_context"])) or genuine(*a, **k)
+    )
     plan = SongPlan(1.0, tracks=("bass",))
     guided.generate(request(item(plan=plan), task="extract", source=source, guidance_scale=3.0))
     first = 2 * tiny.CHANNELS + GUIDE_GROUPS["tracks"].start
@@ -457,6 +461,69 @@ def test_a_checkpoint_of_the_first_guide_layout_still_plays(tmp_path):
     handler = AceStepHandler.from_pretrained(str(folder), device="cpu")
     output = handler.generate(request(item(plan=SongPlan(SECONDS, bpm=90)), guidance_scale=2.0))
     assert output.context_latents.shape[-1] == 2 * tiny.CHANNELS + SONG_CHANNELS
+
+
+def test_a_cover_that_starts_near_its_source_starts_from_the_source_itself(guided, source):
+    """Not from the decoded codes that its context shows."""
+    asked = request(task="cover", source=source, inference_steps=50, cover_noise_strength=0.98)
+    output, latents = guided.generate(asked), guided.encode_audio((source, 48000)).latents
+    hints = output.source_latents
+    assert len(output.timesteps) == 2
+    assert float((output.latents - latents).abs().mean()) < 0.2 * float((output.latents - hints).abs().mean())
+
+
+@pytest.mark.parametrize(
+    ("broken", "stage"),
+    [("decoder", "decoder"), ("encoder", "Encoding the source"), ("dit", "transformer"), ("text", "text encoder")],
+)
+def test_a_number_that_is_none_is_an_error_that_names_its_stage(root, source, broken, stage):
+    handler = AceStepHandler.from_pretrained("guided", root=root, device="cpu")
+    networks = handler.networks
+    part = {
+        "decoder": lambda: networks.codec.model.decoder,
+        "encoder": lambda: networks.codec.model.encoder,
+        "dit": lambda: networks.dit.transformer.proj_out_conv,
+        "text": lambda: networks.text.text_encoder,
+    }[broken]()
+    next(part.parameters()).data.fill_(float("nan"))
+    with pytest.raises(AceStepError, match=stage):
+        handler.generate(request(task="repaint", source=source, windows=((0.2, 0.6),)))
+
+
+def test_a_flow_edit_carries_the_source_from_one_description_to_another(guided, source):
+    described = FlowEditRequest("lo-fi piano", "[Instrumental]")
+    latents = guided.encode_audio((source, 48000)).latents
+
+    def edited(task="text2music", **changes):
+        asked = request(task=task, source=source, flow_edit=replace(described, **changes), inference_steps=4)
+        return guided.generate(asked)
+
+    same = edited()
+    assert same.audio.shape[-1] == source.shape[-1]
+    assert torch.allclose(same.latents, latents, atol=1e-4), "both descriptions are one: nothing moves"
+    other = edited(caption="metal with a very fast drummer")
+    assert not torch.allclose(other.latents, latents, atol=1e-2)
+    assert torch.equal(other.latents, edited(caption="metal with a very fast drummer").latents)
+    for changes in ({"n_min": 0.5}, {"n_max": 0.5}, {"n_avg": 2}):
+        assert not torch.equal(edited(caption="metal", **changes).latents, edited(caption="metal").latents), changes
+    assert torch.equal(edited(caption="metal", n_min=1.0).latents, latents), "no step is left"
+    assert not torch.equal(edited("cover", caption="metal").latents, edited(caption="metal").latents)
+    with pytest.raises(InputError, match="flow_edit_morph"):
+        edited("repaint")
+    with pytest.raises(InputError, match="src_audio"):
+        guided.generate(request(flow_edit=described))
+
+
+def test_the_wavelet_correction_is_on_for_turbo_unless_told_otherwise(turbo, guided):
+    def songs(handler):
+        return [handler.generate(request(dcw_enabled=on)).latents for on in (None, True, False)]
+
+    usual, on, off = songs(turbo)
+    assert torch.equal(usual, on) and not torch.equal(on, off)
+    usual, on, off = songs(guided)
+    assert torch.equal(usual, off) and not torch.equal(on, off)
+    with pytest.raises(InputError, match="dcw_mode"):
+        guided.generate(request(dcw_enabled=True, dcw_mode="loud"))
 
 
 def test_offloading_gives_the_same_song(root, guided, monkeypatch):

@@ -25,7 +25,7 @@ MIN_CROSSFADE_S = 0.01
 """Shortest room for a waveform crossfade: a hard cut clicks."""
 
 
-_WIDEST_CROSSFADE_S = 0.05
+WIDEST_CROSSFADE_S = 0.05
 
 
 def pad_for_windows(

@@ -5,6 +5,7 @@ tasks      cover, repaint, extract, lego and complete on held-out songs
 reference  measure real corpus songs anew (needs the renderer and a soundfont)
 sheet      a picture of spectrograms of audio files
 examples   twelve songs as FLAC, and their sheet
+goldens    the samplers held to stored results of the original network
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import argparse
 from pathlib import Path
 
 from acestep_like.audio.io import load_audio
-from acestep_like.evaluation import mini, tasks
+from acestep_like.evaluation import goldens, mini, tasks
 from acestep_like.evaluation.clip_cache import Studio
 from acestep_like.evaluation.contact_sheet import contact_sheet, make_examples
 from acestep_like.evaluation.reference import Renderer, build_reference, save_reference
@@ -41,9 +42,12 @@ def main(argv: list[str] | None = None) -> int:
     examples.add_argument("--out", type=Path, default=Path("docs/examples"))
     examples.add_argument("--seconds", type=float, default=12.0)
     examples.add_argument("--checkpoint", default="mini")
+    goldens.add_arguments(commands.add_parser("goldens", description=goldens.__doc__, formatter_class=raw))
     options = parser.parse_args(argv)
     if options.command == "mini":
         return mini.main(options)
+    if options.command == "goldens":
+        return goldens.run(options)
     if options.command == "tasks":
         return tasks.main(options)
     return {"reference": _reference, "sheet": _sheet, "examples": _examples}[options.command](options)

@@ -19,7 +19,7 @@ from acestep_like.models.checkpoints.info import CheckpointInfo
 from acestep_like.models.device import free_memory, pick_device, pick_precision, resident_bytes, resting_stages
 from acestep_like.models.diffusion.cost_counter import measured_rates
 from acestep_like.models.diffusion.cost_model import cost_model
-from acestep_like.models.diffusion.settings import settle, target_frames
+from acestep_like.models.diffusion.settings import sampling_settings, target_frames
 from acestep_like.types.audio_codes import read_codes
 from acestep_like.types.params import GenerationConfig, GenerationParams
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from acestep_like.models.diffusion.cost_counter import Cost
     from acestep_like.models.diffusion.cost_model import CostModel
     from acestep_like.models.diffusion.request import DiffusionRequest
-    from acestep_like.models.diffusion.settings import Settings
+    from acestep_like.models.diffusion.settings import SamplingSettings
 
 _TIMBRE_TOKENS = 750
 _PROBE_FRAMES, _PROBE_LATENTS = 250, 64
@@ -121,7 +121,7 @@ def plan(
     cost = cost_model(info, place.dit_dtype, place.codec_dtype)
     parts = []
     for _, request in diffusion_requests(job, items):
-        settings = settle(request, info, has_source=request.source is not None)
+        settings = sampling_settings(request, info, has_source=request.source is not None)
         parts.append(_Part(request, settings, _frames(request, info, cost)))
     host, on_device, split = _memory(parts, cost, place)
     seconds = _seconds(parts, cost, place)
@@ -161,7 +161,7 @@ class _Place:
 @dataclass(frozen=True)
 class _Part:
     request: DiffusionRequest
-    settings: Settings
+    settings: SamplingSettings
     frames: int
 
 
@@ -197,7 +197,7 @@ def _frames(request: DiffusionRequest, info: CheckpointInfo, cost_model: CostMod
     )
 
 
-def _evaluations(settings: Settings) -> tuple[int, int]:
+def _evaluations(settings: SamplingSettings) -> tuple[int, int]:
     """How often the sampler asks the DiT: (conditional alone, both halves)."""
     times = settings.schedule[:-1].tolist()
     double = settings.options.method == "heun"

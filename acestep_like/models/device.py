@@ -13,7 +13,7 @@ from pathlib import Path
 
 import torch
 
-from acestep_like.errors import InputError
+from acestep_like.errors import AceStepError, InputError
 
 DEVICES = ("auto", "cuda", "mps", "xpu", "cpu")
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -94,6 +94,26 @@ def inference_only(device: torch.device) -> Iterator[None]:
     """Inference mode, and the precision of the weights: an autocast around the caller's code does not reach in."""
     with torch.inference_mode(), torch.autocast(device.type, enabled=False):
         yield
+
+
+def require_finite(values: torch.Tensor, stage: str, dtype: torch.dtype | None = None) -> torch.Tensor:
+    """The values themselves.
+
+    Args:
+        values: any tensor of floats.
+        stage: what made them, as the subject of a sentence.
+        dtype: the precision it ran in, where a wider one is a remedy.
+
+    Raises:
+        AceStepError: some value is NaN or infinite.
+    """
+    if bool(torch.isfinite(values).all()):
+        return values
+    narrow = dtype in (torch.float16, torch.bfloat16)
+    remedy = " It ran in {}; set ACESTEP_DTYPE=float32.".format(str(dtype).removeprefix("torch.")) if narrow else ""
+    raise AceStepError(
+        f"{stage} produced NaN or infinite values; nothing can be made of them.{remedy or ' Check the weights.'}"
+    )
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -46,6 +46,7 @@ class TaskSpec:
         planned_by_lm: the language model may plan it and write its codes. (Codes would pre-empt a source.)
         local_caption: checkpoints of the lego-SFT kind read its caption in a form of their own, with the whole song's
             caption (`global_caption`) beside it.
+        flow_edits: a source can be carried from one description to another (`flow_edit_morph`).
     """
 
     name: str
@@ -64,6 +65,7 @@ class TaskSpec:
     follows_instruments: bool = False
     planned_by_lm: bool = False
     local_caption: bool = False
+    flow_edits: bool = False
 
 
 _ROWS = (
@@ -74,6 +76,7 @@ _ROWS = (
         needs_source=False,
         follows_instruments=True,
         planned_by_lm=True,
+        flow_edits=True,
     ),
     TaskSpec(
         "cover",
@@ -84,6 +87,7 @@ _ROWS = (
         needs_caption=True,
         plays_along=True,
         follows_instruments=True,
+        flow_edits=True,
     ),
     TaskSpec(
         "repaint",

@@ -12,7 +12,8 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from acestep_like.evaluation.goldens import main, replay_folder
+from acestep_like.evaluation.__main__ import main
+from acestep_like.evaluation.goldens import replay_folder
 
 HERE = Path(__file__).resolve().parents[1] / "goldens"
 FULL = Path(os.environ.get("ACESTEP_GOLDENS", Path(__file__).resolve().parents[3] / "shared" / "goldens"))
@@ -21,7 +22,7 @@ FULL = Path(os.environ.get("ACESTEP_GOLDENS", Path(__file__).resolve().parents[3
 @pytest.mark.parametrize("fast", [True, False])
 def test_the_committed_cases_are_matched(fast):
     comparisons = list(replay_folder(HERE, fast=fast))
-    assert len(comparisons) == 3
+    assert len(comparisons) == 8
     for comparison in comparisons:
         assert comparison.passed, comparison.line()
 
@@ -49,7 +50,7 @@ def test_a_case_that_is_out_is_named_and_fails_the_command(tmp_path, capsys):
         meta["params"]["shift"] = 2.0
 
     copy_with("adg", tmp_path, change)
-    assert main([str(tmp_path)]) == 1
+    assert main(["goldens", str(tmp_path)]) == 1
     line = capsys.readouterr().out
     assert line.startswith("OUT") and "target_latents" in line and "timesteps" in line
 
@@ -80,6 +81,23 @@ def test_repaint_injection_changes_only_what_it_should(tmp_path):
     assert comparison.differences["target_latents"] > 1e-3
 
 
+def test_what_is_not_supported_is_named_and_the_rest_goes_on(tmp_path, capsys):
+    def change(meta, tensors):
+        meta["params"] |= {"guidance_variant": "adg_of_tomorrow", "sparkle": 0.5, "off": 0}
+        tensors["in.other"] = torch.zeros(1)
+
+    copy_with("adg", tmp_path, change)
+    cases = tmp_path / "base" / "cases"
+    shutil.copy(HERE / "base" / "cases" / "codes.safetensors", cases / "codes.safetensors")
+    assert main(["goldens", str(tmp_path)]) == 3
+    first, second, *_ = capsys.readouterr().out.splitlines()
+    assert first.startswith("n/s") and second.startswith("ok") and "off" not in first
+    assert all(name in first for name in ("guidance_variant adg_of_tomorrow", "sparkle", "in.other"))
+    (cases / "broken.safetensors").write_bytes(b"no case")
+    assert main(["goldens", str(tmp_path)]) == 1
+    assert "base/broken" in capsys.readouterr().out
+
+
 def test_a_folder_without_cases_is_refused(tmp_path, capsys):
-    assert main([str(tmp_path)]) == 2
+    assert main(["goldens", str(tmp_path)]) == 2
     assert "holds no" in capsys.readouterr().err

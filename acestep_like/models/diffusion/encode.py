@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from acestep_like.errors import InputError
-from acestep_like.models.device import inference_only
+from acestep_like.models.device import inference_only, require_finite
 from acestep_like.models.diffusion.hints import silence_frames, tokenize
 from acestep_like.models.diffusion.networks import Networks
 from acestep_like.types.audio_codes import format_codes
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 
 SILENT_BELOW = 1e-6
+"""Peak under which audio counts as digital silence."""
 
 
 def encode_source(networks: Networks, audio: torch.Tensor, silence: torch.Tensor) -> torch.Tensor:
@@ -25,7 +26,7 @@ def encode_source(networks: Networks, audio: torch.Tensor, silence: torch.Tensor
     frames = audio.shape[-1] // codec.hop
     if float(audio.abs().max()) < SILENT_BELOW:
         return silence_frames(silence, frames)
-    return codec.encode(audio.unsqueeze(0)).float()
+    return require_finite(codec.encode(audio.unsqueeze(0)).float(), "Encoding the source", networks.codec_dtype)
 
 
 def source_latents(networks: Networks, audio: torch.Tensor) -> torch.Tensor:

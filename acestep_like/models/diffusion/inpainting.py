@@ -1,4 +1,4 @@
-"""Holding the frames outside a repaint window at the source: during sampling, and blended at the window's edges."""
+"""Keeping the frames outside a repaint window at the source: during sampling, and blended at the window's edges."""
 
 from __future__ import annotations
 
@@ -6,48 +6,63 @@ from dataclasses import dataclass
 
 import torch
 
-from acestep_like.audio.splice import _WIDEST_CROSSFADE_S, MIN_CROSSFADE_S
+from acestep_like.audio.splice import MIN_CROSSFADE_S, WIDEST_CROSSFADE_S
 from acestep_like.errors import InputError
 
-_CROSSFADE_FRAMES = 25  # one second
-
-
-_CROSSFADE_S = 0.05
+REPAINT_MODES = ("conservative", "balanced", "aggressive")
+_WIDEST_CROSSFADE_FRAMES = 25  # one second
 
 
 @dataclass(frozen=True)
-class HoldStrength:
-    """How firmly the outside is held.
+class RepaintSettings:
+    """How much of the source is kept outside the windows while sampling, and how wide the borders may be.
 
     Attributes:
-        injection_ratio: share of the steps after which outside frames are put back, 0 to 1.
-        latent_crossfade_frames: length of the blend outside each edge; 0 leaves the outside as generated.
-        waveform_crossfade_s: length of the crossfade when samples outside are replaced by the source; None means
-            that they are not replaced.
+        injection_ratio: share of the steps, from the first on, after which the outside is set back to the noised
+            source.
+        latent_crossfade_frames: width of the latent ramp outside each border; 0 = no latent blend.
+        wav_crossfade_s: room for the waveform crossfade outside each border.
     """
 
     injection_ratio: float
     latent_crossfade_frames: int
-    waveform_crossfade_s: float | None
+    wav_crossfade_s: float
 
 
-def inpainting_strength(mode: str, strength: float) -> HoldStrength:
-    """The strength of a `repaint_mode`; `strength` (0 keeps most, 1 least) counts for "balanced" only."""
-    if mode == "aggressive":
-        return HoldStrength(0.0, 0, None)
-    keep = 1.0 if mode == "conservative" else 1.0 - strength
-    return HoldStrength(keep, round(_CROSSFADE_FRAMES * keep), _CROSSFADE_S * keep)
+def repaint_settings(
+    mode: str = "balanced",
+    strength: float = 0.5,
+    latent_crossfade_frames: int | None = None,
+    wav_crossfade_s: float | None = None,
+) -> RepaintSettings:
+    """The settings of a `repaint_mode` and, for `balanced`, of `repaint_strength` (0..1, higher keeps less).
+
+    Unlike upstream, `aggressive` still splices the waveform, so that samples outside stay exactly the source's, and
+    widths that are given win over those of the mode.
+
+    Raises:
+        InputError: an unknown mode or a strength outside 0..1.
+    """
+    if mode not in REPAINT_MODES:
+        raise InputError("repaint_mode", mode, "one of " + ", ".join(REPAINT_MODES))
+    if isinstance(strength, bool) or not isinstance(strength, (int, float)) or not 0 <= strength <= 1:
+        raise InputError("repaint_strength", strength, "a number from 0 to 1")
+    keep = {"conservative": 1.0, "balanced": 1.0 - strength, "aggressive": 0.0}[mode]
+    frames = round(_WIDEST_CROSSFADE_FRAMES * keep) if latent_crossfade_frames is None else latent_crossfade_frames
+    if wav_crossfade_s is None:
+        wav_crossfade_s = WIDEST_CROSSFADE_S * (1.0 if mode == "aggressive" else keep)
+    return RepaintSettings(keep, frames, max(wav_crossfade_s, MIN_CROSSFADE_S))
 
 
 @dataclass(frozen=True)
-class Hold:
+class Inpainting:
     """Source, window and initial noise of a repaint.
 
     Attributes:
         source: clean source latents [B, T, C].
         window: [B, T] bool, True where new music is generated.
         noise: the initial noise [B, T, C] of the run.
-        injection_ratio, crossfade_frames: see `HoldStrength`.
+        injection_ratio, crossfade_frames: see `RepaintSettings`.
     """
 
     source: torch.Tensor
@@ -91,38 +106,3 @@ def soft_window(window: torch.Tensor, crossfade_frames: int) -> torch.Tensor:
             ramp = torch.linspace(1, 0, last - end + 2, device=row.device, dtype=row.dtype)[1:-1]
             row[end:last] = torch.maximum(row[end:last], ramp)
     return soft
-
-
-REPAINT_MODES = ("conservative", "balanced", "aggressive")
-
-
-@dataclass(frozen=True)
-class RepaintSettings:
-    """How much of the source is held while sampling (`diffusion/inpainting.py`), and how wide the borders may be.
-
-    Attributes:
-        injection_ratio: share of the steps, from the first on, that set the outside back to the noised source.
-        latent_crossfade_frames: width of the latent ramp outside each border; 0 = no latent blend.
-        wav_crossfade_s: room for the waveform crossfade outside each border.
-    """
-
-    injection_ratio: float
-    latent_crossfade_frames: int
-    wav_crossfade_s: float
-
-
-def repaint_settings(mode: str = "balanced", strength: float = 0.5) -> RepaintSettings:
-    """The settings of a `repaint_mode` and, for `balanced`, of `repaint_strength` (0..1, higher keeps less).
-
-    Unlike upstream, `aggressive` still splices the waveform, so that samples outside stay exactly the source's.
-
-    Raises:
-        InputError: an unknown mode or a strength outside 0..1.
-    """
-    if mode not in REPAINT_MODES:
-        raise InputError("repaint_mode", mode, "one of " + ", ".join(REPAINT_MODES))
-    if isinstance(strength, bool) or not isinstance(strength, (int, float)) or not 0 <= strength <= 1:
-        raise InputError("repaint_strength", strength, "a number from 0 to 1")
-    held = inpainting_strength(mode, strength)
-    width_s = _WIDEST_CROSSFADE_S if held.waveform_crossfade_s is None else held.waveform_crossfade_s
-    return RepaintSettings(held.injection_ratio, held.latent_crossfade_frames, max(width_s, MIN_CROSSFADE_S))

@@ -129,6 +129,11 @@ class Networks:
         return self.residency.device
 
     @property
+    def codec_dtype(self) -> torch.dtype:
+        """The precision of the codec's weights."""
+        return getattr(self.codec, "dtype", torch.float32)
+
+    @property
     def channels(self) -> int:
         """Latent channels C."""
         config: Any = self.dit.transformer.config

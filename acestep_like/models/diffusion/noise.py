@@ -38,12 +38,17 @@ def retake(noise: torch.Tensor, other: torch.Tensor, variance: float) -> torch.T
     return math.cos(angle) * noise + math.sin(angle) * other
 
 
-class StepNoise:
-    """Fresh noise of the stochastic sampler, one generator an item; steps are drawn in order."""
+def noised(source: torch.Tensor, noise: torch.Tensor, t: float) -> torch.Tensor:
+    """Latents [B, T, C] of a source at the time t of the flow: where a run that begins near its source starts."""
+    return t * noise + (1 - t) * source.to(noise)
 
-    def __init__(self, seeds: Sequence[int], frames: int, channels: int, device: torch.device) -> None:
-        self._generators = [generator(seed, "sde") for seed in seeds]
+
+class FreshNoise:
+    """Noise drawn on and on from one generator an item: [B, T, C] a call."""
+
+    def __init__(self, generators: Sequence[torch.Generator], frames: int, channels: int, device: torch.device) -> None:
+        self._generators = list(generators)
         self._frames, self._channels, self._device = frames, channels, device
 
-    def __call__(self, step: int) -> torch.Tensor:
+    def __call__(self) -> torch.Tensor:
         return draw(self._generators, self._frames, self._channels).to(self._device)

@@ -1,47 +1,25 @@
-"""One request through the networks: material, condition, sampling, decoding."""
+"""One request through the networks: preparing, sampling in groups, decoding, and what is answered."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
 
-from acestep_like.errors import AceStepError, DeviceMemoryError
-from acestep_like.models.device import Stopwatch, inference_only, is_out_of_memory, release_memory
-from acestep_like.models.diffusion.conditioning import ItemTokens, encode_condition, group_by_length
-from acestep_like.models.diffusion.context import Context, ContextInputs, build_context
-from acestep_like.models.diffusion.denoiser import DiTDenoiser
-from acestep_like.models.diffusion.guidance import Denoiser, Guidance, GuidedDenoiser
-from acestep_like.models.diffusion.guide import NULL_PARTS, build_guide, guide_width, hide_parts
-from acestep_like.models.diffusion.hints import fit_frames, silence_frames
-from acestep_like.models.diffusion.inpainting import Hold
+from acestep_like.errors import DeviceMemoryError
+from acestep_like.models.device import Stopwatch, inference_only, is_out_of_memory, release_memory, require_finite
+from acestep_like.models.diffusion.conditioning import group_by_length
 from acestep_like.models.diffusion.networks import Networks
-from acestep_like.models.diffusion.noise import StepNoise, draw, generator, initial_noise, retake
 from acestep_like.models.diffusion.prepare import PreparedBatch, prepare_batch
 from acestep_like.models.diffusion.request import DiffusionOutput, DiffusionRequest
-from acestep_like.models.diffusion.sampler import sample
+from acestep_like.models.diffusion.sampling import SampledItems, sample_items
 from acestep_like.models.diffusion.settings import check_task
-from acestep_like.music.song_plan import SongPlan
 from acestep_like.types.progress import StepEvent
-from acestep_like.types.tasks import TASKS
 
 if TYPE_CHECKING:
     from acestep_like.types.progress import CancelToken, Observer
-
-
-@dataclass
-class _Sampled:
-    """What sampling some items gave, each list in the order of `rows`."""
-
-    rows: list[int]
-    latents: torch.Tensor
-    context: Context
-    states: torch.Tensor
-    mask: torch.Tensor
-    context_latents: torch.Tensor
 
 
 @dataclass
@@ -85,12 +63,10 @@ def run_request(
         progress.check()
         groups = [[row] for row in range(len(song.tokens))] if networks.one_by_one else group_by_length(song.tokens)
         progress.total = song.settings.steps * len(groups)
-        sampled: list[_Sampled] = []
+        sampled: list[SampledItems] = []
         for group in groups:
             sampled += _sample_splitting(networks, song, group, clock, progress)
         latents = _for_codec(_in_order(sampled, [part.latents for part in sampled]), request)
-        if not bool(torch.isfinite(latents).all()):
-            raise AceStepError("The model produced NaN or infinite latents; nothing can be decoded from them.")
         with clock.span("decode"), networks.residency.use("codec"):
             # Each item in memory of its own: how a product rounds may depend on where its operands begin.
             audio = torch.cat([_decode(networks, row.clone(), progress) for row in latents.split(1)])
@@ -104,21 +80,22 @@ def _for_codec(latents: torch.Tensor, request: DiffusionRequest) -> torch.Tensor
 def _decode(networks: Networks, latents: torch.Tensor, progress: _Progress) -> torch.Tensor:
     progress.check()
     try:
-        return networks.codec.decode(latents).float().cpu()
+        audio = networks.codec.decode(latents).float().cpu()
     except RuntimeError as error:
         if not is_out_of_memory(error):
             raise
         release_memory(networks.device)
         raise DeviceMemoryError(f"The codec ran out of memory decoding {latents.shape[1]} frames.") from error
+    return require_finite(audio, "The codec's decoder", networks.codec_dtype)
 
 
 def _sample_splitting(
     networks: Networks, song: PreparedBatch, rows: list[int], clock: Stopwatch, progress: _Progress
-) -> list[_Sampled]:
+) -> list[SampledItems]:
     """Sample some items together, or in halves when they do not fit the device."""
     done = progress.done
     try:
-        return [_sample(networks, song, rows, clock, progress)]
+        return [sample_items(networks, song, rows, clock, progress.step)]
     except RuntimeError as error:
         if not is_out_of_memory(error):
             raise
@@ -134,134 +111,7 @@ def _sample_splitting(
     return first + _sample_splitting(networks, song, rows[half:], clock, progress)
 
 
-def _context(networks: Networks, song: PreparedBatch, rows: list[int], task: str) -> Context:
-    """The context of some items; those without codes of their own see silence where others see hints."""
-    batch = len(rows)
-    home = song.silence.device
-    hints = [song.hints[row] for row in rows]
-    stacked = None
-    if any(hint is not None for hint in hints):
-        silent = silence_frames(song.silence, song.frames)
-        stacked = torch.cat([silent if hint is None else hint.to(silent) for hint in hints])
-    window = None if song.window is None else song.window.to(home).expand(batch, -1)
-    source = None
-    if song.source is not None:
-        source = fit_frames(song.source.to(home), song.frames, song.silence).expand(batch, -1, -1)
-    return build_context(task, ContextInputs(song.silence, song.frames, batch, source, stacked, window))
-
-
-def _guide(networks: Networks, song: PreparedBatch, rows: list[int], *, alone: bool = False) -> torch.Tensor | None:
-    """The guides of some items; `alone` for the steps that do not hear the source."""
-    if networks.info.guide_version is None:
-        return None
-    width = guide_width(networks.info.guide_version)
-    rate = networks.codec.latent_rate
-    unknown = SongPlan(duration_s=song.frames / rate)
-    items = [song.request.items[row] for row in rows]
-    plans = [(item.plan_alone if alone and item.plan_alone else item.plan) or unknown for item in items]
-    drawn = [torch.from_numpy(build_guide(plan, song.frames, rate)[:, :width]) for plan in plans]
-    return torch.stack(drawn).to(networks.device)
-
-
-def _condition(
-    networks: Networks, song: PreparedBatch, tokens: Sequence[ItemTokens], rows: list[int], clock: Stopwatch
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """The packed condition of some items; items that differ in nothing but their seed share one."""
-    asked = tuple(tokens[row] for row in rows)
-    key = (asked, tuple(rows) if song.request.references else ())  # each seed hears other places of a reference
-    if key not in song.conditions:
-        with clock.span("encoder"), networks.residency.use("text", "dit"):
-            song.conditions[key] = encode_condition(
-                networks.text.text_encoder, networks.dit.condition_encoder, asked, song.references[rows]
-            )
-    return song.conditions[key]
-
-
-def _denoiser(
-    networks: Networks,
-    song: PreparedBatch,
-    states: torch.Tensor,
-    context: Context,
-    guide: torch.Tensor | None,
-    guidance: Guidance | None,
-) -> Denoiser:
-    shown = context.latents(guide).to(networks.device)
-    denoiser = partial(
-        DiTDenoiser,
-        networks.dit.transformer,
-        states,
-        shown,
-        cuda_graphs=networks.cuda_graphs,
-        static_shapes=networks.static_shapes,
-    )
-    if guidance is None:
-        return denoiser()
-    null_context = None
-    if guide is not None:
-        # A source shown as codes is guided like the words, so that its structure is not lost beside them.
-        unguided = context.silenced(song.silence) if TASKS[song.request.task].source_as_codes else context
-        null_context = unguided.latents(hide_parts(guide, NULL_PARTS)).to(networks.device)
-    paired = denoiser(null_condition=networks.dit.condition_encoder.null_condition_emb, null_context=null_context)
-    return GuidedDenoiser(paired, guidance, song.settings.t_low, song.settings.t_high)
-
-
-def _noise(networks: Networks, song: PreparedBatch, rows: list[int]) -> torch.Tensor:
-    request, channels = song.request, networks.channels
-    seeds = [request.items[row].seed for row in rows]
-    noise = initial_noise(seeds, song.frames, channels)
-    if request.retake_variance > 0:
-        sources = (
-            [generator(seed, "retake") for seed in seeds]
-            if request.retake_seed is None
-            else [generator(request.retake_seed) for _ in seeds]
-        )
-        other = draw(sources, song.frames, channels)
-        noise = retake(noise, other, request.retake_variance)
-    return noise.to(networks.device)
-
-
-def _sample(
-    networks: Networks, song: PreparedBatch, rows: list[int], clock: Stopwatch, progress: _Progress
-) -> _Sampled:
-    settings, request = song.settings, song.request
-    states, mask = _condition(networks, song, song.tokens, rows, clock)
-    guide = _guide(networks, song, rows)
-    guidance = settings.guidance() if settings.guided else None
-    context = _context(networks, song, rows, request.task)
-    denoiser = _denoiser(networks, song, states, context, guide, guidance)
-    switch = None
-    if song.plain_tokens:
-        plain_states, _ = _condition(networks, song, song.plain_tokens, rows, clock)
-        silent = build_context("text2music", ContextInputs(song.silence, song.frames, len(rows)))
-        freed = _guide(networks, song, rows, alone=True)
-        switch = (settings.cover_steps, _denoiser(networks, song, plain_states, silent, freed, guidance))
-    noise = _noise(networks, song, rows)
-    source = _context(networks, song, rows, "extract").source if song.source is not None else None
-    x, hold = noise, None
-    if source is not None and request.cover_noise_strength > 0:
-        t = float(settings.schedule[0])
-        x = t * noise + (1 - t) * source.to(noise)
-    if settings.hold is not None and source is not None and context.keep is not None:
-        strength = settings.hold
-        hold = Hold(
-            source.to(noise),
-            ~context.keep.to(noise.device),
-            noise,
-            strength.injection_ratio,
-            strength.latent_crossfade_frames,
-        )
-    fresh = None
-    if settings.options.method == "sde":
-        fresh = StepNoise([request.items[row].seed for row in rows], song.frames, networks.channels, noise.device)
-    with clock.span("diffusion"), networks.residency.use("dit"):
-        for state in sample(denoiser, x, settings.schedule, settings.options, switch=switch, hold=hold, noise=fresh):
-            x = state.x
-            progress.step(state.t, state.x0_estimate, rows)
-    x = x if hold is None else hold.after_loop(x)
-    return _Sampled(rows, x.float(), context, states, mask, context.latents(guide))
-
-
-def _in_order(sampled: Sequence[_Sampled], tensors: Sequence[torch.Tensor]) -> torch.Tensor:
+def _in_order(sampled: Sequence[SampledItems], tensors: Sequence[torch.Tensor]) -> torch.Tensor:
     rows = [row for part in sampled for row in part.rows]
     index = torch.tensor(sorted(range(len(rows)), key=rows.__getitem__))
     stacked = torch.cat(list(tensors))
@@ -284,7 +134,7 @@ def _time_costs(clock: Stopwatch, steps: int) -> dict[str, float]:
 def _output(
     networks: Networks,
     song: PreparedBatch,
-    sampled: list[_Sampled],
+    sampled: list[SampledItems],
     latents: torch.Tensor,
     audio: torch.Tensor,
     clock: Stopwatch,

@@ -1,9 +1,9 @@
-"""Prepare."""
+"""What all items of a request share, made ready before the sampler runs."""
 
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 
@@ -16,16 +16,27 @@ from acestep_like.models.diffusion.networks import Networks
 from acestep_like.models.diffusion.prompts import lyric_prompt, text_prompt
 from acestep_like.models.diffusion.reference import reference_latents
 from acestep_like.models.diffusion.request import DiffusionRequest, ItemRequest
-from acestep_like.models.diffusion.settings import Settings, settle, target_frames
+from acestep_like.models.diffusion.settings import SamplingSettings, sampling_settings, target_frames
 from acestep_like.types.tasks import DEFAULT_INSTRUCTION, TASKS
 
 
 @dataclass
 class PreparedBatch:
-    """What all items share, ready before the loop."""
+    """What all items share, ready before the loop.
+
+    Attributes:
+        silence: latents of encoded silence [1, n, C].
+        source: source latents [1, T, C], or None.
+        window: [T] bool, True where new music is wanted; None means everywhere.
+        hints: decoded codes [1, T, C] of every item, None for those without.
+        tokens: the prompts of every item; `plain_tokens`: those after the cover switch; `source_tokens`: those that
+            describe the source of a flow edit. Empty lists where there are none.
+        references: timbre latents [B, R, frames, C].
+        conditions: packed conditions that were made already, by what they are made of.
+    """
 
     request: DiffusionRequest
-    settings: Settings
+    settings: SamplingSettings
     frames: int
     silence: torch.Tensor
     source: torch.Tensor | None
@@ -33,18 +44,25 @@ class PreparedBatch:
     hints: list[torch.Tensor | None]
     tokens: list[ItemTokens]
     plain_tokens: list[ItemTokens]
+    source_tokens: list[ItemTokens]
     references: torch.Tensor
     conditions: dict[Hashable, tuple[torch.Tensor, torch.Tensor]] = field(default_factory=dict)
 
 
 def prepare_batch(networks: Networks, request: DiffusionRequest) -> PreparedBatch:
+    """Encode source and references, read the codes and the prompts, and settle length and schedule.
+
+    Raises:
+        InputError: a length or value that the checkpoint does not take, or a silent reference.
+        AceStepError: a network produced NaN or infinite values.
+    """
     codec, info = networks.codec, networks.info
     silence = networks.dit.silence.float().to(networks.device)
     codebook = _codebook_size(networks)
     codes = [parse_codes(item.audio_codes, codebook) for item in request.items]
     spec = TASKS[request.task]
-    codes_instead = spec.source_as_codes and any(codes)
-    audio = request.source if spec.needs_source and not codes_instead else None
+    codes_instead = spec.source_as_codes and any(codes) and request.flow_edit is None
+    audio = request.source if request.works_on_source and not codes_instead else None
     frames = target_frames(
         request,
         info,
@@ -64,11 +82,35 @@ def prepare_batch(networks: Networks, request: DiffusionRequest) -> PreparedBatc
             source = _decoded(networks, next(filter(None, codes)), frames, silence)
     seconds = request.duration_s or frames / codec.latent_rate
     tokens = [_tokens(networks, item, request.instruction, seconds) for item in request.items]
-    settings = settle(request, info, has_source=source is not None)
+    settings = sampling_settings(request, info, has_source=source is not None)
     switches = settings.cover_steps < settings.steps and (source is not None or any(h is not None for h in hints))
     plain = [_tokens(networks, item, DEFAULT_INSTRUCTION, seconds) for item in request.items] if switches else []
-    window = window_mask(request.windows, frames, codec.sample_rate, codec.hop)
-    return PreparedBatch(request, settings, frames, silence, source, window, hints, tokens, plain, references)
+    described = (
+        []
+        if request.flow_edit is None
+        else [
+            _tokens(
+                networks,
+                replace(item, caption=request.flow_edit.caption, lyrics=request.flow_edit.lyrics),
+                request.instruction,
+                seconds,
+            )
+            for item in request.items
+        ]
+    )
+    return PreparedBatch(
+        request=request,
+        settings=settings,
+        frames=frames,
+        silence=silence,
+        source=source,
+        window=window_mask(request.windows, frames, codec.sample_rate, codec.hop),
+        hints=hints,
+        tokens=tokens,
+        plain_tokens=plain,
+        source_tokens=described,
+        references=references,
+    )
 
 
 def _codebook_size(networks: Networks) -> int:
@@ -79,7 +121,7 @@ def _codebook_size(networks: Networks) -> int:
 def _audible(references: Sequence[torch.Tensor]) -> Sequence[torch.Tensor]:
     for audio in references:
         if float(audio.abs().max()) < SILENT_BELOW:
-            raise InputError("reference_audio", "silence", "audio that can be detected")
+            raise InputError("reference_audio", "silence", "audio that can be heard")
     return references
 
 
@@ -100,7 +142,8 @@ def _hints(
 ) -> list[torch.Tensor | None]:
     tokenizer, detokenizer = networks.dit.audio_tokenizer, networks.dit.audio_token_detokenizer
     spec = TASKS[request.task]
-    if tokenizer is None or detokenizer is None or spec.uses_window:
+    steered = spec.source_as_codes or (not spec.uses_window and request.flow_edit is None)
+    if tokenizer is None or detokenizer is None or not steered:
         return [None] * len(codes)
     home = silence.to(tokenizer.dtype)
     if spec.source_as_codes and source is not None:

@@ -1,4 +1,4 @@
-"""Timbre references: which 30 seconds of a recording the model hears."""
+"""Timbre references: which 30 seconds of a recording the model is shown."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from acestep_like.models.device import require_finite
 from acestep_like.models.diffusion.conditioning import TIMBRE_FRAMES
 from acestep_like.models.diffusion.hints import silence_frames
 from acestep_like.models.diffusion.noise import generator
@@ -41,4 +42,4 @@ def reference_latents(
         torch.cat([codec.encode(crop_reference(audio, piece, seed).unsqueeze(0)) for audio in references])
         for seed in seeds
     ]
-    return torch.stack(rows)
+    return require_finite(torch.stack(rows), "Encoding a reference")

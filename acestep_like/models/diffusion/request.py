@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from acestep_like.music.song_plan import SongPlan
+from acestep_like.types.tasks import TASKS
 
 if TYPE_CHECKING:
     import torch
@@ -38,8 +39,19 @@ class ItemRequest:
 
 
 @dataclass(frozen=True)
+class FlowEditRequest:
+    """What the source of a flow edit is, in words, and the part of the run that compares (see `flow_edit.FlowEdit`)."""
+
+    caption: str
+    lyrics: str
+    n_min: float = 0.0
+    n_max: float = 1.0
+    n_avg: int = 1
+
+
+@dataclass(frozen=True)
 class DiffusionRequest:
-    """One batch of one task, every value settled (nothing is None that the sampler needs).
+    """One batch of one task, complete: the sampler has nothing left to decide.
 
     Attributes:
         task: name in `tasks.TASKS`.
@@ -62,7 +74,12 @@ class DiffusionRequest:
         latent_shift, latent_rescale: latents * rescale + shift before decoding.
         retake_seed, retake_variance: mixes a second noise in; variance 0 is off.
         repaint_mode: "conservative", "balanced" or "aggressive"; repaint_strength: of "balanced", 0 keeps most.
-        guidance_mode: "apg", "cfg", "adg" or "slow"; None takes the checkpoint's.
+        repaint_latent_crossfade_frames: width of the latent blend at a window's borders; None takes the mode's.
+        guidance_mode: of `guidance.GUIDANCE_MODES`; None takes the checkpoint's.
+        apg_eta, apg_norm_threshold, apg_momentum: see `guidance.ProjectionOptions`.
+        dcw_enabled: the wavelet correction; None is on for turbo checkpoints and off for others.
+        dcw_mode, dcw_scaler, dcw_high_scaler, dcw_wavelet: see `wavelet_correction.WaveletCorrection`.
+        flow_edit: carry the source from one description to the items' own; None makes music anew.
     """
 
     task: str
@@ -92,12 +109,27 @@ class DiffusionRequest:
     retake_variance: float = 0.0
     repaint_mode: str = "balanced"
     repaint_strength: float = 0.5
+    repaint_latent_crossfade_frames: int | None = None
     guidance_mode: str | None = None
+    apg_eta: float = 0.0
+    apg_norm_threshold: float = 2.5
+    apg_momentum: float = -0.75
+    dcw_enabled: bool | None = None
+    dcw_mode: str = "double"
+    dcw_scaler: float = 0.05
+    dcw_high_scaler: float = 0.02
+    dcw_wavelet: str = "haar"
+    flow_edit: FlowEditRequest | None = None
+
+    @property
+    def works_on_source(self) -> bool:
+        """Whether source latents are needed: by the task, or for a flow edit."""
+        return TASKS[self.task].needs_source or self.flow_edit is not None
 
 
 @dataclass(frozen=True)
 class EncodedAudio:
-    """A recording as the codec's latents [1, T, C]: what the taggers and the audio tokenizer hear."""
+    """A recording as the codec's latents [1, T, C]: what the taggers and the audio tokenizer read."""
 
     latents: torch.Tensor
 

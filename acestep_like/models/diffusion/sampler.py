@@ -9,10 +9,11 @@ from dataclasses import dataclass
 import torch
 
 from acestep_like.models.diffusion.guidance import Denoiser
-from acestep_like.models.diffusion.inpainting import Hold
+from acestep_like.models.diffusion.inpainting import Inpainting
+from acestep_like.models.diffusion.wavelet_correction import WaveletCorrection
 
-NoiseSource = Callable[[int], torch.Tensor]
-"""Fresh noise [B, T, C] of step k, for the stochastic sampler."""
+NoiseSource = Callable[[], torch.Tensor]
+"""Fresh noise [B, T, C] at every call, drawn on from the same generators."""
 
 
 @dataclass(frozen=True)
@@ -36,16 +37,18 @@ class SamplerOptions:
     Attributes:
         method: "euler", "heun" (second order; two evaluations a step) or "sde" (fresh noise every step).
         correct_last: whether Heun also corrects the step that ends at t = 0 (base and sft do, turbo does not).
-        hold_last: whether outside frames are also put back after the last step (base and sft do, turbo does not).
+        inject_last: whether outside frames are also put back after the last step (base and sft do, turbo does not).
         velocity_norm_threshold: limits |v| to this multiple of |x| (norms over time and channels); 0 is off.
         velocity_ema_factor: share of the previous velocity mixed in; 0 is off.
+        correction: moves the sample after every step; None is off.
     """
 
     method: str = "euler"
     correct_last: bool = True
-    hold_last: bool = True
+    inject_last: bool = True
     velocity_norm_threshold: float = 0.0
     velocity_ema_factor: float = 0.0
+    correction: WaveletCorrection | None = None
 
 
 def sampler_method(infer_method: str, sampler_mode: str) -> str:
@@ -53,7 +56,8 @@ def sampler_method(infer_method: str, sampler_mode: str) -> str:
     return "sde" if infer_method == "sde" else sampler_mode
 
 
-def _clipped(v: torch.Tensor, x: torch.Tensor, threshold: float) -> torch.Tensor:
+def clamped(v: torch.Tensor, x: torch.Tensor, threshold: float) -> torch.Tensor:
+    """Velocities v [B, T, C] with norms (over time and channels) of at most `threshold` times those of x; 0 is off."""
     if threshold <= 0:
         return v
     v_norm = torch.linalg.vector_norm(v, dim=(1, 2), keepdim=True)
@@ -61,7 +65,8 @@ def _clipped(v: torch.Tensor, x: torch.Tensor, threshold: float) -> torch.Tensor
     return v * (threshold * (x_norm + 1e-10) / (v_norm + 1e-10)).clamp(max=1.0)
 
 
-def _mixed(v: torch.Tensor, previous: torch.Tensor | None, factor: float) -> torch.Tensor:
+def smoothed(v: torch.Tensor, previous: torch.Tensor | None, factor: float) -> torch.Tensor:
+    """Velocities with a share of those of the step before; 0 is off."""
     return v if previous is None or factor <= 0 else (1.0 - factor) * v + factor * previous
 
 
@@ -72,7 +77,7 @@ def sample(
     options: SamplerOptions | None = None,
     *,
     switch: tuple[int, Denoiser] | None = None,
-    hold: Hold | None = None,
+    inpainting: Inpainting | None = None,
     noise: NoiseSource | None = None,
 ) -> Iterator[SamplerState]:
     """Integrate from `schedule[0]` to 0 and yield the state after every step.
@@ -83,8 +88,8 @@ def sample(
         schedule: falling times [S + 1], the last one 0.
         options: order, stochasticity, velocity limits.
         switch: (k, other): from step index k on, `other` gives the velocities (the cover strength).
-        hold: frames to keep at the source on the way (repaint).
-        noise: fresh noise by step index; needed by the method "sde".
+        inpainting: frames to keep at the source on the way (repaint).
+        noise: fresh noise of every step; needed by the method "sde".
     """
     options = options or SamplerOptions()
     times = [float(t) for t in schedule]
@@ -93,25 +98,27 @@ def sample(
     for index, (t, t_next) in enumerate(itertools.pairwise(times)):
         if switch is not None and index == switch[0]:
             denoiser = switch[1]
-        v = _clipped(denoiser.velocity(x, t), x, options.velocity_norm_threshold)
-        v = _mixed(v, previous, options.velocity_ema_factor)
+        v = clamped(denoiser.velocity(x, t), x, options.velocity_norm_threshold)
+        v = smoothed(v, previous, options.velocity_ema_factor)
         clean = x - v * t
         last = index == total - 1
         if options.method == "sde":
-            x = clean if last else _renoised(clean, t_next, index, noise)
+            x = clean if last else _renoised(clean, t_next, noise)
         else:
             if options.method == "heun" and (options.correct_last or not last):
                 ahead = x - v * (t - t_next)
-                v2 = _clipped(denoiser.velocity(ahead, t_next, corrector=True), ahead, options.velocity_norm_threshold)
-                v = 0.5 * (v + _mixed(v2, v, options.velocity_ema_factor))
+                v2 = clamped(denoiser.velocity(ahead, t_next, corrector=True), ahead, options.velocity_norm_threshold)
+                v = 0.5 * (v + smoothed(v2, v, options.velocity_ema_factor))
             x = x - v * (t - t_next)
         previous = v
-        if hold is not None and (options.hold_last or not last):
-            x = hold.after_step(x, t_next, index, total)
+        if options.correction is not None:
+            x = options.correction(x, clean, t)
+        if inpainting is not None and (options.inject_last or not last):
+            x = inpainting.after_step(x, t_next, index, total)
         yield SamplerState(index + 1, total, t, x, clean)
 
 
-def _renoised(clean: torch.Tensor, t: float, index: int, noise: NoiseSource | None) -> torch.Tensor:
+def _renoised(clean: torch.Tensor, t: float, noise: NoiseSource | None) -> torch.Tensor:
     if noise is None:
         raise ValueError("the stochastic sampler needs a noise source")
-    return t * noise(index) + (1 - t) * clean
+    return t * noise() + (1 - t) * clean

@@ -39,23 +39,18 @@ def snap_timesteps(timesteps: Sequence[float]) -> list[float]:
     return [min(TURBO_VALUES, key=lambda value: abs(value - t)) for t in kept[:MAX_TURBO_TIMESTEPS]]
 
 
-def nearest_turbo_shift(shift: float) -> float:
-    """Turbo's eight-step tables exist for the shifts 1, 2 and 3; others are rounded to the nearest."""
-    return min(TURBO_SHIFTS, key=lambda valid: abs(valid - shift))
-
-
 def turbo_schedule(steps: int | None, shift: float, timesteps: Sequence[float] | None = None) -> torch.Tensor:
     """The schedule of turbo checkpoints: float32 [S + 1] with the final 0.
 
-    Without a number of steps it is the eight-step table of the nearest shift; with one, the continuous schedule
-    (equal to the tables at eight steps and the shifts 1, 2 and 3). `timesteps` overrides both and is snapped; when
-    nothing but zeros was given the table stands in.
+    Without a number of steps it is the eight-step table of the nearest of `TURBO_SHIFTS`, as upstream; with one, the
+    continuous schedule of the shift as it is given (equal to the tables at eight steps and these shifts). `timesteps`
+    overrides both and is snapped; when nothing but zeros was given the table stands in.
     """
     custom = snap_timesteps(timesteps) if timesteps is not None else []
     if custom:
         return torch.tensor([*custom, 0.0], dtype=torch.float32)
     if steps is None or timesteps is not None:
-        return flow_schedule(TURBO_STEPS, nearest_turbo_shift(shift))
+        return flow_schedule(TURBO_STEPS, min(TURBO_SHIFTS, key=lambda valid: abs(valid - shift)))
     return flow_schedule(steps, shift)
 
 
@@ -65,7 +60,7 @@ def make_schedule(
     """The times of a run, float32 [S + 1], strictly falling to 0.
 
     Args:
-        is_turbo: snap custom times and use turbo's tables; otherwise custom times are used verbatim.
+        is_turbo: snap custom times; otherwise they are used verbatim.
         steps: number of steps S where `timesteps` is None; None takes turbo's table.
         shift: see `shifted`; not applied to custom times.
         timesteps: custom times in (0, 1], falling; a final 0 is added when missing.
@@ -80,8 +75,25 @@ def make_schedule(
     return torch.tensor(values if values[-1] == 0 else [*values, 0.0], dtype=torch.float32)
 
 
-def start_near_source(schedule: torch.Tensor, noise_strength: float) -> torch.Tensor:
-    """Drop the times before the one nearest to `1 - noise_strength`: the run starts there, from a noised source."""
-    times = schedule[:-1]
-    first = int((times - (1.0 - noise_strength)).abs().argmin())
-    return schedule[first:]
+def flow_edit_schedule(steps: int, shift: float, timesteps: Sequence[float] | None = None) -> torch.Tensor:
+    """The schedule of a flow edit, float32 [S + 1]: custom times verbatim, on turbo checkpoints too."""
+    return make_schedule(is_turbo=False, steps=steps, shift=shift, timesteps=timesteps)
+
+
+def start_near_source(schedule: torch.Tensor, noise_strength: float, *, is_turbo: bool = False) -> torch.Tensor:
+    """Drop the times before the one nearest to `1 - noise_strength` (the first of equals): the run starts there.
+
+    Turbo checkpoints compare the exact times of their tables, others the float32 times: what is nearest may differ
+    between two that are equally far.
+    """
+    times = [float(t) for t in schedule[:-1]]
+    if is_turbo:
+        times = [_exact(t) for t in times]
+    distances = [abs(t - (1.0 - noise_strength)) for t in times]
+    return schedule[distances.index(min(distances)) :]
+
+
+def _exact(t: float) -> float:
+    """The value of the turbo tables that a float32 time stands for; the time itself where there is none."""
+    nearest = min(TURBO_VALUES, key=lambda value: abs(value - t))
+    return nearest if abs(nearest - t) < 1e-7 else t

@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
 from acestep_like.errors import InputError, UnsupportedTaskError
 from acestep_like.models.checkpoints.info import CheckpointInfo
-from acestep_like.models.diffusion.guidance import Guidance, interval_in_t, make_guidance
-from acestep_like.models.diffusion.inpainting import HoldStrength, inpainting_strength
+from acestep_like.models.diffusion.flow_edit import FlowEdit
+from acestep_like.models.diffusion.guidance import Guidance, ProjectionOptions, interval_in_t, make_guidance
+from acestep_like.models.diffusion.inpainting import RepaintSettings, repaint_settings
 from acestep_like.models.diffusion.request import DiffusionRequest
 from acestep_like.models.diffusion.sampler import SamplerOptions, sampler_method
-from acestep_like.models.diffusion.schedule import TURBO_STEPS, make_schedule, nearest_turbo_shift, start_near_source
+from acestep_like.models.diffusion.schedule import (
+    TURBO_STEPS,
+    flow_edit_schedule,
+    make_schedule,
+    start_near_source,
+)
+from acestep_like.models.diffusion.wavelet_correction import DCW_MODES, WaveletCorrection, filter_bank
 from acestep_like.types.tasks import TASKS, task_spec
 
 
 @dataclass(frozen=True)
-class Settings:
+class SamplingSettings:
     """Everything the loop of one run needs that is not a tensor of the song.
 
     `guidance_scale` is 1 where nothing is guided; `cover_steps` is the number of steps that see source or codes.
@@ -27,16 +34,19 @@ class Settings:
     options: SamplerOptions
     guidance_mode: str
     guidance_scale: float
+    projection: ProjectionOptions
     t_low: float
     t_high: float
     cover_steps: int
-    hold: HoldStrength | None
+    repaint: RepaintSettings | None
+    flow_edit: FlowEdit | None
     notes: tuple[str, ...]
 
     @property
     def steps(self) -> int:
-        """Number of steps."""
-        return len(self.schedule) - 1
+        """Number of steps that run."""
+        every = len(self.schedule) - 1
+        return every if self.flow_edit is None else every - self.flow_edit.bounds(every)[0]
 
     @property
     def guided(self) -> bool:
@@ -45,7 +55,7 @@ class Settings:
 
     def guidance(self) -> Guidance:
         """A fresh guidance; it may carry momentum through one run."""
-        return make_guidance(self.guidance_mode, self.guidance_scale)
+        return make_guidance(self.guidance_mode, self.guidance_scale, self.projection)
 
 
 def check_task(request: DiffusionRequest, info: CheckpointInfo) -> None:
@@ -71,52 +81,87 @@ def check_task(request: DiffusionRequest, info: CheckpointInfo) -> None:
     if codes and not info.has_audio_tokenizer:
         raise InputError("audio_codes", "codes", f"none: {info.name} has no audio tokenizer to read them")
     spec = TASKS[request.task]
-    if request.source is None and spec.needs_source and not (codes and spec.codes_replace_source):
+    if request.flow_edit is not None and not spec.flow_edits:
+        able = ", ".join(name for name, row in TASKS.items() if row.flow_edits)
+        raise InputError("flow_edit_morph", True, f"False for the task {request.task}", f"Flow edits are for {able}.")
+    replaced = codes and spec.codes_replace_source and request.flow_edit is None
+    if request.source is None and request.works_on_source and not replaced:
         raise InputError("src_audio", None, f"audio for the task {request.task}")
 
 
-def settle(request: DiffusionRequest, info: CheckpointInfo, *, has_source: bool) -> Settings:
+def sampling_settings(request: DiffusionRequest, info: CheckpointInfo, *, has_source: bool) -> SamplingSettings:
     """The settings of a run; `has_source` says whether there are source latents to start or keep from."""
     notes: list[str] = []
-    steps, shift = request.inference_steps, request.shift
-    if info.is_turbo and request.timesteps is None:
-        if steps > TURBO_STEPS:
-            notes.append(f"{info.name} is a turbo checkpoint: {steps} steps were lowered to {TURBO_STEPS}.")
-            steps = TURBO_STEPS
-        if steps == TURBO_STEPS and nearest_turbo_shift(shift) != shift:
-            notes.append(f"Turbo has tables for shift 1, 2 and 3: {shift:g} became {nearest_turbo_shift(shift):g}.")
-            shift = nearest_turbo_shift(shift)
-    scale = request.guidance_scale
-    if info.is_turbo and (scale > 1.0 or request.use_adg):
-        if scale != info.defaults.guidance_scale:
-            notes.append(f"{info.name} is a turbo checkpoint: guidance is ignored.")
-        scale = 1.0
-    schedule = make_schedule(is_turbo=info.is_turbo, steps=steps, shift=shift, timesteps=request.timesteps)
-    if request.cover_noise_strength > 0 and has_source:
-        schedule = start_near_source(schedule, request.cover_noise_strength)
-    elif request.cover_noise_strength > 0:
-        notes.append("cover_noise_strength was ignored: there is no source to start from.")
+    schedule = _schedule(request, info, has_source, notes)
+    edit = request.flow_edit
+    options = SamplerOptions(
+        method=sampler_method(request.infer_method, request.sampler_mode),
+        correct_last=not info.is_turbo,
+        inject_last=not info.is_turbo,
+        velocity_norm_threshold=request.velocity_norm_threshold,
+        velocity_ema_factor=request.velocity_ema_factor,
+        correction=_correction(request, info),
+    )
     if request.sampler_mode == "heun" and request.infer_method == "sde":
         notes.append("sampler_mode heun was ignored: the stochastic sampler is of first order.")
-    holds = TASKS[request.task].outside == "source"
+    mode = "adg" if request.use_adg else request.guidance_mode or info.guidance_mode_of(request.task)
+    if edit is not None:
+        # As upstream: a flow edit is a run of Euler steps under the checkpoint's own guidance, and nothing else.
+        options = replace(options, method="euler", correction=None)
+        mode = info.guidance_mode_of(request.task)
+    repaints = TASKS[request.task].outside == "source"
     t_low, t_high = interval_in_t(request.cfg_interval_start, request.cfg_interval_end)
-    return Settings(
+    return SamplingSettings(
         schedule=schedule,
-        options=SamplerOptions(
-            method=sampler_method(request.infer_method, request.sampler_mode),
-            correct_last=not info.is_turbo,
-            hold_last=not info.is_turbo,
-            velocity_norm_threshold=request.velocity_norm_threshold,
-            velocity_ema_factor=request.velocity_ema_factor,
-        ),
-        guidance_mode="adg" if request.use_adg else request.guidance_mode or info.guidance_mode_of(request.task),
-        guidance_scale=scale,
+        options=options,
+        guidance_mode=mode,
+        guidance_scale=_guidance_scale(request, info, notes),
+        projection=ProjectionOptions(request.apg_eta, request.apg_norm_threshold, request.apg_momentum),
         t_low=t_low,
         t_high=t_high,
-        cover_steps=int((len(schedule) - 1) * request.audio_cover_strength),
-        hold=inpainting_strength(request.repaint_mode, request.repaint_strength) if holds else None,
+        cover_steps=int((len(schedule) - 1) * (1.0 if edit is not None else request.audio_cover_strength)),
+        repaint=repaint_settings(
+            request.repaint_mode, request.repaint_strength, request.repaint_latent_crossfade_frames
+        )
+        if repaints
+        else None,
+        flow_edit=None if edit is None else FlowEdit(edit.n_min, edit.n_max, edit.n_avg),
         notes=tuple(notes),
     )
+
+
+def _schedule(request: DiffusionRequest, info: CheckpointInfo, has_source: bool, notes: list[str]) -> torch.Tensor:
+    steps = request.inference_steps
+    if info.is_turbo and request.timesteps is None and steps > TURBO_STEPS:
+        notes.append(f"{info.name} is a turbo checkpoint: {steps} steps were lowered to {TURBO_STEPS}.")
+        steps = TURBO_STEPS
+    if request.flow_edit is not None:
+        return flow_edit_schedule(steps, request.shift, request.timesteps)
+    schedule = make_schedule(is_turbo=info.is_turbo, steps=steps, shift=request.shift, timesteps=request.timesteps)
+    if request.cover_noise_strength > 0 and has_source:
+        return start_near_source(schedule, request.cover_noise_strength, is_turbo=info.is_turbo)
+    if request.cover_noise_strength > 0:
+        notes.append("cover_noise_strength was ignored: there is no source to start from.")
+    return schedule
+
+
+def _guidance_scale(request: DiffusionRequest, info: CheckpointInfo, notes: list[str]) -> float:
+    scale = request.guidance_scale
+    if not info.is_turbo or (scale <= 1.0 and not request.use_adg):
+        return scale
+    if scale != info.defaults.guidance_scale:
+        notes.append(f"{info.name} is a turbo checkpoint: guidance is ignored.")
+    return 1.0
+
+
+def _correction(request: DiffusionRequest, info: CheckpointInfo) -> WaveletCorrection | None:
+    if not (info.is_turbo if request.dcw_enabled is None else request.dcw_enabled):
+        return None
+    if request.dcw_mode not in DCW_MODES:
+        raise InputError("dcw_mode", request.dcw_mode, "one of " + ", ".join(DCW_MODES))
+    bank = filter_bank(request.dcw_wavelet)
+    correction = WaveletCorrection(request.dcw_mode, request.dcw_scaler, request.dcw_high_scaler, bank)
+    return correction if correction.active else None
 
 
 def target_frames(

@@ -6,6 +6,7 @@ import pytest
 import tiny
 import torch
 
+from acestep_like.errors import InputError
 from acestep_like.models.diffusion.attention import install_fast_paths, install_stock_paths, windowed_attention
 from acestep_like.models.diffusion.denoiser import DiTDenoiser
 from acestep_like.models.diffusion.guidance import GUIDANCE_MODES, GuidedDenoiser, interval_in_t, make_guidance
@@ -20,7 +21,31 @@ def tensors(seed=0):
 def test_scale_one_is_the_conditional_velocity(mode):
     cond, uncond, x = tensors()
     guided = make_guidance(mode, 1.0)(cond, uncond, x, 0.5, corrector=False)
-    assert torch.allclose(guided, cond, atol=3e-2 if mode == "adg" else 1e-6)
+    assert torch.allclose(guided, cond, atol=3e-2 if "adg" in mode else 1e-6)
+
+
+def test_an_unknown_guidance_is_refused_by_name():
+    with pytest.raises(InputError, match="adg_of_tomorrow.*adg_w_norm"):
+        make_guidance("adg_of_tomorrow", 2.0)
+
+
+def test_the_norm_of_the_estimate_is_kept_and_the_angle_is_limited_only_where_the_variant_says():
+    cond, uncond, x = tensors()
+    estimates = {
+        mode: x - 0.5 * make_guidance(mode, 9.0)(cond, uncond, x, 0.5, corrector=False) for mode in GUIDANCE_MODES
+    }
+    kept, wanted = (torch.linalg.vector_norm(each, dim=1) for each in (estimates["adg_w_norm"], x - 0.5 * cond))
+    assert torch.allclose(kept, wanted, rtol=1e-4)
+    assert not torch.allclose(estimates["adg"], estimates["adg_wo_clip"], atol=1e-2)
+
+
+def test_momentum_moves_once_for_several_draws_of_a_step():
+    cond, uncond, x = tensors()
+    once, twice = make_guidance("apg", 4.0), make_guidance("apg", 4.0)
+    single = once(cond, uncond, x, 0.5, corrector=False)
+    assert all(torch.equal(each, single) for each in twice.of_draws([(x, cond, uncond)] * 2, 0.5))
+    again = [each(cond, uncond, x, 0.4, corrector=False) for each in (once, twice)]
+    assert torch.allclose(*again, atol=1e-6)
 
 
 def test_plain_guidance_extrapolates():

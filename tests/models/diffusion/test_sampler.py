@@ -7,8 +7,8 @@ import math
 import pytest
 import torch
 
-from acestep_like.models.diffusion.inpainting import Hold, inpainting_strength, soft_window
-from acestep_like.models.diffusion.noise import StepNoise, generator, initial_noise, retake
+from acestep_like.models.diffusion.inpainting import Inpainting, repaint_settings, soft_window
+from acestep_like.models.diffusion.noise import FreshNoise, generator, initial_noise, retake
 from acestep_like.models.diffusion.sampler import SamplerOptions, sample, sampler_method
 from acestep_like.models.diffusion.schedule import flow_schedule
 
@@ -38,7 +38,7 @@ def last(states):
 @pytest.mark.parametrize("method", ["euler", "sde"])
 def test_every_method_arrives_at_the_only_clean_signal(method):
     clean, noise = torch.randn(2, 6, 3), torch.randn(2, 6, 3)
-    fresh = StepNoise([1, 2], 6, 3, torch.device("cpu"))
+    fresh = FreshNoise([generator(1), generator(2)], 6, 3, torch.device("cpu"))
     state = last(sample(Towards(clean), noise, flow_schedule(7, 3.0), SamplerOptions(method), noise=fresh))
     assert torch.allclose(state.x, clean, atol=1e-5)
     assert state.step == state.total == 7
@@ -71,7 +71,7 @@ def test_sde_uses_the_real_schedule_and_its_own_noise_every_step():
     noises = torch.randn(3, 1, 4, 2)
     schedule = flow_schedule(3, 3.0)
     states = list(
-        sample(Towards(clean), torch.randn(1, 4, 2), schedule, SamplerOptions("sde"), noise=noises.__getitem__)
+        sample(Towards(clean), torch.randn(1, 4, 2), schedule, SamplerOptions("sde"), noise=iter(noises).__next__)
     )
     assert torch.allclose(states[0].x, float(schedule[1]) * noises[0], atol=1e-5)
     assert torch.allclose(states[1].x, float(schedule[2]) * noises[1], atol=1e-5)
@@ -121,9 +121,9 @@ def window(frames=10, start=3, end=6):
 
 def test_the_outside_is_held_at_the_noised_source_for_the_ratio_of_steps():
     source, noise = torch.full((1, 10, 2), 5.0), torch.randn(1, 10, 2)
-    hold = Hold(source, window(), noise, injection_ratio=0.5, crossfade_frames=0)
+    hold = Inpainting(source, window(), noise, injection_ratio=0.5, crossfade_frames=0)
     schedule = flow_schedule(4, 1.0)
-    states = list(sample(Towards(torch.zeros(1, 10, 2)), noise, schedule, hold=hold))
+    states = list(sample(Towards(torch.zeros(1, 10, 2)), noise, schedule, inpainting=hold))
     outside = ~window()[0]
     for index in (0, 1):
         t = float(schedule[index + 1])
@@ -131,13 +131,13 @@ def test_the_outside_is_held_at_the_noised_source_for_the_ratio_of_steps():
     assert not torch.allclose(states[2].x[0, outside], source[0, outside], atol=0.5)
 
 
-@pytest.mark.parametrize("hold_last", [True, False])
-def test_conservative_ends_exactly_at_the_source_outside_only_where_the_last_step_is_held(hold_last):
+@pytest.mark.parametrize("inject_last", [True, False])
+def test_conservative_ends_exactly_at_the_source_outside_only_where_the_last_step_is_held(inject_last):
     source, noise = torch.full((1, 10, 2), 5.0), torch.randn(1, 10, 2)
-    hold = Hold(source, window(), noise, 1.0, 0)
-    options = SamplerOptions(hold_last=hold_last)
-    state = last(sample(Towards(torch.zeros(1, 10, 2)), noise, flow_schedule(4, 1.0), options, hold=hold))
-    assert torch.equal(state.x[0, 8], source[0, 8]) is hold_last
+    hold = Inpainting(source, window(), noise, 1.0, 0)
+    options = SamplerOptions(inject_last=inject_last)
+    state = last(sample(Towards(torch.zeros(1, 10, 2)), noise, flow_schedule(4, 1.0), options, inpainting=hold))
+    assert torch.equal(state.x[0, 8], source[0, 8]) is inject_last
 
 
 def test_ramps_reach_outwards_and_stop_at_the_ends():
@@ -155,10 +155,11 @@ def test_every_one_of_several_windows_has_its_ramps():
 
 
 def test_strengths_of_the_repaint_modes():
-    assert inpainting_strength("aggressive", 0.2).waveform_crossfade_s is None
-    balanced = inpainting_strength("balanced", 0.2)
+    balanced = repaint_settings("balanced", 0.2)
     assert balanced.injection_ratio == pytest.approx(0.8) and balanced.latent_crossfade_frames == 20
-    assert inpainting_strength("conservative", 0.9) == inpainting_strength("balanced", 0.0)
+    assert repaint_settings("conservative", 0.9) == repaint_settings("balanced", 0.0)
+    given = repaint_settings("conservative", latent_crossfade_frames=3, wav_crossfade_s=0.2)
+    assert (given.injection_ratio, given.latent_crossfade_frames, given.wav_crossfade_s) == (1.0, 3, 0.2)
 
 
 def test_noise_of_an_item_does_not_depend_on_its_batch_and_streams_differ():

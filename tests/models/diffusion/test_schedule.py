@@ -21,7 +21,12 @@ def test_turbo_has_the_published_tables(shift):
     assert torch.allclose(schedule, torch.tensor([*TABLES[shift], 0.0]), atol=1e-5)
 
 
-def test_turbo_rounds_other_shifts_to_the_nearest_table():
+def test_a_shift_that_is_given_with_a_number_of_steps_is_used_as_it_is():
+    schedule = make_schedule(is_turbo=True, steps=8, shift=2.5)
+    assert torch.equal(schedule, make_schedule(is_turbo=False, steps=8, shift=2.5))
+
+
+def test_turbo_s_table_is_of_the_nearest_shift():
     near = make_schedule(is_turbo=True, steps=None, shift=2.8)
     assert torch.equal(near, make_schedule(is_turbo=True, steps=8, shift=3.0))
 
@@ -69,3 +74,9 @@ def test_starting_near_the_source_drops_the_noisy_times():
     schedule = make_schedule(is_turbo=False, steps=10, shift=1.0)
     assert float(start_near_source(schedule, 0.72)[0]) == pytest.approx(0.3)
     assert len(start_near_source(schedule, 1.0)) == 2
+
+
+def test_turbo_compares_the_exact_times_of_its_tables():
+    schedule = make_schedule(is_turbo=True, steps=8, shift=3.0)  # 0.5 and 0.3 are equally far from 0.4
+    assert float(start_near_source(schedule, 0.6, is_turbo=True)[0]) == 0.5
+    assert float(start_near_source(schedule, 0.6)[0]) == pytest.approx(0.3)
