@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Sequence
 
 import torch
 
 SILENT_PEAK = 1e-6
-"""Below this peak a waveform is left alone: it holds nothing worth raising."""
+"""Below this peak (-120 dBFS) a waveform is silence, upstream's threshold: nothing to work from or worth raising."""
+INAUDIBLE_PEAK = 1e-5
+"""Up to this peak (-100 dBFS) a result is silence, below the last step of 16 bits: nothing to save."""
+
+
+def is_silent(audio: torch.Tensor, below: float = SILENT_PEAK) -> bool:
+    """Whether there are no samples, or none as large as `below`."""
+    return audio.numel() == 0 or float(audio.abs().max()) < below
+
+
+def digest(samples: torch.Tensor) -> str:
+    """What identifies samples in a recipe: the first 16 digits of their SHA-256."""
+    return hashlib.sha256(samples.contiguous().numpy().tobytes()).hexdigest()[:16]
 
 
 def to_db(ratio: float) -> float:

@@ -10,10 +10,11 @@ from acestep_like.audio.level import from_db, gate, no_louder, peak_normalize
 from acestep_like.audio.separation import added_part
 from acestep_like.editing.common import edit_fields, edit_helper, fitted, loaded_source, read_tracks, read_windows
 from acestep_like.editing.long_sources import run_whole
-from acestep_like.inference.recipes import SAMPLE_RATE, derived_audio, one_item, save_derived
+from acestep_like.inference.recipes import derived_audio, one_item, save_derived
 from acestep_like.types.params import GenerationConfig
 from acestep_like.types.results import GenerationResult
 from acestep_like.types.tasks import build_instruction, track_name
+from acestep_like.types.units import SAMPLE_RATE
 
 if TYPE_CHECKING:
     from acestep_like.handler import AceStepHandler

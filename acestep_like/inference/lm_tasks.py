@@ -13,6 +13,7 @@ from acestep_like.errors import InputError, LMError
 from acestep_like.inference.handlers import loaded_lm
 from acestep_like.models.lm.requests import Sampling
 from acestep_like.music.theory import parse_keyscale, parse_timesignature
+from acestep_like.types.audio_codes import format_codes
 from acestep_like.types.fields import FieldSpec
 from acestep_like.types.params import MAX_SEED, all_specs
 from acestep_like.types.results import CreateSampleResult, FormatSampleResult, UnderstandResult
@@ -103,10 +104,10 @@ class Settings:
 def understand(llm_handler: LLMHandler | None, audio_codes: str, settings: Settings) -> UnderstandResult:
     """What the language model reads in audio codes; raises where `understand_music` answers a failed result."""
     lm, options = loaded_lm(llm_handler), settings.options()
-    codes = check_argument("audio_codes", audio_codes)
-    if not codes.strip():
+    _, codes = all_specs()["audio_codes"].read(audio_codes)
+    if not codes:
         raise InputError("audio_codes", audio_codes, "'<|audio_code_N|>' tokens", "No audio codes provided.")
-    answer = lm.understand(codes, **options)
+    answer = lm.understand(format_codes(codes), **options)
     return _filled(UnderstandResult(), answer, "Failed to understand audio codes")
 
 

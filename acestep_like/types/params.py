@@ -10,7 +10,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, TypeVar
@@ -18,9 +18,11 @@ from typing import Any, TypeVar
 from acestep_like.errors import InputError
 from acestep_like.music.chart import parse_chart
 from acestep_like.music.theory import LANGUAGES, parse_keyscale, parse_timesignature
-from acestep_like.types.audio_codes import _MAX_DURATION_S, read_codes
+from acestep_like.types.audio_codes import format_codes, read_codes
 from acestep_like.types.fields import FieldSpec, UnsetFloat, UnsetInt, is_given, parameter, reject_unknown, specs
-from acestep_like.types.tasks import DEFAULT_INSTRUCTION, TASKS, resolve_instruction, task_spec
+from acestep_like.types.parsed import ParsedParams
+from acestep_like.types.tasks import DEFAULT_INSTRUCTION, TASKS, read_instruction, task_spec
+from acestep_like.types.units import MAX_DURATION_S
 
 MAX_SEED = 2**63 - 1
 
@@ -56,18 +58,44 @@ GROUPS = (
 _TEXT, _META, _TASK, _DIFFUSION, _DIT, LM_GROUP, _LATER, _BATCH, _FILE, COT_GROUP = GROUPS
 
 
+ALIASES = {
+    "think": "thinking",
+    "language": "vocal_language",
+    "prompt": "caption",
+    "audio_duration": "duration",
+    "target_duration": "duration",
+    "key_scale": "keyscale",
+    "time_signature": "timesignature",
+}
+"""Names of fields in upstream's example files, in its service and in acestep.cpp."""
+
+MAX_TIMESTEPS, MAX_WINDOWS = 201, 64
+_MAX_CAPTION = 4096
+
 _Self = TypeVar("_Self", bound="_Parameters")
+
+
+def _reader(parse: Callable[[str], Any], nothing: Any) -> Callable[[str], Any]:
+    """A reader that answers `nothing` for a text without any."""
+    return lambda text: parse(text) if text.strip() else nothing
 
 
 class _Parameters:
     """What both parameter classes can do: checking and JSON."""
 
-    def _checked_fields(self: _Self) -> _Self:
-        """A copy whose fields are plain Python values, each checked on its own."""
-        checked = copy.copy(self)
+    def _read_fields(self: _Self) -> tuple[_Self, dict[str, Any]]:
+        """A copy whose fields are plain Python values, each checked on its own, and what the readers made of them.
+
+        None in a field that has no meaning for it means that the field is not given.
+        """
+        checked, read = copy.copy(self), {}
         for name, spec in specs(type(self)).items():
-            setattr(checked, name, spec.check(getattr(self, name)))
-        return checked
+            value = getattr(self, name)
+            if value is None and not spec.optional and spec.kind != "any":
+                value = _default(type(self), name)
+            plain, read[name] = spec.read(value)
+            setattr(checked, name, plain)
+        return checked, read
 
     def to_dict(self) -> dict[str, Any]:
         """All fields as JSON values. A field left to the checkpoint is None; audio in memory is described in words."""
@@ -79,27 +107,37 @@ class _Parameters:
 
     @classmethod
     def from_dict(cls: type[_Self], values: Mapping[str, Any]) -> _Self:
-        """Build from a mapping with any of the fields.
+        """Build from a mapping with any of the fields, under their names or those of `ALIASES`.
 
         Raises:
-            InputError: a name that is no field.
+            InputError: a name that is no field, or a field that is given under two names.
         """
         if not isinstance(values, Mapping):
             raise InputError(cls.__name__, values, "a mapping of field names to values")
-        reject_unknown(cls, values)
-        return cls(**values)
+        known, named = specs(cls), {}
+        for name, value in values.items():
+            field = ALIASES.get(name, name) if isinstance(name, str) and name not in known else name
+            if field in named:
+                raise InputError(field, value, f"one value, not another one as {name!r}")
+            named[field] = value
+        reject_unknown(cls, named)
+        return cls(**named)
 
     @classmethod
-    def from_json(cls: type[_Self], text: str) -> _Self:
-        """Build from JSON text.
+    def from_json(cls: type[_Self], text: str | bytes) -> _Self:
+        """Build from JSON text, or bytes of it in UTF-8; a byte order mark is skipped.
 
         Raises:
-            InputError: not a JSON object, or a name that is no field.
+            InputError: not a JSON object, or as `from_dict`.
         """
         try:
-            values = json.loads(text)
-        except (TypeError, ValueError) as error:
+            if isinstance(text, bytes | bytearray):
+                text = text.decode("utf-8-sig")
+            values = json.loads(text.removeprefix("\ufeff"))
+        except (AttributeError, TypeError, ValueError) as error:
             raise InputError(cls.__name__, text, "a JSON object", str(error)) from error
+        except RecursionError as error:
+            raise InputError(cls.__name__, text, "a JSON object", "It is nested too deeply.") from error
         return cls.from_dict(values)
 
 
@@ -140,15 +178,22 @@ class GenerationParams(_Parameters):
     )
     audio_codes: str = parameter(
         "",
-        "str",
+        "codes",
         _TASK,
         "5 Hz semantic codes that steer the music, 5 for each second; they replace the language model's.",
         reader=read_codes,
-        example="'<|audio_code_12|><|audio_code_7|>'",
+        example="'<|audio_code_12|><|audio_code_7|>' or '12,7'",
     )
 
     # Text
-    caption: str = parameter("", "str", _TEXT, "The music in words: genre, mood, instruments, era.", max_length=512)
+    caption: str = parameter(
+        "",
+        "str",
+        _TEXT,
+        "The music in words: genre, mood, instruments, era. What the text encoder "
+        "has no room for (beyond about 200 words) is said in the status.",
+        max_length=_MAX_CAPTION,
+    )
     lyrics: str = parameter(
         "",
         "str",
@@ -158,18 +203,6 @@ class GenerationParams(_Parameters):
         max_length=4096,
     )
     instrumental: bool = parameter(False, "bool", _TEXT, "Music without a voice, whatever the lyrics say.")
-    chords: str = parameter(
-        "",
-        "str",
-        _META,
-        "Chord chart, bars between '|', played in a circle; '%' repeats a bar, '(Am | F) x2' a "
-        "group, 'verse: Am | F; chorus: C | G' gives each section its own. Only for checkpoints with a guide (the "
-        "embedded one); empty lets key and style choose.",
-        max_length=4096,
-        reader=parse_chart,
-        example="'Am | F | C | G'",
-    )
-
     # Metadata
     vocal_language: str = parameter(
         "unknown",
@@ -178,6 +211,7 @@ class GenerationParams(_Parameters):
         "Language of the words, or unknown for auto-detection.",
         choices=LANGUAGES,
         also={"": "unknown"},
+        blank_words=True,
     )
     bpm: int | None = parameter(
         None,
@@ -186,6 +220,7 @@ class GenerationParams(_Parameters):
         "Tempo. In 6/8 a beat is a dotted quarter.",
         low=30,
         high=300,
+        also={0: "automatic"},
         unit="beats per minute",
         optional=True,
         none_means="automatic",
@@ -195,7 +230,9 @@ class GenerationParams(_Parameters):
         "str",
         _META,
         "Key and mode; empty is automatic.",
-        reader=parse_keyscale,
+        reader=_reader(parse_keyscale, None),
+        blank_words=True,
+        max_length=64,
         example="'C Major', 'Am', 'F# minor'",
     )
     timesignature: str = parameter(
@@ -203,16 +240,19 @@ class GenerationParams(_Parameters):
         "str",
         _META,
         "2 for 2/4, 3 for 3/4, 4 for 4/4, 6 for 6/8; empty is automatic.",
-        reader=parse_timesignature,
+        reader=_reader(parse_timesignature, ""),
+        number_too=True,
+        blank_words=True,
+        max_length=64,
         example="'3' or '3/4'",
     )
     duration: float = parameter(
         -1.0,
         "float",
         _META,
-        "Length of the music.",
-        low=10,
-        high=_MAX_DURATION_S,
+        "Length of the music. The documented range begins at 10 s; shorter music ends as abruptly as it is asked for.",
+        low=1,
+        high=MAX_DURATION_S,
         unit="seconds",
         unset_below=0.0,
         optional=True,
@@ -272,6 +312,7 @@ class GenerationParams(_Parameters):
         "A schedule of your own, falling from at most 1; overrides inference_steps and shift.",
         low=0,
         high=1,
+        max_length=MAX_TIMESTEPS,
         optional=True,
         none_means="the computed schedule",
         example="[0.97, 0.7, 0.4, 0.2, 0]",
@@ -282,8 +323,9 @@ class GenerationParams(_Parameters):
         _TASK,
         "Start of the window of repaint and lego; negative adds that much before the source. "
         "A list for several windows.",
-        low=-_MAX_DURATION_S,
+        low=-MAX_DURATION_S,
         high=3600,
+        max_length=MAX_WINDOWS,
         unit="seconds",
     )
     repainting_end: float | list[float] = parameter(
@@ -293,6 +335,7 @@ class GenerationParams(_Parameters):
         "End of the window; beyond the source adds that much after it.",
         above=0,
         high=3600,
+        max_length=MAX_WINDOWS,
         unit="seconds",
         also={-1: "the end of the source"},
     )
@@ -389,7 +432,24 @@ class GenerationParams(_Parameters):
         choices=("auto", "explicit"),
     )
     global_caption: str = parameter(
-        "", "str", _TASK, "The whole song in words, for lego-SFT checkpoints; others do not read it.", max_length=512
+        "",
+        "str",
+        _TASK,
+        "The whole song in words, for lego-SFT checkpoints; others do not read it.",
+        max_length=_MAX_CAPTION,
+    )
+
+    # Our own
+    chords: str = parameter(
+        "",
+        "str",
+        _META,
+        "Chord chart, bars between '|', played in a circle; '%' repeats a bar, '(Am | F) x2' a "
+        "group, 'verse: Am | F; chorus: C | G' gives each section its own. Only for checkpoints with a guide (the "
+        "embedded one); empty lets key and style choose.",
+        max_length=4096,
+        reader=_reader(parse_chart, None),
+        example="'Am | F | C | G'",
     )
 
     def __post_init__(self) -> None:
@@ -415,20 +475,40 @@ class GenerationParams(_Parameters):
         Raises:
             InputError: the first value that is not accepted, or a combination that makes no sense.
         """
-        params = self._checked_fields()
+        return self.parsed()[0]
+
+    def parsed(self) -> tuple[GenerationParams, ParsedParams]:
+        """A checked copy with plain values, and its texts as the values that they stand for.
+
+        Raises:
+            InputError: as `checked`.
+        """
+        params, read = self._read_fields()
         if params.duration is None or params.duration <= 0:
             params.duration = -1.0
+        params.bpm = params.bpm or None
         params.vocal_language = params.vocal_language or "unknown"
-        params.timesteps = _checked_timesteps(params.timesteps)
+        params.audio_codes = format_codes(read["audio_codes"])
+        _check_timesteps(params.timesteps)
         if params.cfg_interval_start > params.cfg_interval_end:
             raise InputError(
                 "cfg_interval_start",
                 params.cfg_interval_start,
                 f"at most cfg_interval_end ({params.cfg_interval_end:g})",
             )
-        windows(params)
         _check_task(params)
-        return params
+        instruction, tracks = read_instruction(params.task_type, params.instruction)
+        parsed = ParsedParams(
+            codes=read["audio_codes"],
+            keyscale=read["keyscale"],
+            timesignature=read["timesignature"],
+            chart=read["chords"],
+            windows=windows(params),
+            timesteps=tuple(params.timesteps) if params.timesteps else None,
+            tracks=tracks,
+            instruction=instruction,
+        )
+        return params, parsed
 
 
 @dataclass
@@ -469,7 +549,7 @@ class GenerationConfig(_Parameters):
         Raises:
             InputError: the first value that is not accepted.
         """
-        config = self._checked_fields()
+        config, _ = self._read_fields()
         if isinstance(config.seeds, int):
             config.seeds = [config.seeds]
         return config
@@ -500,50 +580,41 @@ def all_specs() -> dict[str, FieldSpec]:
     return {**specs(GenerationParams), **specs(GenerationConfig)}
 
 
-def _checked_timesteps(timesteps: list[float] | None) -> list[float] | None:
+def _check_timesteps(timesteps: list[float] | None) -> None:
     """Strictly falling values in (0, 1]; one final 0 is allowed."""
     if timesteps is None:
-        return None
+        return
     falling = all(later < earlier for earlier, later in pairwise(timesteps))
     if not falling or timesteps[0] == 0:
         raise InputError(
             "timesteps", timesteps, "numbers that fall from at most 1 towards 0, each smaller than the last"
         )
-    return timesteps
 
 
 def _check_task(params: GenerationParams) -> None:
     spec = task_spec(params.task_type)
     caption, lyrics = params.caption.strip(), params.lyrics.strip()
-    if spec.needs_source and params.src_audio is None:
-        raise InputError(
-            "src_audio", None, f"the audio that {spec.name} works on", "Give a path, or an (array, rate) pair."
-        )
-    if not spec.needs_source and params.src_audio is not None:
-        users = ", ".join(row.name for row in TASKS.values() if row.needs_source)
-        raise InputError(
-            "src_audio",
-            _json_value(params.src_audio),
-            f"nothing for {spec.name}",
-            f"Set task_type to one of {users}, or give it as reference_audio.",
-        )
+    if spec.needs_source and params.src_audio is None and not (spec.codes_replace_source and params.audio_codes):
+        remedy = "Give a path, or an (array, rate) pair" + (", or audio_codes." if spec.codes_replace_source else ".")
+        raise InputError("src_audio", None, f"the audio that {spec.name} works on", remedy)
     if spec.needs_caption and not caption:
         raise InputError("caption", params.caption, f"a description of the result of {spec.name}")
-    if not spec.needs_source and not caption and not lyrics and not params.audio_codes.strip():
+    if not spec.needs_source and not caption and not lyrics and not params.audio_codes:
         raise InputError(
             "caption",
             params.caption,
             "a description, unless lyrics are given",
             "Describe the music in caption, lyrics or both.",
         )
-    if params.audio_codes.strip() and spec.needs_source:
+    if params.audio_codes and spec.needs_source and params.src_audio is not None:
         raise InputError(
             "audio_codes",
             params.audio_codes,
-            f"none for {spec.name}, whose source decides the music",
-            "Give codes to text2music.",
+            f"none for {spec.name} with a source, which decides the music",
+            "Leave out one of src_audio and audio_codes.",
         )
-    resolve_instruction(params.task_type, params.instruction)
+    if params.audio_codes and spec.needs_source and not spec.codes_replace_source:
+        raise InputError("audio_codes", params.audio_codes, f"none for {spec.name}", "Give src_audio.")
 
 
 def _default(cls: type, name: str) -> Any:

@@ -13,10 +13,11 @@ from fakes import FakeDiT, fake_checkpoint, tone
 from acestep_like import editing
 from acestep_like.errors import CheckpointError
 from acestep_like.inference.api import generate_music
-from acestep_like.inference.inputs import prepare
-from acestep_like.inference.merge import merge_items
+from acestep_like.inference.inputs import read_order
+from acestep_like.inference.job import GenerationJob, Models, run_steps
+from acestep_like.inference.pipeline import ASKING, READING
 from acestep_like.inference.provenance import origin_of
-from acestep_like.inference.source_analysis import apply_detected_plan, part_to_analyse
+from acestep_like.inference.source_analysis import part_to_analyse
 from acestep_like.models.analysis.structure_decoding import detect_structure
 from acestep_like.models.analysis.structure_tagger import Detected, StructureTagger
 from acestep_like.models.diffusion.guide import GUIDE_GROUPS, build_guide
@@ -161,15 +162,26 @@ def foreign(seconds: float = 16.0) -> tuple[np.ndarray, int]:
 
 def job_of(detected: SongPlan | None, **fields):
     fields = {"task_type": "cover", "src_audio": foreign(), "caption": "jazz", "thinking": False, **fields}
-    job = prepare(GenerationParams(**fields), GenerationConfig(batch_size=1), fake_checkpoint(guide_version=2))
-    return apply_detected_plan(job, detected)
+    job = read(GenerationParams(**fields), fake_checkpoint(guide_version=2))
+    return asked(job, detected)
+
+
+def read(params: GenerationParams, checkpoint) -> GenerationJob:
+    return run_steps(READING, read_order(params, GenerationConfig(batch_size=1), checkpoint), Models())
+
+
+def asked(job: GenerationJob, detected: SongPlan | None) -> GenerationJob:
+    """The job with its requests, where the source is detected as given."""
+    dit = FakeDiT(job.checkpoint)
+    dit.plan = detected
+    return run_steps(ASKING, job, Models(dit))
 
 
 HEARD = SongPlan(16.0, 97.3, "3", parse_keyscale("D minor"), planned().chords, first_bar_s=-0.5)
 
 
 def test_a_cover_of_a_foreign_source_is_drawn_on_what_was_heard_in_it() -> None:
-    request = merge_items(job_of(HEARD), [None])[0].request
+    request = job_of(HEARD).items[0].request
     assert request.plan is not None and request.plan.chords == HEARD.chords and request.plan.first_bar_s == -0.5
     assert (request.bpm, request.timesignature, request.keyscale) == (97, "3", "D minor")
     assert request.plan_alone is not None and request.plan_alone.bpm is None and not request.plan_alone.chords
@@ -190,20 +202,20 @@ def test_who_tells_the_chords_or_hears_nothing_needs_no_ear(fields) -> None:
 
 def test_a_checkpoint_without_a_guide_needs_no_ear() -> None:
     params = GenerationParams(task_type="cover", src_audio=foreign(), caption="jazz")
-    assert part_to_analyse(prepare(params, GenerationConfig(batch_size=1), fake_checkpoint())) is None
+    assert part_to_analyse(read(params, fake_checkpoint())) is None
 
 
 @pytest.mark.parametrize("fields", [{"bpm": 120}, {"timesignature": "4"}, {"keyscale": "E major"}])
 def test_what_was_told_otherwise_wins_and_is_said(fields) -> None:
     job = job_of(HEARD, **fields)
     assert job.detected is None and "was asked, its bars and chords were left open" in job.notes[-1]
-    request = merge_items(job, [None])[0].request
+    request = job.items[0].request
     assert request.plan is not None and not request.plan.chords
 
 
 @pytest.mark.parametrize("fields", [{"bpm": 98}, {"timesignature": "3/4"}, {"keyscale": "F major"}])
 def test_what_was_told_alike_is_drawn_as_it_was_heard(fields) -> None:
-    request = merge_items(job_of(HEARD, **fields), [None])[0].request
+    request = job_of(HEARD, **fields).items[0].request
     assert request.plan is not None and request.plan.bpm == 97.3 and request.plan.chords == HEARD.chords
 
 
@@ -216,7 +228,7 @@ def test_silence_around_a_source_moves_its_bars_and_leaves_the_chords_open(befor
     part = part_to_analyse(job)
     assert part == pytest.approx((before_s + 3, before_s + 13), abs=1e-3)
     detected = replace(HEARD, duration_s=10.0, first_bar_s=part[0] - 0.5)
-    plan = merge_items(apply_detected_plan(job, detected), [None])[0].request.plan
+    plan = asked(job, detected).items[0].request.plan
     assert plan is not None and plan.chords == () and plan.bpm == 97.3
     bars = (part[0] - 0.5 - plan.first_bar_s) / HEARD.seconds_per_bar()
     assert -HEARD.seconds_per_bar() < plan.first_bar_s <= 0 and bars == pytest.approx(round(bars), abs=1e-6)
@@ -225,7 +237,7 @@ def test_silence_around_a_source_moves_its_bars_and_leaves_the_chords_open(befor
 def test_a_moment_of_silence_before_the_music_leaves_its_chords_where_they_sound() -> None:
     """As encoders put it before a song: bars and chords move together."""
     detected = replace(HEARD, first_bar_s=0.05)
-    plan = merge_items(apply_detected_plan(job_of(None), detected), [None])[0].request.plan
+    plan = job_of(detected).items[0].request.plan
     assert plan is not None and len(plan.chords) == len(detected.chords)
     beat_s = 60 / HEARD.bpm
     moved = [plan.first_bar_s + span.start_beat * beat_s for span in plan.chords]
