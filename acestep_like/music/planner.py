@@ -59,7 +59,8 @@ def plan_song(
         duration_s: seconds, up to 3600.
         bpm: 30 to 300; None or 0 chooses. `timesignature`, `keyscale`: "", None or "N/A" choose.
         chords_text: a chart, as text (`parse_chart`) or read already, that is rendered exactly, looped over the song;
-            "" or None chooses progressions that suit key and style, differ between verse and chorus, and end on the tonic.
+            "" or None chooses progressions that suit key and style, differ between verse and chorus, and end on the
+            tonic.
         lyrics: section tags in it shape the form; without them a usual form of 2, 4 or 8 bar sections is chosen.
         caption: read for style, tempo, meter and key words. seed: decides what is chosen.
         choose: False leaves unknown what is not given, as for a source whose tempo and harmony nobody facts: a wrong

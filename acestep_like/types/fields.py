@@ -165,9 +165,11 @@ class FieldSpec:
     def _number(self, text: str) -> int | float:
         for kind in (int, float):
             try:
-                return kind(text.strip())
+                number = kind(text.strip())
             except ValueError:
                 continue
+            if kind is int or math.isfinite(number):
+                return number
         raise self._refusal(text)
 
     def _refusal(self, value: object, remedy: str = "") -> InputError:

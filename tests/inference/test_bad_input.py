@@ -110,7 +110,7 @@ PARAMS = [
     ({"task_type": "cover", "src_audio": tone(3)}, "src_audio", "Tensor"),  # no sample rate
     ({"task_type": "cover", "src_audio": (tone(3), 0)}, "src_audio", "0"),
     ({"task_type": "cover", "src_audio": (tone(130), 48000)}, "src_audio", "130"),
-    ({"task_type": "cover", "src_audio": b"RIFF"}, "src_audio", "RIFF"),
+    ({"task_type": "cover", "src_audio": b"RIFF"}, "src_audio", "4 bytes"),
     ({"reference_audio": 5}, "reference_audio", "5"),
     ({"reference_audio": []}, "reference_audio", "[]"),
     ({"reference_audio": (tone(3) * 0, 48000)}, "reference_audio", "array"),
@@ -233,7 +233,11 @@ def test_a_read_that_is_not_permitted(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     path = "secret.wav"
     sf.write(path, np.ones((96000, 2)) * 0.1, 48000)
-    monkeypatch.setattr("os.access", lambda *_: False)
+
+    def denied(*_, **__):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("pathlib.Path.open", denied)
     error = refused(GenerationParams(**GOOD, task_type="cover", src_audio=path), GenerationConfig(), None)
     assert "readable" in error and "secret.wav" in error
 
