@@ -38,7 +38,7 @@ def measure_clip(audio: torch.Tensor, plan: SongPlan, decoy: SongPlan, evaluator
     chroma = features.chromagram(mono, rate)
     scores = features.key_scores(chroma)
     key = max(scores, key=lambda entry: scores[entry])
-    novelty = adherence.bar_novelty(adherence.bar_features(mono, rate, chroma, plan))
+    novelty = adherence.bar_novelty(adherence.bar_features(mono, rate, plan))
     meter = adherence.meter_evidence(mono, rate, chroma, plan.bpm or 120.0)
     detected = evaluator.judge(samples)
     bars = len(novelty) + 1

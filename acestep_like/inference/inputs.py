@@ -123,7 +123,7 @@ def _check_checkpoint(job: GenerationJob) -> None:
         )
 
 
-def read_source(job: GenerationJob, models: Models) -> Additions:
+def read_source(job: GenerationJob, _models: Models) -> Additions:
     """Read the source, its windows, and what is recorded of its music."""
     if not job.task.needs_source:
         return {}
@@ -178,7 +178,7 @@ def _windows_of_codes(job: GenerationJob) -> tuple[Window, ...]:
     return tuple((max(start, 0.0), -1.0 if end >= duration_s else end) for start, end in job.parsed.windows)
 
 
-def read_references(job: GenerationJob, models: Models) -> Additions:
+def read_references(job: GenerationJob, _models: Models) -> Additions:
     """Read the reference audio, one or several."""
     given: Any = job.params.reference_audio
     if given is None:

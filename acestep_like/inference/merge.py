@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from acestep_like.music.song_plan import SongPlan
 
 
-def merge_items(job: GenerationJob, models: Models) -> Additions:
+def merge_items(job: GenerationJob, _models: Models) -> Additions:
     """Join what the caller gave with what the language model decided, item by item; what was given always wins."""
     thoughts = job.thoughts or [None] * len(job.seeds)
     return {"items": tuple(_item(job, seed, thought) for seed, thought in zip(job.seeds, thoughts, strict=True))}
@@ -192,7 +192,7 @@ def _tracks(job: GenerationJob, caption: str) -> tuple[str, ...]:
     return named if sung else tuple(name for name in named if "vocals" not in name)
 
 
-def build_requests(job: GenerationJob, models: Models) -> Additions:
+def build_requests(job: GenerationJob, _models: Models) -> Additions:
     """The requests of the DiT with the places of their items: one, or one for each length that was planned."""
     groups: dict[float | None, list[int]] = {}
     for place, item in enumerate(job.items):

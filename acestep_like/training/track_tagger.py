@@ -38,7 +38,7 @@ def train_track_tagger(
     def sounding(rows: Tensor) -> Tensor:
         return (plays[rows].sum(dim=1) >= LEAST_PLAYED).float()
 
-    def losses(tagger: TrackTagger, rows: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
+    def losses(tagger: TrackTagger, rows: Tensor, generator: torch.Generator) -> dict[str, Tensor]:  # noqa: ARG001
         detected = tagger(crops.latents(rows), _DROPOUT)
         return {"loss": F.binary_cross_entropy_with_logits(detected, sounding(rows))}
 
