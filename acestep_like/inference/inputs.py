@@ -82,7 +82,11 @@ def _unused(params: GenerationParams, seeds: int, batch_size: int) -> tuple[str,
     unused = [name for name in ("inference_steps", "shift") if params.timesteps and params.given(name)]
     if unused:
         notes.append(f"timesteps were given: they are the schedule, and {' and '.join(unused)} was not used.")
-    if params.src_audio is not None and not task_spec(params.task_type).needs_source:
+    spec = task_spec(params.task_type)
+    if params.flow_edit_morph and not spec.flow_edits:
+        notes.append(f"flow_edit_morph was ignored: {spec.name} has no flow edit.")
+    takes_source = spec.needs_source or (params.flow_edit_morph and spec.flow_edits)
+    if params.src_audio is not None and not takes_source:
         notes.append(f"src_audio was ignored: {params.task_type} works on no source.")
     return tuple(notes)
 
@@ -125,7 +129,7 @@ def _check_checkpoint(job: GenerationJob) -> None:
 
 def read_source(job: GenerationJob, _models: Models) -> Additions:
     """Read the source, its windows, and what is recorded of its music."""
-    if not job.task.needs_source:
+    if not job.task.needs_source and not job.edits_flow:
         return {}
     if job.params.src_audio is None:  # codes stand for it
         return {"windows": _windows_of_codes(job)}

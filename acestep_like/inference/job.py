@@ -100,9 +100,14 @@ class GenerationJob:
     notes: tuple[str, ...] = ()
 
     @property
+    def edits_flow(self) -> bool:
+        """Whether the source is carried from one description to another instead of music made anew."""
+        return self.params.flow_edit_morph and self.task.flow_edits
+
+    @property
     def ignores_source(self) -> bool:
         """Whether a cover hears nothing of its source, at strength 0: then it is music made from nothing."""
-        return self.task.source_as_codes and self.params.audio_cover_strength == 0
+        return self.task.source_as_codes and self.params.audio_cover_strength == 0 and not self.edits_flow
 
 
 @dataclass(frozen=True)

@@ -14,9 +14,10 @@ from acestep_like.inference.job import Additions, GenerationJob, Item, Models
 from acestep_like.inference.provenance import KnownMusic
 from acestep_like.inference.source_analysis import with_detected_plan
 from acestep_like.models.checkpoints.files import read_json
-from acestep_like.models.diffusion.request import DiffusionRequest, ItemRequest
+from acestep_like.models.diffusion.request import DiffusionRequest, FlowEditRequest, ItemRequest
 from acestep_like.music.instruments import named_tracks
 from acestep_like.music.planner import plan_song
+from acestep_like.music.sections import plain_lyrics
 from acestep_like.music.theory import parse_keyscale
 from acestep_like.types.audio_codes import parse_codes
 from acestep_like.types.params import INSTRUMENTAL
@@ -25,7 +26,7 @@ from acestep_like.types.units import CODE_RATE_HZ, SAMPLE_RATE
 
 if TYPE_CHECKING:
     from acestep_like.models.checkpoints.info import CheckpointInfo
-    from acestep_like.models.diffusion.request import DiffusionRequest, ItemRequest
+    from acestep_like.models.diffusion.request import DiffusionRequest, FlowEditRequest, ItemRequest
     from acestep_like.models.lm.requests import LMOutput
     from acestep_like.music.song_plan import SongPlan
 
@@ -192,6 +193,15 @@ def _tracks(job: GenerationJob, caption: str) -> tuple[str, ...]:
     return named if sung else tuple(name for name in named if "vocals" not in name)
 
 
+def _flow_edit(job: GenerationJob) -> FlowEditRequest | None:
+    params = job.params
+    if not job.edits_flow:
+        return None
+    lyrics = INSTRUMENTAL if params.instrumental else plain_lyrics(params.flow_edit_source_lyrics)
+    bounds = params.flow_edit_n_min, params.flow_edit_n_max
+    return FlowEditRequest(params.flow_edit_source_caption, lyrics, *bounds, params.flow_edit_n_avg)
+
+
 def build_requests(job: GenerationJob, _models: Models) -> Additions:
     """The requests of the DiT with the places of their items: one, or one for each length that was planned."""
     groups: dict[float | None, list[int]] = {}
@@ -231,6 +241,17 @@ def build_requests(job: GenerationJob, _models: Models) -> Additions:
             retake_variance=params.retake_variance,
             repaint_mode=params.repaint_mode,
             repaint_strength=params.repaint_strength,
+            repaint_latent_crossfade_frames=params.repaint_latent_crossfade_frames,
+            guidance_mode=params.guidance_variant or None,
+            apg_eta=params.apg_eta,
+            apg_norm_threshold=params.apg_norm_threshold,
+            apg_momentum=params.apg_momentum,
+            dcw_enabled=params.dcw_enabled,
+            dcw_mode=params.dcw_mode,
+            dcw_scaler=params.dcw_scaler,
+            dcw_high_scaler=params.dcw_high_scaler,
+            dcw_wavelet=params.dcw_wavelet,
+            flow_edit=_flow_edit(job),
         )
         requests.append((places, request))
     return {"requests": tuple(requests)}

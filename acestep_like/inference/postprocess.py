@@ -33,7 +33,9 @@ def finish_audio(job: GenerationJob, item: Item, raw: torch.Tensor) -> Finished:
     if job.source is None and item.duration_s is not None:  # latents come in whole frames, a length in samples
         samples = samples[:, : round(item.duration_s * SAMPLE_RATE)]
     if job.task.outside == "source" and job.source is not None:
-        width_s = repaint_settings(params.repaint_mode, params.repaint_strength).wav_crossfade_s
+        width_s = repaint_settings(
+            params.repaint_mode, params.repaint_strength, wav_crossfade_s=params.repaint_wav_crossfade_sec
+        ).wav_crossfade_s
         samples, report = splice(
             job.source.samples, samples, job.windows, width_s, sample_rate=SAMPLE_RATE, bpm=item.request.bpm
         )

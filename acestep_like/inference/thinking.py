@@ -24,6 +24,8 @@ _LM_METADATA, _LM_DONE = 0.1, 0.5
 
 def think(job: GenerationJob, models: Models) -> Additions:
     """Ask the language model, where one is loaded and has something to decide."""
+    if job.edits_flow:  # its source decides the music
+        return {}
     request = think_request(job, models.lm is not None)
     if request is None or models.lm is None:
         return {}

@@ -291,6 +291,10 @@ def load_codes(settings: Settings) -> list[np.ndarray]:
         return [archive[f"arr_{index}"] for index in range(len(archive.files))]
 
 
+_LEARNED_TASKS = ("text2music", "cover", "repaint", "lego", "extract", "complete")
+"""The tasks of the embedded model, in the order of its labels."""
+
+
 def _caption_batches(tokenizer: Any, seed: int) -> Callable[[int], tuple]:
     """Captions with labels of what they say, inside the prompts they will be met in: all tasks, some metadata, and
     many with unknown words made of the tokenizer's own pieces."""
@@ -303,7 +307,7 @@ def _caption_batches(tokenizer: Any, seed: int) -> Callable[[int], tuple]:
         caption, labels = random_caption(rng)
         if rng.random() < 0.4:
             caption = among_distractors(caption, rng, lookalikes)
-        task = "text2music" if rng.random() < 0.6 else rng.choice(list(TASKS))
+        task = "text2music" if rng.random() < 0.6 else rng.choice(_LEARNED_TASKS)
         tracks = rng.sample(TRACK_NAMES, rng.randint(1, 4) if TASKS[task].tracks == "many" else 1)
         tracks = tracks if TASKS[task].tracks != "none" else []
         known = [rng.random() < 0.7 for _ in range(3)]
@@ -318,7 +322,7 @@ def _caption_batches(tokenizer: Any, seed: int) -> Callable[[int], tuple]:
             duration=rng.randint(10, 120),
         )
         named = [int(name in tracks) for name in TRACK_NAMES]
-        return text, {**labels, "task": list(TASKS).index(task), "tracks": named}
+        return text, {**labels, "task": _LEARNED_TASKS.index(task), "tracks": named}
 
     def grow(count: int) -> None:
         drawn = [one() for _ in range(count)]

@@ -30,6 +30,10 @@ MAX_SEED = 2**63 - 1
 MAX_BATCH = 8
 
 
+MAX_STEPS = 200
+"""Most steps of the sampler, counted or listed."""
+
+
 AUDIO_FORMATS = ("flac", "wav", "mp3", "wav32", "ogg", "opus")
 
 
@@ -267,7 +271,7 @@ class GenerationParams(_Parameters):
         _DIFFUSION,
         "Denoising steps. Turbo checkpoints: 1 to 20, recommended 8; base: 32 to 64.",
         low=1,
-        high=200,
+        high=MAX_STEPS,
         by_checkpoint=True,
     )
     seed: int = parameter(
@@ -451,6 +455,116 @@ class GenerationParams(_Parameters):
         reader=_reader(parse_chart, None),
         example="'Am | F | C | G'",
     )
+    repaint_latent_crossfade_frames: int | None = parameter(
+        None,
+        "int",
+        _TASK,
+        "Width of the blend of latents outside a repainted window, 25 frames a second.",
+        low=0,
+        high=250,
+        optional=True,
+        none_means="what repaint_mode says",
+    )
+    repaint_wav_crossfade_sec: float | None = parameter(
+        None,
+        "float",
+        _TASK,
+        "Width of the crossfade of samples outside a repainted window.",
+        low=0,
+        high=10,
+        unit="seconds",
+        optional=True,
+        none_means="what repaint_mode says",
+    )
+    flow_edit_morph: bool = parameter(
+        False,
+        "bool",
+        _TASK,
+        "Carry src_audio from flow_edit_source_caption to caption instead of making it anew (text2music and covers).",
+    )
+    flow_edit_source_caption: str = parameter(
+        "", "str", _TASK, "Of a flow edit: what the source is, in words.", max_length=_MAX_CAPTION
+    )
+    flow_edit_source_lyrics: str = parameter("", "str", _TASK, "Of a flow edit: the source's words.", max_length=4096)
+    flow_edit_n_min: float = parameter(
+        0.0,
+        "float",
+        _TASK,
+        "Share of the steps that a flow edit leaves out: more stays closer to the source.",
+        low=0,
+        high=1,
+    )
+    flow_edit_n_max: float = parameter(
+        1.0,
+        "float",
+        _TASK,
+        "Share of the steps after which the new caption goes on alone: less moves further.",
+        low=0,
+        high=1,
+    )
+    flow_edit_n_avg: int = parameter(
+        1,
+        "int",
+        _TASK,
+        "Draws of noise that a flow edit averages in a step; each costs as much as the first.",
+        low=1,
+        high=16,
+    )
+    guidance_variant: str = parameter(
+        "",
+        "str",
+        _LATER,
+        "Kind of guidance, by upstream's names; use_adg wins.",
+        choices=("apg_classic", "cfg", "adg", "adg_w_norm", "adg_wo_clip"),
+        also={"": "the checkpoint's own"},
+    )
+    apg_eta: float = parameter(
+        0.0, "float", _LATER, "Of apg_classic: share of the difference along the conditional velocity.", low=0, high=1
+    )
+    apg_norm_threshold: float = parameter(
+        2.5, "float", _LATER, "Of apg_classic: limit of the difference's norm; 0 is off.", low=0, high=1000
+    )
+    apg_momentum: float = parameter(
+        -0.75, "float", _LATER, "Of apg_classic: weight of the differences of earlier steps.", low=-1, high=1
+    )
+    dcw_enabled: bool | None = parameter(
+        None,
+        "bool",
+        _LATER,
+        "Wavelet correction after every step; False gives the songs of version 1.5.2.",
+        optional=True,
+        none_means="on for turbo checkpoints, off for others",
+    )
+    dcw_mode: str = parameter(
+        "double",
+        "str",
+        _LATER,
+        "Of the wavelet correction: the bands that are moved; pix moves the latents themselves.",
+        choices=("low", "high", "double", "pix"),
+    )
+    dcw_scaler: float = parameter(
+        0.05,
+        "float",
+        _LATER,
+        "Of the wavelet correction: how far the low band moves (the only one, but in double).",
+        low=-1,
+        high=1,
+    )
+    dcw_high_scaler: float = parameter(
+        0.02,
+        "float",
+        _LATER,
+        "Of the wavelet correction: how far the high band moves in the mode double.",
+        low=-1,
+        high=1,
+    )
+    dcw_wavelet: str = parameter(
+        "haar",
+        "str",
+        _LATER,
+        "Of the wavelet correction: a wavelet by PyWavelets' name; others than haar need the extra wavelets.",
+        max_length=32,
+    )
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
@@ -495,6 +609,10 @@ class GenerationParams(_Parameters):
                 "cfg_interval_start",
                 params.cfg_interval_start,
                 f"at most cfg_interval_end ({params.cfg_interval_end:g})",
+            )
+        if params.flow_edit_n_min > params.flow_edit_n_max:
+            raise InputError(
+                "flow_edit_n_min", params.flow_edit_n_min, f"at most flow_edit_n_max ({params.flow_edit_n_max:g})"
             )
         _check_task(params)
         instruction, tracks = read_instruction(params.task_type, params.instruction)
@@ -584,6 +702,9 @@ def _check_timesteps(timesteps: list[float] | None) -> None:
     """Strictly falling values in (0, 1]; one final 0 is allowed."""
     if timesteps is None:
         return
+    steps = len(timesteps) - (timesteps[-1] == 0)
+    if steps > MAX_STEPS:
+        raise InputError("timesteps", f"{steps} steps", f"at most {MAX_STEPS} steps")
     falling = all(later < earlier for earlier, later in pairwise(timesteps))
     if not falling or timesteps[0] == 0:
         raise InputError(
@@ -597,6 +718,10 @@ def _check_task(params: GenerationParams) -> None:
     if spec.needs_source and params.src_audio is None and not (spec.codes_replace_source and params.audio_codes):
         remedy = "Give a path, or an (array, rate) pair" + (", or audio_codes." if spec.codes_replace_source else ".")
         raise InputError("src_audio", None, f"the audio that {spec.name} works on", remedy)
+    if params.flow_edit_morph and spec.flow_edits and params.src_audio is None:
+        raise InputError(
+            "src_audio", None, "the audio that the flow edit starts from", "Give it, or no flow_edit_morph."
+        )
     if spec.needs_caption and not caption:
         raise InputError("caption", params.caption, f"a description of the result of {spec.name}")
     if not spec.needs_source and not caption and not lyrics and not params.audio_codes:

@@ -1,4 +1,4 @@
-"""The six tasks: what each needs, which part of a source it touches, and the sentence that tells the model.
+"""The tasks: what each needs, which part of a source it touches, and the sentence that tells the model.
 
 Standard library only. The task is always named by the caller; it is never guessed from the wording.
 """
@@ -84,6 +84,15 @@ _ROWS = (
         CODES_INSTRUCTION,
         codes_replace_source=True,
         source_as_codes=True,
+        needs_caption=True,
+        plays_along=True,
+        follows_instruments=True,
+        flow_edits=True,
+    ),
+    TaskSpec(
+        "cover-nofsq",
+        "a cover that is shown its source itself, not codes of it",
+        CODES_INSTRUCTION,
         needs_caption=True,
         plays_along=True,
         follows_instruments=True,

@@ -18,7 +18,7 @@ from acestep_like.types.tasks import (
 
 
 def test_six_tasks_twelve_tracks():
-    assert list(TASKS) == ["text2music", "cover", "repaint", "lego", "extract", "complete"]
+    assert list(TASKS) == ["text2music", "cover", "cover-nofsq", "repaint", "lego", "extract", "complete"]
     assert len(TRACK_NAMES) == len(set(TRACK_NAMES)) == 12
 
 

@@ -101,6 +101,7 @@ def _whole_source(material: ContextInputs) -> Context:
 CONTEXTS: dict[str, Callable[[ContextInputs], Context]] = {
     "text2music": _silence,
     "cover": _hints,
+    "cover-nofsq": _whole_source,
     "repaint": _repaint,
     "lego": _lego,
     "extract": _whole_source,
