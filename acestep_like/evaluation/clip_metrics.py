@@ -15,8 +15,8 @@ from acestep_like.evaluation.prompts import HeldOutPrompt
 from acestep_like.models.analysis.evaluator import Evaluator, frechet_distance, mean_average_precision
 from acestep_like.music.song_plan import SongPlan
 from acestep_like.music.theory import ACE_MODE, KeyScale
+from acestep_like.types.units import SAMPLE_RATE
 
-SAMPLE_RATE = 48000
 TEMPO_TOLERANCE = 0.04
 
 Measures = dict[str, Any]

@@ -38,8 +38,8 @@ from acestep_like.models.diffusion.hints import hints_from_latents
 from acestep_like.music.instruments import TRACK_NAMES
 from acestep_like.training import corpus
 from acestep_like.types.params import GenerationConfig, GenerationParams
+from acestep_like.types.units import SAMPLE_RATE
 
-SAMPLE_RATE = 48000
 STRENGTHS = (0.0, 0.25, 0.5, 0.75, 1.0)
 _FIRST = 1000
 """Test songs from the thousandth on: others than those of the `mini` command."""

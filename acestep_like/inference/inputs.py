@@ -161,7 +161,7 @@ def read_source(job: GenerationJob, _models: Models) -> Additions:
     return {
         "source": Source(padded, loaded.duration_s, left_s),
         "windows": windows,
-        "lineage": {**job.lineage, "src_sha256": digest(loaded.samples), **parents},
+        "lineage": {"src_sha256": digest(loaded.samples), **parents},
         "known": known,
         "notes": (*loaded.notes, *notes),
     }

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from acestep_like.errors import InputError, LMError
 from acestep_like.inference.handlers import loaded_lm
 from acestep_like.models.lm.requests import Sampling
-from acestep_like.music.theory import parse_keyscale, parse_timesignature
 from acestep_like.types.audio_codes import format_codes
 from acestep_like.types.fields import FieldSpec
 from acestep_like.types.params import MAX_SEED, all_specs
@@ -63,15 +62,15 @@ def checked_metadata(metadata: dict[str, Any] | None) -> dict[str, Any] | None:
     for name, value in metadata.items():
         if name not in known:
             raise InputError("user_metadata", name, "the keys " + ", ".join(known))
-        if value is None or value == "" or value == "unknown" or value == "N/A":
+        if value is None or value == "":
             continue
-        kept[name] = check_argument(known[name], str(value) if name == "timesignature" else value)
-    if "keyscale" in kept:
-        kept["keyscale"] = parse_keyscale(kept["keyscale"]).ace_name
-    if "timesignature" in kept:
-        kept["timesignature"] = parse_timesignature(kept["timesignature"])
-    if "duration" in kept:
-        kept["duration"] = int(kept["duration"])
+        _, read = all_specs()[known[name]].read(value)
+        if name == "keyscale" and read:
+            read = read.ace_name
+        elif name == "duration" and read is not None:
+            read = max(int(read), 0)
+        if read and read != "unknown":
+            kept[name] = read
     return kept
 
 

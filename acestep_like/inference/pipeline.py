@@ -37,7 +37,7 @@ _PREPARING, _STEPS_BEGIN, _STEPS_DONE, _SAVING = 0.51, 0.52, 0.8, 0.99
 
 
 READING = (
-    step(read_source, adds="source windows lineage known", needs="lineage"),
+    step(read_source, adds="source windows lineage known"),
     step(read_references, adds="references lineage", needs="lineage"),
 )
 """The audio of an order. No model runs yet: what can be wrong with the input is known afterwards."""

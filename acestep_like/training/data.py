@@ -30,8 +30,8 @@ from acestep_like.models.diffusion.guide import SONG_CHANNELS, build_guide
 from acestep_like.music.instruments import TRACK_NAMES
 from acestep_like.music.styles import styles_in_meter
 from acestep_like.training import corpus
+from acestep_like.types.units import SAMPLE_RATE
 
-SAMPLE_RATE = 48000
 LATENT_RATE = 25
 HOP = SAMPLE_RATE // LATENT_RATE
 LEAST_PLAYED = 12

@@ -207,14 +207,14 @@ class FieldSpec:
             value = str(int(value))
         if not isinstance(value, str):
             raise self._refusal(value)
+        if self.blank_words and value.strip().lower() in UNKNOWN_WORDS:
+            return ""
         if self.choices:
             value = self._choice(value)
         if self.max_length is not None and len(value) > self.max_length:
             raise self._refusal(value)
         check_text(self.name, value)
-        if self.blank_words and value.strip().lower() in UNKNOWN_WORDS:
-            return ""
-        return value
+        return str(value)
 
     def _choice(self, value: str) -> str:
         known = {str(choice).lower(): choice for choice in (*self.choices, *self.also)}

@@ -21,10 +21,11 @@ from acestep_like.music.theory import LANGUAGES, parse_keyscale, parse_timesigna
 from acestep_like.types.audio_codes import format_codes, read_codes
 from acestep_like.types.fields import FieldSpec, UnsetFloat, UnsetInt, is_given, parameter, reject_unknown, specs
 from acestep_like.types.parsed import ParsedParams
+from acestep_like.types.seeds import MAX_SEED_BITS
 from acestep_like.types.tasks import DEFAULT_INSTRUCTION, TASKS, read_instruction, task_spec
 from acestep_like.types.units import MAX_DURATION_S
 
-MAX_SEED = 2**63 - 1
+MAX_SEED = 2**MAX_SEED_BITS - 1
 
 
 MAX_BATCH = 8

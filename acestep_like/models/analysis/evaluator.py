@@ -23,8 +23,8 @@ from acestep_like.audio.features import mel_filters
 from acestep_like.errors import CheckpointError
 from acestep_like.music.instruments import TRACK_NAMES
 from acestep_like.music.theory import TIME_SIGNATURES
+from acestep_like.types.units import SAMPLE_RATE
 
-SAMPLE_RATE = 48000
 MEL_BANDS = 80
 MEL_RATE = 50
 """Mel frames per second."""
