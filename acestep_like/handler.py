@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from acestep_like.audio.io import load_audio
+from acestep_like.audio.level import source_gain
 from acestep_like.errors import AceStepError, InputError, NotLoadedError
 from acestep_like.models.analysis.structure_decoding import detect_structure
 from acestep_like.models.analysis.structure_tagger import StructureTagger
@@ -257,6 +258,8 @@ class AceStepHandler:
     ) -> EncodedAudio:
         """A file, `(array, rate)` pair or earlier audio as latents, encoded once for the taggers and codes below.
 
+        It is brought to one level first, so that its loudness changes no answer (`audio.level.source_gain`).
+
         Raises:
             NotLoadedError: nothing is loaded.
             InputError: the audio cannot be read, or is silent where that is not allowed.
@@ -268,7 +271,7 @@ class AceStepHandler:
         rate = networks.codec.sample_rate
         audio = load_audio(source, field="src_audio", sample_rate=rate, allow_silent=allow_silent)
         with self.reserved(cancel):
-            return EncodedAudio(source_latents(networks, audio.samples))
+            return EncodedAudio(source_latents(networks, audio.samples * source_gain(audio.samples, rate)))
 
     def detect_tracks(self, source: Any) -> dict[str, float] | None:
         """The probability of each of `tasks.TRACK_NAMES` to sound in audio (as `encode_audio` takes it, or its answer).

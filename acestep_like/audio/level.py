@@ -44,6 +44,32 @@ def rms_dbfs(audio: torch.Tensor) -> float:
     return to_db(float(audio.double().square().mean().sqrt())) if audio.numel() else -math.inf
 
 
+SOURCE_RMS_DBFS, SOURCE_PEAK = -17.0, 0.97
+"""The one level that models hear sources at: that of the mixes that the embedded model was trained on."""
+_HOP_S = 0.005
+
+
+def active_rms(audio: torch.Tensor, sample_rate: int) -> torch.Tensor:
+    """RMS of one item [2, N] over its 5 ms hops within 30 dB of the loudest, a scalar; silence around it counts for
+    nothing, and twice the samples have twice of it."""
+    hop = max(1, min(round(_HOP_S * sample_rate), audio.shape[-1]))
+    power = torch.nn.functional.avg_pool1d(audio.square().mean(0)[None, None], hop)[0, 0]
+    used = power > power.max() * 1e-3
+    return (power * used).sum().div(used.sum().clamp(min=1)).sqrt()
+
+
+def source_gain(audio: torch.Tensor, sample_rate: int) -> float:
+    """The factor that brings one item [2, N] to the level that models hear sources at: an `active_rms` of
+    `SOURCE_RMS_DBFS`, or less where its peak would pass `SOURCE_PEAK`; 1 for silence.
+
+    What a model makes of the scaled source is divided by it, and so lies at the source's own level.
+    """
+    peak = float(audio.abs().max()) if audio.numel() else 0.0
+    if peak < SILENT_PEAK:
+        return 1.0
+    return min(from_db(SOURCE_RMS_DBFS) / float(active_rms(audio, sample_rate)), SOURCE_PEAK / peak)
+
+
 def loudest_rms(audio: torch.Tensor, sample_rate: int) -> float:
     """RMS of the loudest 0.4 s of one item [2, N] (all of it when shorter); 0 for silence."""
     block = min(audio.shape[-1], round(0.4 * sample_rate))

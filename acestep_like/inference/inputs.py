@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from acestep_like.audio.io import load_audio
-from acestep_like.audio.level import digest
+from acestep_like.audio.level import digest, source_gain
 from acestep_like.audio.splice import pad_for_windows
 from acestep_like.errors import InputError, UnsupportedTaskError
 from acestep_like.inference.job import Additions, GenerationJob, Models, Source
@@ -159,7 +159,7 @@ def read_source(job: GenerationJob, _models: Models) -> Additions:
         known, notes = origin.music(guided=job.checkpoint.guide_version is not None)
     parents = {"parents": [origin.key]} if origin.key else {}
     return {
-        "source": Source(padded, loaded.duration_s, left_s),
+        "source": Source(padded, loaded.duration_s, left_s, source_gain(padded, SAMPLE_RATE)),
         "windows": windows,
         "lineage": {"src_sha256": digest(loaded.samples), **parents},
         "known": known,
@@ -193,7 +193,7 @@ def read_references(job: GenerationJob, _models: Models) -> Additions:
         raise InputError("reference_audio", f"{len(entries)} audios" if entries else [], accepted)
     loaded = [load_audio(entry, field="reference_audio", sample_rate=SAMPLE_RATE) for entry in entries]
     return {
-        "references": tuple(audio.samples for audio in loaded),
+        "references": tuple(audio.samples * source_gain(audio.samples, SAMPLE_RATE) for audio in loaded),
         "lineage": {**job.lineage, "reference_sha256": [digest(audio.samples) for audio in loaded]},
         "notes": [note for audio in loaded for note in audio.notes],
     }

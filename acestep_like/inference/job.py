@@ -35,11 +35,18 @@ class Source:
     Attributes:
         samples: [2, N] at 48 kHz, with room for windows that reach beyond the audio.
         duration_s: of the audio without that room; `left_padding_s` is the room before it.
+        gain: what brings the samples to the level that models hear sources at (`audio.level.source_gain`).
     """
 
     samples: torch.Tensor
     duration_s: float
     left_padding_s: float = 0.0
+    gain: float = 1.0
+
+    @property
+    def at_model_level(self) -> torch.Tensor:
+        """The samples as models hear them."""
+        return self.samples * self.gain
 
 
 @dataclass(frozen=True)

@@ -218,7 +218,7 @@ def build_requests(job: GenerationJob, _models: Models) -> Additions:
             instruction=CODES_INSTRUCTION if steered else instruction,
             items=members,
             duration_s=duration_s,
-            source=job.source.samples if job.source else None,
+            source=job.source.at_model_level if job.source else None,
             source_latents=job.encoded.latents if job.encoded else None,
             references=job.references,
             windows=job.windows,

@@ -46,7 +46,7 @@ def part_to_analyse(job: GenerationJob) -> tuple[float, float] | None:
         return None
     if job.parsed.chart is not None or job.known.bpm is not None:
         return None
-    sounds = (source.samples.abs().amax(dim=0) > _AUDIBLE_PEAK).nonzero()
+    sounds = (source.at_model_level.abs().amax(dim=0) > _AUDIBLE_PEAK).nonzero()
     if not len(sounds):
         return None
     return int(sounds[0]) / SAMPLE_RATE, (int(sounds[-1]) + 1) / SAMPLE_RATE

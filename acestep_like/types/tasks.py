@@ -138,6 +138,7 @@ _ROWS = (
         needs_caption=True,
         tracks="many",
         base_only=True,
+        keeps_level=True,
         plays_along=True,
     ),
 )
