@@ -11,7 +11,7 @@ within that style.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from acestep_like.errors import InputError
@@ -29,16 +29,14 @@ from acestep_like.music.composer.form import sections_for, whole_bars
 from acestep_like.music.composer.harmony import chord_spans, key_of_chords, section_charts, song_bars, tonic_bar
 from acestep_like.music.sections import section_tags
 from acestep_like.music.song_plan import SongPlan
-from acestep_like.music.styles import BPM_LIMITS, METER_TEMPO, NEUTRAL, STYLE_HARMONY, StyleHarmony, weighted
+from acestep_like.music.streams import Stream, streams, weighted
+from acestep_like.music.styles import BPM_LIMITS, METER_TEMPO, NEUTRAL, STYLE_HARMONY, StyleHarmony
 from acestep_like.music.theory import ACE_MODE, BEATS_PER_BAR, KeyScale, parse_keyscale, parse_timesignature
 
 MAX_DURATION_S = 3600.0
 
 _SLOW, _FAST = 0.2, 0.8
 _SLOW_BPM, _FAST_BPM = (62, 86), (127, 160)
-
-Stream = Callable[[str], random.Random]
-"""The random numbers of an aspect, by its name."""
 
 
 def plan_song(
@@ -79,7 +77,7 @@ def plan_song(
     given = _read_given(bpm, timesignature, keyscale, chords_text, section_tags(lyrics))
     if not choose:
         return _given_plan(float(duration_s), given)
-    return _chosen_plan(float(duration_s), given, caption, lambda aspect: random.Random(f"{seed}/{aspect}"))
+    return _chosen_plan(float(duration_s), given, caption, streams(seed))
 
 
 def caption_facts(caption: str) -> dict[str, str | float]:

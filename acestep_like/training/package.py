@@ -74,7 +74,7 @@ def stage_package(settings: Settings) -> None:
         building = settings.out / f"{MINI_LM}.tmp"
         shutil.rmtree(building, ignore_errors=True)
         shutil.copytree(work / "lm", building, ignore=shutil.ignore_patterns("*.tmp", "state*", "*.pt"))
-        for stage, file in (("tempo", TEMPO), ("tagger", CODE_TAGGER)):
+        for stage, file in (("code_tempo", TEMPO), ("code_tagger", CODE_TAGGER)):
             if (work / stage / file).exists():
                 shutil.copy(work / stage / file, building / file)
         _replace(building, settings.out / MINI_LM)

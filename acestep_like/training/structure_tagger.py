@@ -63,7 +63,8 @@ def train_structure_tagger(
     held_out_every: int = 16,
     log: Callable[[str], None] = print,
 ) -> dict[str, float]:
-    """Train a tagger and save it to `folder`. Answers what it hears in songs that were held out, twins with them."""
+    """Train a tagger and save it to `folder`. Answers how well it detects the plans of songs that were held out
+    together with their twins."""
     crops = Crops.of(corpus, held_out_every)
     guides = corpus.arrays["guide"]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
 
 from acestep_like.music.composer.bass import bass_part
 from acestep_like.music.composer.comping import Voicer, comp_part
@@ -14,8 +13,8 @@ from acestep_like.music.composer.melody import make_motif, melody_part, vary
 from acestep_like.music.composer.voicing import lead_voices
 from acestep_like.music.general_midi import DRUM_BANK, PROGRAM_NAMES, class_of
 from acestep_like.music.score import Note, Track
+from acestep_like.music.streams import Stream
 
-Stream = Callable[[str], random.Random]
 _REST_CHANCE = {"intro": 0.5, "bridge": 0.35, "outro": 0.3}
 """How often a layer that is not the main chords rests in a kind of section."""
 

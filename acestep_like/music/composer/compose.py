@@ -6,19 +6,14 @@ instruments and motifs as they were. Standard library only; the same arguments a
 
 from __future__ import annotations
 
-import random
 from dataclasses import replace
 
-from acestep_like.music.composer.arrange import Stream, arrange
+from acestep_like.music.composer.arrange import arrange
 from acestep_like.music.composer.context import Context, SectionContext
 from acestep_like.music.composer.ensembles import ENSEMBLES
 from acestep_like.music.score import Note, Score, Track
 from acestep_like.music.song_plan import SongPlan
-
-
-def streams(seed: int) -> Stream:
-    """The random numbers of each aspect of a song, by seed and name."""
-    return lambda aspect: random.Random(f"{seed}/{aspect}")
+from acestep_like.music.streams import streams
 
 
 def compose_score(plan: SongPlan, style: str, seed: int, *, has_vocals: bool) -> Score:

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import random
 
-from acestep_like.music.composer.arrange import Stream
-from acestep_like.music.composer.compose import compose_score, streams
+from acestep_like.music.composer.compose import compose_score
 from acestep_like.music.composer.ensembles import ENSEMBLES
 from acestep_like.music.composer.form import choose_form, half_section_bars, laid_out
 from acestep_like.music.composer.harmony import (
@@ -21,7 +20,8 @@ from acestep_like.music.composer.harmony import (
     song_bars,
 )
 from acestep_like.music.song_plan import ChordSpan, Section, SongPlan
-from acestep_like.music.styles import METER_TEMPO, STYLE_HARMONY, STYLES, StyleHarmony, weighted
+from acestep_like.music.streams import Stream, streams, weighted
+from acestep_like.music.styles import METER_TEMPO, STYLE_HARMONY, STYLES, StyleHarmony
 from acestep_like.music.theory import ACE_MODE, BEATS_PER_BAR, KeyScale, parse_keyscale, parse_timesignature
 from acestep_like.training.corpus.lexicon import choose_words, tempo_class
 from acestep_like.training.corpus.song import Song
