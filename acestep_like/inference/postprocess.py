@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from acestep_like.audio.level import fade, gate, peak_normalize
 from acestep_like.audio.splice import splice
 from acestep_like.inference.job import GenerationJob, Item
+from acestep_like.models.device import require_finite
 from acestep_like.models.diffusion.inpainting import repaint_settings
 from acestep_like.types.units import SAMPLE_RATE
 
@@ -54,4 +55,4 @@ def finish_audio(job: GenerationJob, item: Item, raw: torch.Tensor) -> Finished:
     elif params.enable_normalization and not job.task.keeps_level:
         samples = peak_normalize(samples, params.normalization_db)
     samples = fade(samples, SAMPLE_RATE, params.fade_in_duration, params.fade_out_duration)
-    return Finished(samples.contiguous().cpu(), seams)
+    return Finished(require_finite(samples, "Postprocessing").contiguous().cpu(), seams)

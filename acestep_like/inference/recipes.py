@@ -15,6 +15,7 @@ from acestep_like.audio.level import INAUDIBLE_PEAK, is_silent
 from acestep_like.inference.handlers import loaded_dit
 from acestep_like.inference.job import GenerationJob, Item
 from acestep_like.models.checkpoints.hashes import hashes
+from acestep_like.models.device import require_finite
 from acestep_like.music.chart import chart_text
 from acestep_like.types.audio_codes import format_codes
 from acestep_like.types.params import GenerationConfig, GenerationParams
@@ -34,7 +35,12 @@ def one_item(config: GenerationConfig | None) -> GenerationConfig:
 
 
 def derived_audio(audio: AudioResult, samples: torch.Tensor, **facts: Any) -> AudioResult:
-    """An audio worked out from another: its parameters and the facts, under a key of its own."""
+    """An audio worked out from another: its parameters and the facts, under a key of its own.
+
+    Raises:
+        AceStepError: samples are NaN or infinite.
+    """
+    require_finite(samples, "The edit")
     params = {**audio.params, **facts}
     return AudioResult(
         "", samples.contiguous(), audio_key(params), SAMPLE_RATE, params, is_silent(samples, INAUDIBLE_PEAK)

@@ -375,3 +375,14 @@ def test_lego_is_silent_outside_its_windows_through_either_door(dit) -> None:
     assert float(whole[:, inside].abs().max()) > 0.01
     whole[:, inside] = 0
     assert float(whole.abs().max()) == 0
+
+
+@pytest.mark.parametrize("name", ["repaint", "lego", "complete", "extract", "cover"])
+def test_samples_that_are_no_numbers_are_an_error_that_names_the_stage(name: str, dit, tmp_path: Path) -> None:
+    dit.gain = float("nan")
+    result = HELPERS[name](dit, mix(), seed=3, save_dir=tmp_path)
+    assert not result.success and result.error.startswith("Postprocessing produced NaN")
+    assert list(tmp_path.iterdir()) == []
+    broken = mix()[0]
+    broken[1, 5] = float("inf")
+    assert "Sample 5 is NaN or infinite" in HELPERS[name](dit, (broken, RATE)).error
