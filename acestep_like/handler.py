@@ -281,7 +281,7 @@ class AceStepHandler:
         Raises what `encode_audio` does.
         """
         tagger = TrackTagger.find(self.networks.info.path)
-        return None if tagger is None else tagger.hear(self.encode_audio(source, allow_silent=True).latents[0].cpu())
+        return None if tagger is None else tagger.detect(self.encode_audio(source, allow_silent=True).latents[0].cpu())
 
     def detect_structure(self, source: Any, between_s: tuple[float, float] | None = None) -> SongPlan | None:
         """Tempo, bar lines, meter, key and chords of audio (as `encode_audio` takes it, or its answer), or of the part
@@ -297,7 +297,7 @@ class AceStepHandler:
         rate = self.networks.codec.latent_rate
         start_s, end_s = between_s or (0.0, len(latents) / rate)
         first = int(start_s * rate)
-        plan = detect_structure(tagger.hear(latents[first : math.ceil(end_s * rate)]), rate)
+        plan = detect_structure(tagger.detect(latents[first : math.ceil(end_s * rate)]), rate)
         return plan and replace(plan, first_bar_s=plan.first_bar_s + first / rate)
 
     def convert_src_audio_to_codes(self, source: Any) -> str:

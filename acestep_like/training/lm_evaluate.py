@@ -274,7 +274,7 @@ def codes_carry(
     """
 
     def detected(codes: Sequence[int]) -> tuple[str | None, int | None]:
-        found = tagger.hear(codes)
+        found = tagger.detect(codes)
         return (None, None) if found is None else (style_of(found.genre), (_key(found.keyscale) or (None,))[0])
 
     made = []

@@ -99,7 +99,7 @@ def plan_accuracy(tagger: StructureTagger, latents: Tensor, guides: Tensor) -> d
     names = ("plan", "tempo", "octave", "meter", "scale", "key", "bar", "root")
     detected: dict[str, list[float]] = {name: [] for name in names}
     for part, guide in zip(latents, guides, strict=True):
-        plan = detect_structure(tagger.hear(part), LATENT_RATE)
+        plan = detect_structure(tagger.detect(part), LATENT_RATE)
         if plan is None:
             for values in detected.values():
                 values.append(0.0)

@@ -51,7 +51,7 @@ class PreparedBatch:
 
 
 def prepare_batch(networks: Networks, request: DiffusionRequest) -> PreparedBatch:
-    """Encode source and references, read the codes and the prompts, and settle length and schedule.
+    """Encode source and references, read the codes and the prompts, and decide length and schedule.
 
     Raises:
         InputError: a length or value that the checkpoint does not take, or a silent reference.

@@ -23,7 +23,7 @@ class ItemRequest:
         seed: of initial noise, stochastic steps, posterior and reference positions of this item.
         codes: 5 Hz audio codes, or none.
         plan: drawn as guide when the checkpoint has one; None leaves the guide unknown.
-        plan_alone: the same for the steps of a cover that no longer hear the source, where it differs.
+        plan_alone: the same for the steps of a cover that see nothing of the source any more, where it differs.
     """
 
     caption: str

@@ -19,7 +19,7 @@ from acestep_like.inference.pipeline import ASKING, READING
 from acestep_like.inference.provenance import origin_of
 from acestep_like.inference.source_analysis import part_to_analyse
 from acestep_like.models.analysis.structure_decoding import detect_structure
-from acestep_like.models.analysis.structure_tagger import Detected, StructureTagger
+from acestep_like.models.analysis.structure_tagger import StructureFrames, StructureTagger
 from acestep_like.models.diffusion.guide import GUIDE_GROUPS, build_guide
 from acestep_like.music.planner import plan_song
 from acestep_like.music.song_plan import SongPlan
@@ -34,12 +34,12 @@ def drawn(plan: SongPlan, frames: int, start_s: float = 0.0) -> torch.Tensor:
     return torch.from_numpy(build_guide(plan, frames, RATE, start_s))
 
 
-def perfect(plan: SongPlan, frames: int, start_s: float = 0.0) -> Detected:
+def perfect(plan: SongPlan, frames: int, start_s: float = 0.0) -> StructureFrames:
     """What a tagger without fault hears in a recording of a plan that begins at `start_s`."""
     guide = drawn(plan, frames, start_s)
     group = {name: guide[:, where] for name, where in GUIDE_GROUPS.items()}
     pairs = group["phase"].unflatten(-1, (-1, 2)).flip(-1)
-    return Detected(
+    return StructureFrames(
         pairs[:, 1], pairs[:, 2], group["meter"], group["chord"], group["root"], group["scale"], group["tonic"]
     )
 
@@ -87,7 +87,7 @@ def test_one_uncertain_beat_does_not_change_a_chord() -> None:
     assert found is not None and {span.chord.name for span in found.chords} == {"Dm"}
 
 
-def with_phases(detected: Detected, turns: torch.Tensor, per_bar: int = 4) -> Detected:
+def with_phases(detected: StructureFrames, turns: torch.Tensor, per_bar: int = 4) -> StructureFrames:
     beat, bar = (
         torch.stack([torch.cos(2 * torch.pi * t), torch.sin(2 * torch.pi * t)], dim=1) for t in (turns, turns / per_bar)
     )
@@ -139,7 +139,7 @@ def test_an_ear_comes_back_from_its_folder(tagger: StructureTagger, tmp_path: Pa
     again = StructureTagger.find(tmp_path)
     assert again is not None and StructureTagger.find(tmp_path / "nowhere") is None
     latents = torch.randn(100, 64, generator=torch.Generator().manual_seed(1))
-    assert torch.allclose(again.hear(latents).tones, tagger.hear(latents).tones, atol=1e-2)
+    assert torch.allclose(again.detect(latents).tones, tagger.detect(latents).tones, atol=1e-2)
     (tmp_path / "plan_ear.safetensors").write_bytes(b"not weights at all")
     with pytest.raises(CheckpointError, match="plan_ear.safetensors is damaged"):
         StructureTagger.find(tmp_path)
@@ -147,7 +147,7 @@ def test_an_ear_comes_back_from_its_folder(tagger: StructureTagger, tmp_path: Pa
 
 @pytest.mark.parametrize("frames", [1, 2, 250, 251, 999, 1000, 1001, 1750, 1751, 6000])
 def test_every_frame_of_any_length_is_heard(tagger: StructureTagger, frames: int) -> None:
-    detected = tagger.hear(torch.randn(frames, 64, generator=torch.Generator().manual_seed(frames)))
+    detected = tagger.detect(torch.randn(frames, 64, generator=torch.Generator().manual_seed(frames)))
     for name in ("meter", "root", "tonic"):
         assert torch.allclose(getattr(detected, name).sum(dim=1), torch.ones(frames), atol=1e-4)
     assert len(detected.beat) == frames and float(detected.beat.norm(dim=1).max()) <= 1 + 1e-5
