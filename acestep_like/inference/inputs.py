@@ -68,14 +68,14 @@ def read_order(params: GenerationParams, config: GenerationConfig, checkpoint: C
         inference_steps=asked.inference_steps if asked.given("inference_steps") else defaults.inference_steps,
         shift=asked.shift if asked.given("shift") else defaults.shift,
         guidance_scale=asked.guidance_scale if asked.given("guidance_scale") else defaults.guidance_scale,
-        notes=_unused(asked, len(seeds), batch.batch_size),
+        notes=_unused(params, asked, len(seeds), batch.batch_size),
     )
     _check_checkpoint(job)
     return job
 
 
-def _unused(params: GenerationParams, seeds: int, batch_size: int) -> tuple[str, ...]:
-    """Sentences about what was given and has no use."""
+def _unused(given: GenerationParams, params: GenerationParams, seeds: int, batch_size: int) -> tuple[str, ...]:
+    """Sentences about what was given and has no use; `params` is the checked copy."""
     notes = []
     if seeds > batch_size:
         notes.append(f"{seeds} seeds were given for {batch_size} items; the rest is unused.")
@@ -85,8 +85,7 @@ def _unused(params: GenerationParams, seeds: int, batch_size: int) -> tuple[str,
     spec = task_spec(params.task_type)
     if params.flow_edit_morph and not spec.flow_edits:
         notes.append(f"flow_edit_morph was ignored: {spec.name} has no flow edit.")
-    takes_source = spec.needs_source or (params.flow_edit_morph and spec.flow_edits)
-    if params.src_audio is not None and not takes_source:
+    if given.src_audio is not None and params.src_audio is None:
         notes.append(f"src_audio was ignored: {params.task_type} works on no source.")
     return tuple(notes)
 

@@ -109,7 +109,7 @@ class GenerationJob:
     @property
     def edits_flow(self) -> bool:
         """Whether the source is carried from one description to another instead of music made anew."""
-        return self.params.flow_edit_morph and self.task.flow_edits
+        return self.params.edits_flow
 
     @property
     def ignores_source(self) -> bool:

@@ -6,6 +6,7 @@ Standard library only. A declaration lives in the `metadata` of a dataclass fiel
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 import numbers
 import operator
@@ -13,13 +14,14 @@ import os
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 from acestep_like.errors import InputError
 
 _SPEC = "spec"
 _SURROGATE = re.compile("[\\ud800-\\udfff]")
-_HUGE = 2**53
+_SMALL, _HUGE = 1000, 2**53
 
 
 class UnsetInt(int):
@@ -203,7 +205,8 @@ class FieldSpec:
         return number
 
     def _check_str(self, value: Any) -> str:
-        if self.number_too and isinstance(value, int | float) and not isinstance(value, bool) and value == int(value):
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        if self.number_too and number and abs(value) < _SMALL and value == int(value):
             value = str(int(value))
         if not isinstance(value, str):
             raise self._refusal(value)
@@ -320,11 +323,16 @@ def parameter(default: Any, kind: str, group: str, help_text: str, **rules: Any)
     return dataclasses.field(default=default, metadata={_SPEC: spec})
 
 
-def specs(cls: type) -> dict[str, FieldSpec]:
+def specs(cls: type) -> Mapping[str, FieldSpec]:
     """The declarations of a parameter class by field name, in order."""
-    return {
-        field.name: dataclasses.replace(field.metadata[_SPEC], name=field.name) for field in dataclasses.fields(cls)
-    }
+    return _specs(cls)
+
+
+@functools.cache
+def _specs(cls: type) -> Mapping[str, FieldSpec]:
+    return MappingProxyType(
+        {field.name: dataclasses.replace(field.metadata[_SPEC], name=field.name) for field in dataclasses.fields(cls)}
+    )
 
 
 def reject_unknown(cls: type, names: Iterable[str]) -> None:

@@ -91,12 +91,13 @@ class _Parameters:
     def _read_fields(self: _Self) -> tuple[_Self, dict[str, Any]]:
         """A copy whose fields are plain Python values, each checked on its own, and what the readers made of them.
 
-        None in a field that has no meaning for it means that the field is not given.
+        None in a field that has no meaning for it means that the field is not given. What the program fills in is
+        empty.
         """
         checked, read = copy.copy(self), {}
         for name, spec in specs(type(self)).items():
             value = getattr(self, name)
-            if value is None and not spec.optional and spec.kind != "any":
+            if spec.output or (value is None and not spec.optional):
                 value = _default(type(self), name)
             plain, read[name] = spec.read(value)
             setattr(checked, name, plain)
@@ -578,6 +579,11 @@ class GenerationParams(_Parameters):
         known = specs(cls)
         return cls(**{name: value for name, value in recorded.items() if name in known and not known[name].output})
 
+    @property
+    def edits_flow(self) -> bool:
+        """Whether the source is carried from one description to another instead of music made anew."""
+        return self.flow_edit_morph and task_spec(self.task_type).flow_edits
+
     def given(self, name: str) -> bool:
         """Whether a checkpoint-decided field was given by the caller (for the others: whether it differs from the
         default)."""
@@ -604,6 +610,8 @@ class GenerationParams(_Parameters):
         params.bpm = params.bpm or None
         params.vocal_language = params.vocal_language or "unknown"
         params.audio_codes = format_codes(read["audio_codes"])
+        if not (params.edits_flow or task_spec(params.task_type).needs_source):
+            params.src_audio = None
         _check_timesteps(params.timesteps)
         if params.cfg_interval_start > params.cfg_interval_end:
             raise InputError(
@@ -719,7 +727,7 @@ def _check_task(params: GenerationParams) -> None:
     if spec.needs_source and params.src_audio is None and not (spec.codes_replace_source and params.audio_codes):
         remedy = "Give a path, or an (array, rate) pair" + (", or audio_codes." if spec.codes_replace_source else ".")
         raise InputError("src_audio", None, f"the audio that {spec.name} works on", remedy)
-    if params.flow_edit_morph and spec.flow_edits and params.src_audio is None:
+    if params.edits_flow and params.src_audio is None:
         raise InputError(
             "src_audio", None, "the audio that the flow edit starts from", "Give it, or no flow_edit_morph."
         )
@@ -747,8 +755,9 @@ def _default(cls: type, name: str) -> Any:
     return next(field.default for field in dataclasses.fields(cls) if field.name == name)
 
 
-def _json_value(value: Any) -> Any:
-    """A field's value for JSON: None where the checkpoint decides, audio in memory as a description in words."""
+def _json_value(value: Any, depth: int = 2) -> Any:
+    """A field's value for JSON: None where the checkpoint decides, audio in memory as a description in words, and so
+    is what is nested deeper than any field."""
     if isinstance(value, UnsetInt | UnsetFloat):
         return None
     if value is None or isinstance(value, str | bool | int | float):
@@ -760,8 +769,8 @@ def _json_value(value: Any) -> Any:
     if isinstance(value, tuple) and len(value) == 2 and any(getattr(part, "shape", ()) for part in value):
         array, rate = value if getattr(value[0], "shape", ()) else reversed(value)
         return f"<audio in memory {list(array.shape)} at {rate} Hz>"
-    if isinstance(value, list | tuple):
-        return [_json_value(entry) for entry in value]
+    if isinstance(value, list | tuple) and depth > 0:
+        return [_json_value(entry, depth - 1) for entry in value]
     if hasattr(value, "item") and getattr(value, "shape", None) == ():  # numpy scalar
         return value.item()
     key = getattr(value, "key", None)
