@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from contextlib import aclosing
 from typing import Any, TypeVar
 
 from acestep_like.client import client as sync
 from acestep_like.client.clip import Clip
 from acestep_like.client.events import ClipReady, Event, EventStream, chunks
+from acestep_like.client.output import encoder, finished_are_kept
 from acestep_like.errors import InputError
-from acestep_like.models.catalog import AudioModel
+from acestep_like.models.catalog import AudioModel, HuggingFaceAudioSpec
 
 _T = TypeVar("_T")
+_OUTPUT = ("format", "output_dir", "audio_format", "on_clipping")
+"""Arguments of `generate` that say what form the result has."""
 
 
 def audio_client(client: sync.AudioClient | AudioModel | None = None, **options: Any) -> AsyncAudioClient:
@@ -48,6 +52,24 @@ class AsyncAudioClient:
     def __init__(self, client: sync.AudioClient) -> None:
         self.client = client
 
+    def __repr__(self) -> str:
+        return f"AsyncAudioClient({self.client!r})"
+
+    @property
+    def model(self) -> str:
+        """`AudioClient.model`."""
+        return self.client.model
+
+    @property
+    def spec(self) -> HuggingFaceAudioSpec:
+        """`AudioClient.spec`."""
+        return self.client.spec
+
+    @property
+    def model_kwargs(self) -> dict[str, Any]:
+        """`AudioClient.model_kwargs`."""
+        return self.client.model_kwargs
+
     async def clips(self, prompt: str, **fields: Any) -> list[Clip]:
         """`AudioClient.clips` (without its callback)."""
         return await _clips(self.client.events(prompt, **fields))
@@ -57,24 +79,28 @@ class AsyncAudioClient:
         events = self.client.events(prompt, **fields)
         return _asynchronous(events, events)
 
-    async def generate(self, prompt: str, *, stream: bool = False, **values: Any) -> Any:
+    async def generate(self, prompt: str, *, stream: bool = False, **fields: Any) -> Any:
         """`AudioClient.generate`; with `stream=True` an iterator for `async for`."""
-        form = {name: values.pop(name) for name in ("format", "output_dir", "audio_format") if name in values}
-        request = self.client.request(prompt, **values)
-        encode = await asyncio.to_thread(lambda: sync.encoder(**form))
+        form = {name: fields.pop(name) for name in _OUTPUT if name in fields}
+        request = self.client.request(prompt, **fields)
+        encode = await asyncio.to_thread(lambda: encoder(**form))
         events = self.client.run(request)
         if stream:
             return _asynchronous(chunks(events, encode, request.duration_s, self.client.family.steps_count), events)
-        clips = await _clips(events)
-        results = await asyncio.to_thread(lambda: [encode(clip) for clip in clips])
-        return results[0] if request.num_audio == 1 else results
+        values: list[Any] = []
+        with finished_are_kept(values, request.num_audio):
+            async with aclosing(_asynchronous(events, events)) as coming:
+                async for event in coming:
+                    if isinstance(event, ClipReady):
+                        values.append(await asyncio.to_thread(encode, event.clip))
+        return values[0] if request.num_audio == 1 else values
 
 
 async def _clips(events: EventStream) -> list[Clip]:
     return [event.clip async for event in _asynchronous(events, events) if isinstance(event, ClipReady)]
 
 
-async def _asynchronous(values: Iterator[_T], work: EventStream) -> AsyncIterator[_T]:
+async def _asynchronous(values: Iterator[_T], work: EventStream) -> AsyncGenerator[_T, None]:
     """The values of an iterator over some work, each waited for in a thread. At the end, however that comes, the work
     is stopped."""
     end = object()
@@ -82,13 +108,15 @@ async def _asynchronous(values: Iterator[_T], work: EventStream) -> AsyncIterato
     try:
         while True:
             waiting = asyncio.ensure_future(asyncio.to_thread(next, values, end))
-            value = await asyncio.shield(waiting)
+            await asyncio.wait([waiting])  # which, cancelled, leaves the thread to its end
+            value = waiting.result()
             if value is end:
                 return
             yield value
     finally:
         # What is being waited for comes first, a step at most: two threads would take events otherwise.
         work.cancel()
-        if waiting is not None and not waiting.done():
+        if waiting is not None:
             await asyncio.wait([waiting])
+            waiting.exception()  # that it was stopped; asyncio logs what nobody asks for
         await asyncio.to_thread(work.close)

@@ -26,7 +26,10 @@ class SineProvider:
         wave = np.sin(np.arange(length) * (0.01 + 0.001 * (seed % 97)))
         if request.audio is not None:
             wave = wave + audio_samples(request, RATE, 1)[0].mean()
-        return ProviderOutput(0.5 * wave[None].astype(np.float32), RATE, {"pitch": seed % 97, "shape": (1, 2)})
+        level = {"loud": 2.0, "broken": np.nan}.get(request.prompt, 0.5)
+        if request.prompt == "third breaks" and seed % 10 == 2:
+            raise CheckpointError("the third string broke")
+        return ProviderOutput(level * wave[None].astype(np.float32), RATE, {"pitch": seed % 97, "shape": (1, 2)})
 
 
 def _load(options: ModelOptions) -> SineProvider:
@@ -39,6 +42,7 @@ def _load(options: ModelOptions) -> SineProvider:
 FAMILY = Family(
     name="sine",
     label="Sine",
+    needs_prompt=True,
     fields=frozenset({"num_inference_steps", "guidance_scale", "audio"}),
     load=_load,
     defaults={"duration_s": 1.0, "num_inference_steps": 3},

@@ -8,18 +8,19 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, overload
 
+import numpy as np
 import torch
 
 from acestep_like.client.clip import Clip
-from acestep_like.client.events import ClipReady, Event, EventStream, StepDone, chunks
+from acestep_like.client.events import ClipReady, Event, EventStream, StepDone, StreamChunk, chunks
 from acestep_like.client.families import family
-from acestep_like.client.output import encoder
+from acestep_like.client.output import encoder, finished_are_kept
 from acestep_like.client.pool import pool
 from acestep_like.client.providers.base import Family, ModelOptions
 from acestep_like.client.request import AudioRequest
-from acestep_like.errors import DeviceMemoryError, InputError
+from acestep_like.errors import AceStepError, DeviceMemoryError, InputError
 from acestep_like.models.catalog import AudioModel, HuggingFaceAudioSpec, resolve_audio_model
 from acestep_like.models.checkpoints import resolve
 from acestep_like.models.checkpoints.hub import is_hub_id
@@ -32,6 +33,8 @@ _OPTIONS = ("device", "torch_dtype", "revision", "local_files_only")
 
 OPTIONS = (*_OPTIONS, "model_kwargs")
 """Keyword arguments that belong to the client, not to a call."""
+RateAndSamples = tuple[int, np.ndarray]
+"""Sample rate in Hz, and samples `[N]` or `[channels, N]`."""
 
 
 def audio_client(model: AudioModel | None = None, **options: Any) -> AudioClient:
@@ -43,7 +46,7 @@ def generate_audio(prompt: str, *, model: AudioModel | None = None, format: str 
     """Make clips in one call; the model stays loaded for the next one (`AudioClient.close` lets go of it).
 
     Args:
-        prompt: what shall be detected.
+        prompt: what the clip sounds like.
         model: as `models.resolve_audio_model` takes it.
         format: as `AudioClient.generate` takes it.
         values: options of `AudioClient` and arguments of `AudioClient.generate`.
@@ -110,6 +113,16 @@ class AudioClient:
         """Hub id, folder or checkpoint name."""
         return self.spec.id
 
+    @property
+    def model_kwargs(self) -> dict[str, Any]:
+        """The options as they were settled."""
+        return {
+            "device": str(self.options.device),
+            "torch_dtype": self.options.dtype,
+            "revision": self.options.revision,
+            "local_files_only": self.options.local_files_only,
+        }
+
     def load(self) -> None:
         """Load the weights now instead of at the first clip.
 
@@ -155,7 +168,7 @@ class AudioClient:
         """Make clips.
 
         Args:
-            prompt: what shall be detected.
+            prompt: what the clip sounds like.
             on_step: called after every step of every clip. What it raises stops the work and is passed on.
             cancel: a token whose `cancel()` stops the work within one step.
             fields: those of `AudioRequest`, and those of the family.
@@ -179,6 +192,37 @@ class AudioClient:
 
         return EventStream(work)
 
+    @overload
+    def generate(
+        self, prompt: str, *, stream: Literal[True], format: str = ..., **fields: Any
+    ) -> Iterator[StreamChunk]: ...
+    @overload
+    def generate(
+        self, prompt: str, *, format: Literal["numpy"] = ..., num_audio: Literal[1] = ..., **fields: Any
+    ) -> RateAndSamples: ...
+    @overload
+    def generate(
+        self, prompt: str, *, format: Literal["numpy"] = ..., num_audio: int, **fields: Any
+    ) -> RateAndSamples | list[RateAndSamples]: ...
+    @overload
+    def generate(
+        self, prompt: str, *, format: Literal["path", "data_url"], num_audio: Literal[1] = ..., **fields: Any
+    ) -> str: ...
+    @overload
+    def generate(
+        self, prompt: str, *, format: Literal["path", "data_url"], num_audio: int, **fields: Any
+    ) -> str | list[str]: ...
+    @overload
+    def generate(
+        self, prompt: str, *, format: Literal["bytes"], num_audio: Literal[1] = ..., **fields: Any
+    ) -> bytes: ...
+    @overload
+    def generate(
+        self, prompt: str, *, format: Literal["bytes"], num_audio: int, **fields: Any
+    ) -> bytes | list[bytes]: ...
+    @overload
+    def generate(self, prompt: str, *, format: str = ..., **fields: Any) -> Any: ...
+
     def generate(
         self,
         prompt: str,
@@ -186,32 +230,38 @@ class AudioClient:
         format: str = "numpy",
         output_dir: str | Path | None = None,
         audio_format: str = "wav",
+        on_clipping: str = "attenuate",
         stream: bool = False,
         **fields: Any,
     ) -> Any:
         """Make clips in the form that is wanted.
 
         Args:
-            prompt: what shall be detected.
+            prompt: what the clip sounds like.
             format: "numpy" for (sample rate in Hz, array `[N]` or `[channels, N]`), "path" for the name of a file that
                 is written, "bytes" for a file's content, "data_url" for the same as a `data:` URL.
             output_dir: folder of "path", made when missing; None is `audio` in `OUTPUT_VARIABLE`, else `outputs/audio`.
             audio_format: of files; a name in `audio.formats.FORMATS`.
+            on_clipping: of files, for peaks that they cannot hold: "attenuate" or "refuse" (`Clip.to_bytes`).
             stream: answer an iterator of `StreamChunk` instead: one a step where the family denoises in steps, and one
                 with the result for each clip.
             fields: those of `AudioRequest`, and those of the family.
 
         Returns:
-            one value, or a list of them where `num_audio` is more than 1.
+            one value, or a list of them where `num_audio` is more than 1. Files are written as their clips are made;
+            those that are there stay when a later clip fails.
 
         Raises:
             InputError, CheckpointError, DeviceMemoryError, OutputError.
         """
         request = self.request(prompt, **fields)
-        encode = encoder(format, output_dir, audio_format)
+        encode = encoder(format, output_dir, audio_format, on_clipping)
         if stream:
             return chunks(self.run(request), encode, request.duration_s, self.family.steps_count)
-        values = [encode(clip) for clip in list(self._make(request))]
+        values: list[Any] = []
+        with finished_are_kept(values, request.num_audio):
+            for clip in self._make(request):
+                values.append(encode(clip))
         return values[0] if request.num_audio == 1 else values
 
     def _make(
@@ -237,6 +287,8 @@ class AudioClient:
                 if request.duration_s is not None and request.duration_s > longest:
                     raise InputError("duration_s", request.duration_s, f"at most {longest:g} s for {self.spec.id}")
                 sound = provider.make(request, seed, step)
+            if not np.isfinite(sound.samples).all():
+                raise AceStepError(f"{self.spec.id} made NaN or infinite samples; torch_dtype float32 may help.")
             yield Clip(sound.samples, sound.sample_rate, seed, self._metadata(request, seed, index, sound.facts))
 
     @contextmanager
@@ -255,9 +307,10 @@ class AudioClient:
         ignored = () if self.family.steps_count or request.num_inference_steps is None else ("num_inference_steps",)
         asked = {name: value for name, value in request.given.items() if name not in ("audio", "seed", "seeds")}
         if request.audio is not None:
-            asked["audio"] = str(request.audio) if isinstance(request.audio, str | os.PathLike) else "in memory"
+            named = isinstance(request.audio, str | os.PathLike)
+            asked["audio"] = Path(request.audio).name if named else "in memory"
         return {
-            "model": self.spec.id,
+            "model": Path(self.options.source).name if os.path.isabs(self.options.source) else self.spec.id,
             "family": self.family.name,
             "request": {**asked, **_json(request.extra)},
             "ignored": list(ignored),

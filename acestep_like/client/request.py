@@ -12,6 +12,19 @@ from acestep_like.types.fields import parameter, specs
 AUDIO_ROLES = ("continue", "melody", "init", "cover")
 """What an audio is given for: to be continued, to lend its melody, to start from (a variation), or to be covered."""
 _SEED_TOP = 2**63 - 1
+ALIASES = {
+    "audio": "audio_source audio_prompt init_audio initial_audio_waveforms input_audio melody melody_wavs src_audio",
+    "duration_s": "audio_end_in_s audio_length_in_s duration duration_seconds length length_s max_new_tokens seconds",
+    "guidance_scale": "cfg cfg_coef cfg_scale classifier_free_guidance guidance",
+    "negative_prompt": "negative",
+    "num_audio": "batch_size count n num_clips num_outputs num_return_sequences num_samples num_waveforms_per_prompt",
+    "num_inference_steps": "infer_steps inference_steps num_steps steps",
+    "prompt": "caption description descriptions text",
+    "sampler": "sampler_name sampler_type scheduler",
+    "seed": "generator manual_seed random_seed",
+    "strength": "audio_cover_strength init_noise_level init_strength",
+}
+"""Names that other libraries have for the fields here, for the hint that a refusal gives."""
 
 
 @dataclass(frozen=True)
@@ -23,9 +36,9 @@ class AudioRequest:
         InputError: a value of the wrong type or out of range, or fields that contradict each other.
     """
 
-    prompt: str = parameter("", "str", "What", "What shall be detected.", max_length=4000)
+    prompt: str = parameter("", "str", "What", "What the clip sounds like.", max_length=4000)
     negative_prompt: str | None = parameter(
-        None, "str", "What", "What shall not be detected.", optional=True, none_means="nothing", max_length=4000
+        None, "str", "What", "What it does not sound like.", optional=True, none_means="nothing", max_length=4000
     )
     lyrics: str | None = parameter(None, "str", "What", "Words to be sung.", optional=True, max_length=8000)
     duration_s: float | None = parameter(

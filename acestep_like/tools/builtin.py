@@ -18,7 +18,7 @@ SCHEMA: dict[str, Any] = {
         "properties": {
             "prompt": {
                 "type": "string",
-                "description": "What shall be detected: genre, mood, instruments, tempo, or what makes the sound.",
+                "description": "What it sounds like: genre, mood, instruments, tempo, or what makes the sound.",
             }
         },
         "required": ["prompt"],

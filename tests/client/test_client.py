@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import gc
 import io
 import sys
 import threading
@@ -104,6 +105,56 @@ class TestForms:
         assert not sine_provider.loads
 
 
+class TestClipping:
+    """Peaks that a file cannot hold."""
+
+    @pytest.mark.parametrize("audio_format", ["wav", "flac", "ogg"])
+    def test_a_clip_that_is_too_loud_is_made_softer_as_a_whole_and_its_file_says_so(self, sine, tmp_path, audio_format):
+        path = sine.generate("loud", format="path", audio_format=audio_format, seed=1)
+        written, _ = sf.read(path)
+        _, samples = sine.generate("loud", seed=1)
+        assert np.abs(samples).max() > 1.9  # in memory it is as it was made
+        assert np.allclose(written, samples / np.abs(samples).max(), atol=0.05)
+        assert read_recipe(path)["clip"]["attenuated_db"] == pytest.approx(6.02, abs=0.01)
+        assert "attenuated_db" not in read_recipe(sine.generate("a beat", format="path", seed=1))["clip"]
+
+    def test_a_float_file_keeps_every_level(self, sine):
+        written, _ = sf.read(io.BytesIO(sine.generate("loud", format="bytes", audio_format="wav32", seed=1)))
+        assert np.abs(written).max() > 1.9
+
+    def test_it_can_be_refused_instead(self, sine, tmp_path):
+        with pytest.raises(OutputError, match=r"6\.0 dB beyond what flac holds"):
+            sine.generate("loud", format="path", audio_format="flac", output_dir=tmp_path, on_clipping="refuse")
+        assert not list(tmp_path.iterdir())
+        assert sine.generate("a beat", format="bytes", on_clipping="refuse")
+        with pytest.raises(InputError, match="on_clipping: got 'ignore'; expected one of attenuate, refuse"):
+            sine.generate("a beat", on_clipping="ignore")
+
+    def test_samples_that_are_no_numbers_are_an_error(self, sine):
+        with pytest.raises(AceStepError, match="NaN or infinite"):
+            sine.clips("broken")
+
+
+class TestKept:
+    """Files of clips that were finished before something went wrong."""
+
+    def test_they_stay_when_a_later_clip_fails_and_the_log_names_them(self, sine, tmp_path, caplog):
+        with pytest.raises(CheckpointError, match="third"):
+            sine.generate("third breaks", format="path", output_dir=tmp_path, num_audio=4, seed=10)
+        files = sorted(tmp_path.iterdir())
+        assert len(files) == 2 and "2 of 4 clips were made and are kept" in caplog.text
+        assert all(str(file) in caplog.text for file in files)
+
+    def test_the_same_for_asyncio(self, sine, tmp_path, caplog):
+        with pytest.raises(CheckpointError, match="third"):
+            asyncio.run(
+                aio.audio_client(sine).generate(
+                    "third breaks", format="path", output_dir=tmp_path, num_audio=4, seed=10
+                )
+            )
+        assert len(list(tmp_path.iterdir())) == 2 and "2 of 4" in caplog.text
+
+
 class TestSeeds:
     def test_a_clip_of_a_batch_is_the_clip_alone(self, sine):
         batch = sine.clips("a beat", seed=10, num_audio=3)
@@ -140,6 +191,9 @@ class TestBadInput:
             ({"audio_format": "aiff"}, "audio_format"),
             ({"output_dir": "x"}, "output_dir: got 'x'; expected format=\"path\" beside it"),
             ({"sampler": "euler"}, "sampler"),
+            ({"audio_length_in_s": 3.0}, "Did you mean 'duration_s'?"),
+            ({"num_waveforms_per_prompt": 2}, "Did you mean 'num_audio'?"),
+            ({"steps": 3}, "Did you mean 'num_inference_steps'?"),
         ],
     )
     def test_is_one_sentence_before_anything_loads(self, sine, fields, words):
@@ -356,6 +410,29 @@ class TestAsync:
         asyncio.run(start_and_stop())
         assert no_audio_thread()
 
+    def test_a_cancelled_call_logs_nothing(self, sine, caplog):
+        """Neither the call that works nor one that waits its turn."""
+
+        async def start_and_stop():
+            calls = [
+                asyncio.create_task(aio.audio_client(sine).clips("a beat", num_inference_steps=1000, num_audio=64))
+                for _ in range(2)
+            ]
+            await asyncio.sleep(0.1)
+            for call in calls:
+                call.cancel()
+            answers = await asyncio.gather(*calls, return_exceptions=True)
+            assert all(isinstance(answer, asyncio.CancelledError) for answer in answers)
+
+        asyncio.run(start_and_stop(), debug=True)
+        gc.collect()
+        assert not [record for record in caplog.records if record.exc_info or record.levelname == "ERROR"]
+
+    def test_it_names_what_it_wraps(self, sine):
+        wrapped = aio.audio_client(sine)
+        assert (wrapped.model, wrapped.spec, wrapped.model_kwargs) == (sine.model, sine.spec, sine.model_kwargs)
+        assert wrapped.model_kwargs["device"] == "cpu"
+
     def test_a_call_that_waits_its_turn_can_be_cancelled(self, sine):
         async def wait_and_give_up():
             asynchronous = aio.audio_client(sine)
@@ -395,9 +472,10 @@ class TestAsync:
 class TestTool:
     def test_it_yields_progress_and_returns_a_path(self, sine):
         run = builtin.make_audio_tool(sine, duration_s=0.5, num_inference_steps=2)("a beat")
-        chunks = [next(run) for _ in range(3)]
+        chunks = []
         with pytest.raises(StopIteration) as end:
-            next(run)
+            while True:
+                chunks.append(next(run))
         assert sf.info(end.value.value).frames == 4000
         assert [chunk.content["final"] for chunk in chunks] == [False, False, True]
 

@@ -28,6 +28,14 @@ def test_it_makes_stereo_at_48_khz_of_any_length(mini_client):
     assert rate == 48000 and samples.shape == (2, 120000) and np.abs(samples).max() > 0.1
 
 
+def test_a_short_clip_ends_softly_and_costs_what_it_lasts(mini_client):
+    clip = mini_client.clips("rock with drums", duration_s=2.0, seed=3)[0]
+    assert clip.metadata["fade_out_s"] == pytest.approx(0.3)
+    body, end = clip.samples[:, 48000:76800], clip.samples[:, -480:]
+    assert np.sqrt((end**2).mean()) < 0.1 * np.sqrt((body**2).mean())
+    assert "fade_out_s" not in mini_client.clips("rock with drums", duration_s=10.0, seed=3)[0].metadata
+
+
 def test_it_is_what_generate_music_makes(mini_client, few_steps):
     from acestep_like import GenerationConfig, GenerationParams, generate_music
 

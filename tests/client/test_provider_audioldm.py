@@ -203,7 +203,7 @@ def test_what_on_step_raises_stops_the_work_and_leaves_the_provider_usable(provi
 
 
 @pytest.mark.parametrize(
-    ("values", "sentence"),
+    "values, sentence",
     [
         ({"lyrics": "la"}, "lyrics: got 'la'; expected nothing: {} has no use for it. Leave it out."),
         ({"temperature": 1.0}, "temperature: got 1.0; expected nothing: {} has no use for it. Leave it out."),
@@ -213,7 +213,6 @@ def test_what_on_step_raises_stops_the_work_and_leaves_the_provider_usable(provi
         ({"extra": {"eta": 1}}, "eta: got 1; expected no such field; {}'s own are none."),
         ({"guidance_scale": 0.5}, "guidance_scale: got 0.5; expected from 1 to 100 for {}"),
         ({"sampler": "dpmpp-3m-sde"}, "sampler: got 'dpmpp-3m-sde'; expected one of ddim, dpmpp-2m, "),
-        ({"prompt": "  "}, "prompt: got '  '; expected some words."),
     ],
 )
 def test_what_the_family_has_no_use_for_is_refused_before_loading(name, values, sentence):
@@ -224,7 +223,7 @@ def test_what_the_family_has_no_use_for_is_refused_before_loading(name, values, 
 
 
 @pytest.mark.parametrize(
-    ("values", "sentence"),
+    "values, sentence",
     [
         ({"duration_s": 0.01}, "duration_s: got 0.01; expected at least 0.02 s for this checkpoint."),
         ({"num_inference_steps": 1000}, "num_inference_steps: got 1000; expected at most 999 for this checkpoint."),
@@ -357,3 +356,16 @@ def test_checking_a_request_loads_no_framework_of_models(monkeypatch):
         spec.loader.exec_module(afresh)
         if module is not diffusers_pipelines:
             assert afresh.FAMILY.check(AudioRequest("rain", sampler="euler")).duration_s == 10.0
+
+
+def test_what_no_text_encoder_has_room_for_is_in_the_facts(providers, name):
+    words = "rain on a tin roof and far away the thunder rolls over the hills"
+    unread = make(providers, name, words).facts["unread_prompt"]
+    assert words.replace(" ", "").endswith(unread.replace(" ", "")) and 0 < len(unread) < len(words)
+    kept = words[: -len(unread)]
+    assert not differ(make(providers, name, words), make(providers, name, kept + "wolves howl and the hills are dark"))
+    assert "unread_prompt" not in make(providers, name, "rain").facts
+
+
+def test_an_empty_prompt_makes_what_the_model_likes(providers, name):
+    assert differ(make(providers, name, ""), make(providers, name, "rain"))

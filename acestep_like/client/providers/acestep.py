@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from acestep_like.audio.io import load_audio
+from acestep_like.audio.level import fade
 from acestep_like.client.providers.base import Family, ModelOptions, OnStep, ProviderOutput
 from acestep_like.client.request import AudioRequest
 from acestep_like.errors import InputError
@@ -14,6 +15,7 @@ from acestep_like.inference.pipeline import run_pipeline
 from acestep_like.types.fields import specs
 from acestep_like.types.params import GenerationConfig, GenerationParams
 from acestep_like.types.progress import Progress
+from acestep_like.types.units import MIN_DURATION_S
 
 if TYPE_CHECKING:
     from acestep_like.handler import AceStepHandler
@@ -45,7 +47,8 @@ _OWN = {
 }
 """Fields of `GenerationParams` that go through as they are, beside those of the group `_SOUND`."""
 _SOUND = "Sound and experiments"
-_SHORTEST_S, _STRENGTH, _SLACK_S = 10.0, 0.5, 0.01
+_STRENGTH, _SLACK_S = 0.5, 0.01
+_FADE_SHARE, _LONGEST_FADE_S = 0.15, 1.0
 
 
 def _check_own(request: AudioRequest) -> None:
@@ -64,10 +67,15 @@ class AceStepProvider:
         assert handler.checkpoint is not None
         self.handler = handler
         self.max_duration_s = float(handler.checkpoint.max_duration_s)
+        # The published checkpoints were trained from 10 s on; one with a guide is told its bars whatever their number.
+        guided = handler.checkpoint.guide_version is not None
+        self._shortest_s = float(specs(GenerationParams)["duration"].low or 0) if guided else MIN_DURATION_S
 
     def make(self, request: AudioRequest, seed: int, on_step: OnStep) -> ProviderOutput:
-        """48 kHz stereo. What is shorter than 10 s is the beginning of a song of 10 s; a cover is of the first
-        `duration_s` of its source, or of all of it.
+        """48 kHz stereo. A cover is of the first `duration_s` of its source, or of all of it.
+
+        What is shorter than the checkpoint can make is the beginning of the shortest that it can. Every new clip under
+        10 s fades out at its end, which a song of that length has no time to compose.
 
         Raises:
             InputError, UnsupportedTaskError, DeviceMemoryError: as `run_pipeline` does, and what `on_step` raises.
@@ -76,32 +84,34 @@ class AceStepProvider:
         def watch(event: StepEvent) -> None:
             on_step(event.step, event.total)
 
-        params = GenerationParams(**_params(request), **(request.extra or {}))
+        params = GenerationParams(**self._params(request), **(request.extra or {}))
         config = GenerationConfig(batch_size=1, seeds=[seed])
         try:
             audio = run_pipeline(self.handler, None, params, config, None, Progress(None), watch, None).audios[0]
         except InputError as error:
             raise _as_asked(error) from None
         facts = {name: audio.params[name] for name in ("inference_steps", "guidance_scale", "shift")}
-        samples = audio.tensor.numpy()
+        samples = audio.tensor
         if request.duration_s is not None:
             samples = samples[:, : round(request.duration_s * audio.sample_rate)]
-        return ProviderOutput(samples, audio.sample_rate, {**facts, "key": audio.key})
+            if request.audio is None and request.duration_s < MIN_DURATION_S:
+                facts["fade_out_s"] = min(_LONGEST_FADE_S, _FADE_SHARE * request.duration_s)
+                samples = fade(samples, audio.sample_rate, fade_out_s=facts["fade_out_s"])
+        return ProviderOutput(samples.numpy(), audio.sample_rate, {**facts, "key": audio.key})
 
-
-def _params(request: AudioRequest) -> dict[str, Any]:
-    """The parameters that the fields of a request are here."""
-    values = {ours: getattr(request, name) for name, ours in _NAMES.items() if getattr(request, name) is not None}
-    if request.audio is None:
-        return {**values, "duration": max(_SHORTEST_S, request.duration_s or 0)}
-    source: Any = request.audio
-    if (seconds := values.pop("duration", None)) is not None:
-        whole = load_audio(source, field="audio")
-        if seconds > whole.duration_s + _SLACK_S:
-            raise InputError("duration_s", seconds, f"at most the {whole.duration_s:.2f} s of the audio")
-        source = (whole.samples[:, : round(seconds * whole.sample_rate)], whole.sample_rate)
-    strength = _STRENGTH if request.strength is None else request.strength
-    return {**values, "task_type": "cover", "src_audio": source, "audio_cover_strength": 1.0 - strength}
+    def _params(self, request: AudioRequest) -> dict[str, Any]:
+        """The parameters that the fields of a request are here."""
+        values = {ours: getattr(request, name) for name, ours in _NAMES.items() if getattr(request, name) is not None}
+        if request.audio is None:
+            return {**values, "duration": max(self._shortest_s, request.duration_s or 0)}
+        source: Any = request.audio
+        if (seconds := values.pop("duration", None)) is not None:
+            whole = load_audio(source, field="audio")
+            if seconds > whole.duration_s + _SLACK_S:
+                raise InputError("duration_s", seconds, f"at most the {whole.duration_s:.2f} s of the audio")
+            source = (whole.samples[:, : round(seconds * whole.sample_rate)], whole.sample_rate)
+        strength = _STRENGTH if request.strength is None else request.strength
+        return {**values, "task_type": "cover", "src_audio": source, "audio_cover_strength": 1.0 - strength}
 
 
 def _as_asked(error: InputError) -> InputError:
@@ -124,6 +134,7 @@ def _load(options: ModelOptions) -> AceStepProvider:
 FAMILY = Family(
     name="acestep",
     label="ACE-Step",
+    needs_prompt=True,
     fields=frozenset({"lyrics", "num_inference_steps", "guidance_scale", "audio", "strength"}),
     load=_load,
     defaults={"duration_s": 10.0},

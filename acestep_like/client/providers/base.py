@@ -19,7 +19,7 @@ import torch
 from safetensors import SafetensorError
 
 from acestep_like.audio.io import load_audio
-from acestep_like.client.request import AudioRequest
+from acestep_like.client.request import ALIASES, AudioRequest
 from acestep_like.errors import AceStepError, CheckpointError, DeviceMemoryError, InputError
 from acestep_like.models.checkpoints.remote_code import refuse_remote_code
 from acestep_like.models.device import is_out_of_memory
@@ -103,7 +103,8 @@ class Family:
         whole_audio: whether a duration that is left None means all of an audio, where one is given.
         ranges: field to (low, high), narrower than `AudioRequest`'s own.
         audio_roles: of `AudioRequest.audio_role`; the first is meant where none is given.
-        needs_prompt: whether an empty prompt is refused where no audio is given either.
+        needs_prompt: whether an empty prompt is refused where no audio is given either; other families then make what
+            they like.
         samplers: names that `sampler` takes.
         own_fields: that `AudioRequest.extra` may have, by name.
         check_own: checks a request with its defaults in it for what only this family knows, such as fields that
@@ -120,7 +121,7 @@ class Family:
     whole_audio: bool = False
     ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     audio_roles: tuple[str, ...] = ()
-    needs_prompt: bool = True
+    needs_prompt: bool = False
     samplers: tuple[str, ...] = ()
     own_fields: Mapping[str, FieldSpec] = field(default_factory=dict)
     check_own: Callable[[AudioRequest], None] | None = None
@@ -159,7 +160,8 @@ class Family:
         if name in self.own_fields:
             return self.own_fields[name]
         shown = value if isinstance(value, str | int | float) else type(value).__name__
-        near = get_close_matches(name, [*self.own_fields, *ALWAYS, *self.fields], n=1)
+        known = [*self.own_fields, *ALWAYS, *self.fields]
+        near = [field for field in known if name in ALIASES.get(field, "").split()] or get_close_matches(name, known, 1)
         own = ", ".join(self.own_fields) or "none"
         raise InputError(
             name, shown, f"no such field; {self.label}'s own are {own}", f"Did you mean {near[0]!r}?" if near else ""

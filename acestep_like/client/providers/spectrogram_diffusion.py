@@ -150,8 +150,16 @@ class SpectrogramDiffusion:
         if not np.isfinite(samples).all():
             raise AceStepError("The model produced NaN or infinite samples; lower the guidance, or load it in float32.")
         sampler = request.sampler or type(self._own).__name__
-        facts = {"num_inference_steps": steps, "guidance_scale": guidance, "sampler": sampler}
+        facts: dict[str, Any] = {"num_inference_steps": steps, "guidance_scale": guidance, "sampler": sampler}
+        if unread := self._unread(request.prompt):
+            facts["unread_prompt"] = unread
         return ProviderOutput(samples, self.sample_rate, facts)
+
+    def _unread(self, prompt: str) -> str:
+        """The end of a prompt that a text encoder has no room for (the one that reads less, where there are two)."""
+        tokenizers = [getattr(self._pipe, name, None) for name in ("tokenizer", "tokenizer_2")]
+        cut = [_beyond(tokenizer, prompt) for tokenizer in tokenizers if tokenizer is not None]
+        return max(cut, key=len)
 
     def _checked(self, request: AudioRequest) -> tuple[float, int, float]:
         duration_s, steps, guidance = request.duration_s, request.num_inference_steps, request.guidance_scale
@@ -184,3 +192,14 @@ class SpectrogramDiffusion:
         rows = math.ceil(count / self._samples_per_row)
         half_a_frame = 0.5 / self._pipe.vae_scale_factor
         return (rows + half_a_frame) * self._samples_per_row / self.sample_rate
+
+
+def _beyond(tokenizer: Any, text: str) -> str:
+    """The words of a text that come after the most tokens that the pipeline gives to the text encoder."""
+    ids = tokenizer(text, truncation=False, verbose=False).input_ids
+    if len(ids) <= tokenizer.model_max_length:
+        return ""
+    kept = tokenizer(text, truncation=True, max_length=tokenizer.model_max_length).input_ids
+    marks = set(tokenizer.all_special_ids)
+    words, read = ([token for token in part if token not in marks] for part in (ids, kept))
+    return str(tokenizer.decode(words[len(read) :])).strip()
