@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import pytest
 import tiny
@@ -14,7 +16,9 @@ from safetensors.torch import save_file
 from acestep_like import GenerationConfig, GenerationParams, generate_music
 from acestep_like.errors import Cancelled
 from acestep_like.handler import AceStepHandler
+from acestep_like.models.diffusion.pipeline import run_request
 from acestep_like.models.diffusion.request import DiffusionRequest, ItemRequest
+from acestep_like.models.diffusion.static_shapes import install_masks
 from acestep_like.types.progress import CancelToken
 from acestep_like.types.tasks import DEFAULT_INSTRUCTION
 
@@ -67,8 +71,6 @@ def test_mixed_calls_of_many_threads_give_the_bits_of_the_serial_run(handler, so
 
 def test_denoisers_of_one_network_do_not_share_a_condition(handler, source):
     """Without the handler's turns too: nothing of a call lives on the network."""
-    from acestep_like.models.diffusion.pipeline import run_request
-
     networks, requests = handler.networks, mixed(source)[:4]
     alone = [handler.generate(each).audio for each in requests]
     start = threading.Barrier(len(requests))
@@ -94,6 +96,22 @@ def test_to_thread_twice_gives_both_songs(handler):
 
     alone = [song(caption) for caption in captions]
     assert all(map(torch.equal, alone, asyncio.run(both())))
+
+
+def test_masks_of_padded_lengths_belong_to_their_call(handler):
+    """As on a compiled checkpoint, whose layers take the masks of a bucket of lengths."""
+    networks = replace(handler.networks, static_shapes=True)
+    networks.dit = copy.deepcopy(networks.dit)
+    install_masks(networks.dit.transformer)
+    requests = [request(duration_s=seconds, guidance_scale=3.0) for seconds in (1.0, 2.0, 6.0)]
+    alone = [run_request(networks, each).audio for each in requests]
+    start = threading.Barrier(len(requests))
+
+    def together(each):
+        return run_request(networks, each, observer=lambda event: start.wait(timeout=60) if event.step == 1 else None)
+
+    with ThreadPoolExecutor(len(requests)) as pool:
+        assert all(map(torch.equal, alone, (output.audio for output in pool.map(together, requests))))
 
 
 def test_an_observer_may_make_another_song_of_the_same_handler(handler):

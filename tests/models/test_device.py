@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
 
-from acestep_like.errors import InputError
-from acestep_like.models.device import Residency, Stopwatch, is_out_of_memory, pick_device, pick_precision
+from acestep_like.errors import AceStepError, InputError
+from acestep_like.models.device import (
+    Residency,
+    Stopwatch,
+    is_out_of_memory,
+    pick_device,
+    pick_precision,
+    require_finite,
+)
 
 CPU = torch.device("cpu")
 
@@ -66,6 +75,34 @@ def test_offloaded_networks_visit_the_device_only_for_their_stage():
     with residency.use("dit", "codec"):
         assert moved.places == ["cpu", "meta"]
     assert moved.places == ["cpu", "meta", "cpu"] and stays.places == ["meta"]
+
+
+def test_a_stage_that_several_use_moves_with_the_first_and_the_last():
+    moved = Recorded()
+    residency = Residency(torch.device("meta"), offloaded=["dit"])
+    residency.own("dit", [moved])
+    inside, done = threading.Barrier(2), threading.Barrier(2)
+
+    def visit():
+        with residency.use("dit"):
+            inside.wait(timeout=30)
+            done.wait(timeout=30)
+
+    with ThreadPoolExecutor(1) as pool, residency.use("dit"):
+        other = pool.submit(visit)
+        inside.wait(timeout=30)
+        assert moved.places == ["cpu", "meta"]
+        done.wait(timeout=30)
+        other.result()
+        assert moved.places == ["cpu", "meta"], "one of two still uses it"
+    assert moved.places == ["cpu", "meta", "cpu"]
+
+
+def test_a_narrow_precision_is_named_as_the_cause_of_what_is_no_number():
+    values = torch.tensor([1.0, float("inf")])
+    with pytest.raises(AceStepError, match=r"^The codec's decoder produced NaN.*float16; set ACESTEP_DTYPE=float32"):
+        require_finite(values, "The codec's decoder", torch.float16)
+    assert require_finite(values[:1], "The codec's decoder") is not None
 
 
 def test_networks_leave_the_device_after_an_error_too():

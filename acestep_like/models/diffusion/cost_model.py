@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 import torch
@@ -29,11 +29,11 @@ class CostModel:
 
     Args:
         parts: networks on "meta", by the names of `checkpoints.info`, and `text_encoder`.
-        codec: likewise.
+        make_codec: makes the codec, likewise.
     """
 
-    def __init__(self, parts: dict[str, Any], codec: DiffusersCodec) -> None:
-        self.parts, self.codec = parts, codec
+    def __init__(self, parts: dict[str, Any], make_codec: Callable[[], DiffusersCodec]) -> None:
+        self.parts, self.codec, self._make_codec = parts, make_codec(), make_codec
         self.transformer: Any = parts["transformer"]
         self.dit_dtype: torch.dtype = self.transformer.dtype
         self.evaluation = lru_cache(maxsize=64)(self._evaluation)
@@ -80,7 +80,7 @@ class CostModel:
         halo = (tile + 2 * overlap) / tile if tiled else 1.0
         return _with_peak((two + (two + one * -1.0) * more) * halo, peak + 8.0 * frames * self.codec.hop)
 
-    @lru_cache(maxsize=16)  # noqa: B019 - skeletons are few and kept anyway
+    @lru_cache(maxsize=16)  # noqa: B019 - cost models are few and kept anyway
     def _count_decoding(self, frames: int) -> Cost:
         with torch.no_grad(), counting() as count:
             self.codec.decode(torch.empty(1, frames, self.codec.channels, device="meta", dtype=torch.float32))
@@ -101,13 +101,10 @@ class CostModel:
     def probe_codec(self, device: torch.device, latents: int) -> tuple[float, Cost]:
         """Seconds of decoding a short piece on a device, with zeros as weights, and the counts of the same."""
         cost = self._count_decoding(latents)
-        home, codec = self.codec.model, self.codec
-        codec.model = _zeroed(home, device)
-        try:
-            piece = torch.zeros(1, latents, codec.channels, device=device, dtype=torch.float32)
-            return typical_seconds([lambda: codec.decode(piece)] * 2, device), cost
-        finally:
-            codec.model = home.to("meta")
+        codec = self._make_codec()  # of its own: other threads count with the shared one
+        codec.model = _zeroed(codec.model, device)
+        piece = torch.zeros(1, latents, codec.channels, device=device, dtype=torch.float32)
+        return typical_seconds([lambda: codec.decode(piece)] * 2, device), cost
 
 
 def cost_model(info: CheckpointInfo, dit_dtype: torch.dtype, codec_dtype: torch.dtype) -> CostModel:
@@ -136,7 +133,7 @@ def _build(info: CheckpointInfo, dit_dtype: torch.dtype, codec_dtype: torch.dtyp
                 parts[part] = _cast(cls.from_config(part_config(info, part)), dit_dtype)
     install_fast_paths(parts["transformer"])
     parts["text_encoder"] = _cast(text_encoder_cost_model(info.parts["text_encoder"]), dit_dtype)
-    return CostModel(parts, codec_cost_model(info.parts["vae"], dtype=codec_dtype))
+    return CostModel(parts, partial(codec_cost_model, info.parts["vae"], dtype=codec_dtype))
 
 
 def _cast(module: nn.Module, dtype: torch.dtype) -> nn.Module:

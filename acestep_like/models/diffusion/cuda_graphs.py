@@ -31,7 +31,7 @@ class GraphedEvaluation:
         if self._graph is None:
             self._x, self._time = x.clone(), time.clone()
             self._graph = torch.cuda.CUDAGraph()
-            with torch.cuda.graph(self._graph):
+            with torch.cuda.graph(self._graph, capture_error_mode="thread_local"):
                 self._velocity = self._evaluate(self._x, self._time)
         else:
             self._x.copy_(x)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 import torch
 
 from acestep_like.errors import InputError
+from acestep_like.models.device import require_finite
 from acestep_like.models.diffusion.conditioning import ItemTokens, tokenize_item
 from acestep_like.models.diffusion.context import window_mask
 from acestep_like.models.diffusion.encode import SILENT_BELOW, encode_source
@@ -148,11 +149,12 @@ def _hints(
     home = silence.to(tokenizer.dtype)
     if spec.source_as_codes and source is not None:
         shared = hints_from_latents(tokenizer, detokenizer, source.to(home.device), home).float()
-        return [shared] * len(codes)
+        return [require_finite(shared, "The audio tokenizer", tokenizer.dtype)] * len(codes)
     rows: list[torch.Tensor | None] = []
     for indices in codes:
         hints = hints_from_codes(tokenizer, detokenizer, indices, frames, home) if indices else None
-        rows.append(None if hints is None else hints.float())
+        finite = None if hints is None else require_finite(hints.float(), "The audio tokenizer", tokenizer.dtype)
+        rows.append(finite)
     return rows
 
 
