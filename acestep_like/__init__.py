@@ -16,6 +16,18 @@ if TYPE_CHECKING:
     from acestep_like.editing.layers import complete, lego
     from acestep_like.editing.repainting import extend, repaint
     from acestep_like.editing.stems import extract
+    from acestep_like.errors import (
+        AceStepError,
+        Cancelled,
+        CheckpointError,
+        DependencyError,
+        DeviceMemoryError,
+        InputError,
+        LMError,
+        NotLoadedError,
+        OutputError,
+        UnsupportedTaskError,
+    )
     from acestep_like.handler import AceStepHandler
     from acestep_like.inference.api import (
         create_sample,
@@ -37,20 +49,30 @@ if TYPE_CHECKING:
     )
 
 __all__ = [
+    "AceStepError",
     "AceStepHandler",
     "AudioClient",
     "AudioResult",
     "CancelToken",
+    "Cancelled",
+    "CheckpointError",
     "Clip",
     "CreateSampleResult",
+    "DependencyError",
+    "DeviceMemoryError",
     "FormatSampleResult",
     "GenerationConfig",
     "GenerationParams",
     "GenerationResult",
+    "InputError",
     "LLMHandler",
+    "LMError",
+    "NotLoadedError",
+    "OutputError",
     "Plan",
     "StepEvent",
     "UnderstandResult",
+    "UnsupportedTaskError",
     "__version__",
     "audio_client",
     "complete",
@@ -74,6 +96,18 @@ __getattr__, __dir__ = lazy_names(
     __name__,
     {
         "acestep_like.handler": ["AceStepHandler"],
+        "acestep_like.errors": [
+            "AceStepError",
+            "Cancelled",
+            "CheckpointError",
+            "DependencyError",
+            "DeviceMemoryError",
+            "InputError",
+            "LMError",
+            "NotLoadedError",
+            "OutputError",
+            "UnsupportedTaskError",
+        ],
         "acestep_like.llm_inference": ["LLMHandler"],
         "acestep_like.types.params": ["GenerationConfig", "GenerationParams"],
         "acestep_like.types.results": [

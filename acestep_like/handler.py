@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from acestep_like.audio.io import load_audio
+from acestep_like.audio.level import source_gain
 from acestep_like.errors import AceStepError, InputError, NotLoadedError
 from acestep_like.models.analysis.structure_decoding import detect_structure
 from acestep_like.models.analysis.structure_tagger import StructureTagger
@@ -218,7 +219,8 @@ class AceStepHandler:
         """Put a LoRA on the DiT, beside those that are there.
 
         Args:
-            path_or_folder: a safetensors file, or a folder as PEFT, diffusers or the upstream trainer write it.
+            path_or_folder: a safetensors file, or a folder as PEFT, diffusers or the upstream trainer write it: LoRA,
+                DoRA, LoKr, LoHa, also with kohya's flattened names.
             name: to scale and unload it by; by default the folder's or file's.
             scale: -10 to 10; 0 is off.
 
@@ -232,10 +234,25 @@ class AceStepHandler:
             self._loras = self._loras or LoraStack(self.networks.dit.transformer)
             return self._loras.load(path_or_folder, name, scale)
 
-    def set_lora_scale(self, name: str, scale: float) -> None:
-        """Change how much of a loaded LoRA is added; InputError for an unknown name or scale."""
+    def set_lora_scale(self, name_or_scale: str | float, scale: float | None = None) -> str:
+        """Change how much of an adapter is added: `set_lora_scale("jazz", 0.5)`, or of all: `set_lora_scale(0.5)`.
+
+        Returns:
+            A sentence that says so, as upstream's.
+
+        Raises:
+            InputError: an unknown name, or a scale that is no number from -10 to 10.
+        """
         with self.reserved():
-            self._lora_stack(name).scale(name, scale)
+            if scale is None and not isinstance(name_or_scale, str):
+                names, wanted = list(self._lora_stack(None).scales), name_or_scale
+            elif scale is None:
+                raise InputError("scale", scale, "a number from -10 to 10")
+            else:
+                names, wanted = [str(name_or_scale)], scale
+            for name in names:
+                self._lora_stack(name).scale(name, wanted)
+        return f"✅ LoRA scale of {', '.join(names)}: {wanted:g}"
 
     def unload_lora(self, name: str | None = None) -> None:
         """Take a LoRA off again, or all of them (None): songs are then what they were before, bit for bit.
@@ -247,6 +264,44 @@ class AceStepHandler:
             if name is not None or self._loras is not None:
                 self._lora_stack(name).unload(name)
 
+    def add_lora(self, lora_path: str | Path, adapter_name: str | None = None) -> str:
+        """As `load_lora`, in upstream's way: answers a sentence and raises nothing expected."""
+        try:
+            info = self.load_lora(lora_path, adapter_name)
+        except AceStepError as error:
+            return f"❌ {error}"
+        return f"✅ LoRA '{info.name}' loaded from {lora_path}"
+
+    def remove_lora(self, adapter_name: str) -> str:
+        """As `unload_lora(adapter_name)`, in upstream's way: answers a sentence and raises nothing expected."""
+        try:
+            self.unload_lora(adapter_name)
+        except AceStepError as error:
+            return f"❌ {error}"
+        return f"✅ Adapter '{adapter_name}' removed"
+
+    def set_use_lora(self, use_lora: bool) -> str:
+        """Switch all adapters off or on again; their scales are kept. Answers a sentence, as upstream's."""
+        with self.reserved():
+            if self._loras is None or not self._loras.loaded:
+                return "❌ No LoRA adapter loaded." if use_lora else "✅ LoRA disabled"
+            self._loras.enable(bool(use_lora))
+        return f"✅ LoRA {'enabled' if use_lora else 'disabled'}"
+
+    def get_lora_status(self) -> dict[str, Any]:
+        """What is loaded, in upstream's words: loaded, active, scale (the first one's), adapters and their scales."""
+        stack = self._loras
+        scales = stack.scales if stack is not None else {}
+        enabled = bool(scales) and stack is not None and stack.enabled
+        return {
+            "loaded": bool(scales),
+            "active": enabled,
+            "scale": next(iter(scales.values()), 1.0),
+            "active_adapter": next(iter(scales), None) if enabled else None,
+            "adapters": list(scales),
+            "scales": scales,
+        }
+
     def _lora_stack(self, name: str | None) -> LoraStack:
         if self._loras is None:
             raise InputError("name", name, "one of the loaded adapters (none)")
@@ -256,6 +311,8 @@ class AceStepHandler:
         self, source: Any, *, allow_silent: bool = False, cancel: CancelToken | None = None
     ) -> EncodedAudio:
         """A file, `(array, rate)` pair or earlier audio as latents, encoded once for the taggers and codes below.
+
+        It is brought to one level first, so that its loudness changes no answer (`audio.level.source_gain`).
 
         Raises:
             NotLoadedError: nothing is loaded.
@@ -268,7 +325,7 @@ class AceStepHandler:
         rate = networks.codec.sample_rate
         audio = load_audio(source, field="src_audio", sample_rate=rate, allow_silent=allow_silent)
         with self.reserved(cancel):
-            return EncodedAudio(source_latents(networks, audio.samples))
+            return EncodedAudio(source_latents(networks, audio.samples * source_gain(audio.samples, rate)))
 
     def detect_tracks(self, source: Any) -> dict[str, float] | None:
         """The probability of each of `tasks.TRACK_NAMES` to sound in audio (as `encode_audio` takes it, or its answer).
@@ -278,7 +335,7 @@ class AceStepHandler:
         Raises what `encode_audio` does.
         """
         tagger = TrackTagger.find(self.networks.info.path)
-        return None if tagger is None else tagger.hear(self.encode_audio(source, allow_silent=True).latents[0].cpu())
+        return None if tagger is None else tagger.detect(self.encode_audio(source, allow_silent=True).latents[0].cpu())
 
     def detect_structure(self, source: Any, between_s: tuple[float, float] | None = None) -> SongPlan | None:
         """Tempo, bar lines, meter, key and chords of audio (as `encode_audio` takes it, or its answer), or of the part
@@ -294,7 +351,7 @@ class AceStepHandler:
         rate = self.networks.codec.latent_rate
         start_s, end_s = between_s or (0.0, len(latents) / rate)
         first = int(start_s * rate)
-        plan = detect_structure(tagger.hear(latents[first : math.ceil(end_s * rate)]), rate)
+        plan = detect_structure(tagger.detect(latents[first : math.ceil(end_s * rate)]), rate)
         return plan and replace(plan, first_bar_s=plan.first_bar_s + first / rate)
 
     def convert_src_audio_to_codes(self, source: Any) -> str:

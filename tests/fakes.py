@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import time
 from pathlib import Path
 
@@ -65,10 +66,10 @@ class FakeDiT:
         started = time.perf_counter()
         if self.fail is not None:
             raise self.fail
-        seconds = request.duration_s
         if request.source is not None:
-            seconds = request.source.shape[-1] / RATE
-        frames = int(seconds * RATE) // HOP
+            frames = request.source.shape[-1] // HOP
+        else:
+            frames = math.ceil(request.duration_s * RATE / HOP - 1e-6)
         estimate = torch.zeros(len(request.items), frames, 64)
         total = request.inference_steps
         for step in range(1, total + 1):

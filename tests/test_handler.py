@@ -178,7 +178,7 @@ CHANGES = {
     "bpm": {"items": (item(bpm=140),)},
     "keyscale": {"items": (item(keyscale="A minor"),)},
     "timesignature": {"items": (item(timesignature="3"),)},
-    "audio_codes": {"items": (item(audio_codes="<|audio_code_3|>" * 5),)},
+    "audio_codes": {"items": (item(codes=(3,) * 5),)},
     "plan": {"items": (item(plan=SongPlan(SECONDS, bpm=90, keyscale=parse_keyscale("C major"))),)},
     "instruction": {"instruction": "Something else:"},
     "inference_steps": {"inference_steps": 4},
@@ -265,7 +265,7 @@ def test_starting_near_the_source_shortens_the_schedule(guided, source):
 
 
 def test_codes_decide_the_length_and_items_without_codes_see_silence(guided):
-    output = guided.generate(request(item(1, audio_codes="<|audio_code_5|>" * 6), item(2), duration_s=None))
+    output = guided.generate(request(item(1, codes=(5,) * 6), item(2), duration_s=None))
     assert output.latents.shape[1] == 30
     silence = guided.networks.dit.silence[:, :30]
     assert torch.equal(output.source_latents[1:], silence)
@@ -306,7 +306,7 @@ def test_what_a_checkpoint_cannot_do_is_refused_by_name(root, turbo, source):
     with pytest.raises(UnsupportedTaskError, match="no audio tokenizer"):
         plain.generate(request(task="cover", source=source))
     with pytest.raises(InputError, match="audio_codes"):
-        plain.generate(request(item(audio_codes="<|audio_code_1|>")))
+        plain.generate(request(item(codes=(1,))))
     with pytest.raises(InputError, match="no audio tokenizer|has none"):
         plain.convert_src_audio_to_codes((source.numpy(), 48000))
 

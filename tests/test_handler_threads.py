@@ -161,6 +161,29 @@ def test_an_adapter_that_is_turned_on_meanwhile_changes_no_song_halfway(handler,
         handler.unload_lora()
 
 
+def test_the_default_dtype_changes_nothing_that_follows_the_model_either(handler, source):
+    params = GenerationParams(
+        task_type="repaint",
+        caption="x",
+        src_audio=(source.numpy(), 48000),
+        repainting_end=0.5,
+        inference_steps=1,
+        seed=1,
+    )
+
+    def repainted():
+        result = generate_music(handler, None, params, GenerationConfig(batch_size=1))
+        assert result.success, result.error
+        return result.audios[0].tensor
+
+    narrow = repainted()
+    torch.set_default_dtype(torch.float64)
+    try:
+        assert torch.equal(repainted(), narrow)
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+
 def test_the_default_dtype_and_an_autocast_around_the_call_change_no_song(handler, source):
     requests = mixed(source)
     alone = [handler.generate(each).audio for each in requests]

@@ -76,7 +76,7 @@ def magnitude(samples: np.ndarray, n_fft: int, hop: int) -> torch.Tensor:
     signal = torch.from_numpy(np.ascontiguousarray(samples))
     if signal.numel() <= n_fft:
         signal = torch.nn.functional.pad(signal, (0, n_fft + 1 - signal.numel()))
-    window = torch.hann_window(n_fft)
+    window = torch.hann_window(n_fft, dtype=torch.float32)
     return torch.stft(signal, n_fft, hop, window=window, center=True, pad_mode="constant", return_complex=True).abs()
 
 
@@ -102,7 +102,7 @@ def onset_envelope(audio: Any, sample_rate: int, low_band: int = 0, high_band: i
     mel = torch.log1p(20 * (mel_filters(1024, 80) @ spectrum) / level)[low_band:high_band]
     earlier = torch.nn.functional.max_pool1d(mel.T[:, None], 3, 1, 1)[:, 0].T
     flux = torch.clamp(mel[:, 2:] - earlier[:, :-2], min=0).mean(dim=0)
-    envelope = torch.cat([torch.zeros(2), flux]).numpy()
+    envelope = torch.cat([flux.new_zeros(2), flux]).numpy()
     if spectrum.max() <= 1e-6:
         return np.zeros_like(envelope)
     envelope = envelope - uniform_filter1d(envelope, int(0.8 * ONSET_RATE), mode="nearest")

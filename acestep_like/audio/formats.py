@@ -96,7 +96,7 @@ def write_audio(
 
     Args:
         recipe: JSON values embedded as the comment tag (`audio/tags.py`).
-        mp3_bitrate_kbps: constant bitrate, one of `MP3_BITRATES_KBPS`.
+        mp3_bitrate_kbps: constant bitrate, one of `MP3_BITRATES_KBPS`; 0 is a variable one of the best quality (V0).
         mp3_sample_rate: 44100 or 48000 Hz; other rates are resampled (soxr).
 
     Raises:
@@ -162,14 +162,15 @@ def encode_audio(
         raise InputError("samples", "NaN or infinite samples", "finite samples")
     options: dict[str, Any] = {}
     if kind.container == "MP3":
-        if kbps not in MP3_BITRATES_KBPS:
+        if kbps and kbps not in MP3_BITRATES_KBPS:
             raise InputError("mp3_bitrate", kbps, "one of " + ", ".join(f"{k}k" for k in MP3_BITRATES_KBPS))
         if mp3_rate not in kind.sample_rates:
             raise InputError("mp3_sample_rate", mp3_rate, "44100 or 48000")
         array, rate = _resampled(array, rate, mp3_rate)
         # libsndfile maps level 0..1 linearly onto 320..32 kbit/s; halfway values round to the lower rate.
         level = (_MP3_TOP_KBPS - kbps) / (_MP3_TOP_KBPS - _MP3_LOW_KBPS)
-        options = {"bitrate_mode": "CONSTANT", "compression_level": min(level, 0.999)}
+        mode, level = ("CONSTANT", min(level, 0.999)) if kbps else ("VARIABLE", 0.0)
+        options = {"bitrate_mode": mode, "compression_level": level}
     elif kind.sample_rates and rate not in kind.sample_rates:
         array, rate = _resampled(array, rate, 48000)
     frames: np.ndarray = array.T

@@ -11,6 +11,7 @@ import soxr
 import torch
 
 from acestep_like.audio.decode import MAX_CHANNELS, MAX_RATE, MIN_RATE, Decoded, decode
+from acestep_like.audio.level import SILENT_PEAK
 from acestep_like.audio.sources import is_encoded, open_source
 from acestep_like.errors import InputError
 
@@ -18,8 +19,6 @@ MIN_SECONDS = 0.1
 """Shortest source: below this there is no music to work from."""
 MAX_SECONDS = 3600.0
 """Longest source that is read into memory."""
-SILENCE_PEAK = 1e-6
-"""A waveform whose largest magnitude is below this counts as silent (upstream's threshold)."""
 
 _UNSCALED_PEAK = 8.0
 _ACCEPTED = (
@@ -55,7 +54,7 @@ def load_audio(
             [C, N] or [N, C]) and a sample rate in Hz, in either order; an audio of an earlier result (anything
             answering `["tensor"]` and `["sample_rate"]`), or a result with exactly one audio.
         field: the parameter's name, for error messages.
-        allow_silent: accept a source in which every sample is below `SILENCE_PEAK`.
+        allow_silent: accept a source in which every sample is below `SILENT_PEAK`.
         max_seconds: longest source that is accepted; of a file it is checked before and while it is decoded.
 
     Raises:
@@ -74,7 +73,7 @@ def load_audio(
     peak = max(float(samples.max()), -float(samples.min()))
     if peak > _UNSCALED_PEAK:
         raise InputError(field, shown, f"samples in -1..1, got a peak of {peak:.6g}", "Divide by the full scale.")
-    if peak < SILENCE_PEAK and not allow_silent:
+    if peak < SILENT_PEAK and not allow_silent:
         raise InputError(field, shown, "audio that is not silent in its first two channels")
     if rate != sample_rate:
         samples = soxr.resample(samples.T, rate, sample_rate, quality="HQ").T

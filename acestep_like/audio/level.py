@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Sequence
 
 import torch
 
 SILENT_PEAK = 1e-6
-"""Below this peak a waveform is left alone: it holds nothing worth raising."""
+"""Below this peak (-120 dBFS) a waveform is silence, upstream's threshold: nothing to work from or worth raising."""
+INAUDIBLE_PEAK = 1e-5
+"""Up to this peak (-100 dBFS) a result is silence, below the last step of 16 bits: nothing to save."""
+
+
+def is_silent(audio: torch.Tensor, below: float = SILENT_PEAK) -> bool:
+    """Whether there are no samples, or none as large as `below`."""
+    return audio.numel() == 0 or float(audio.abs().max()) < below
+
+
+def digest(samples: torch.Tensor) -> str:
+    """What identifies samples in a recipe: the first 16 digits of their SHA-256."""
+    return hashlib.sha256(samples.contiguous().numpy().tobytes()).hexdigest()[:16]
 
 
 def to_db(ratio: float) -> float:
@@ -29,6 +42,32 @@ def peak_dbfs(audio: torch.Tensor) -> float:
 def rms_dbfs(audio: torch.Tensor) -> float:
     """Root mean square over all samples and channels in dB relative to full scale; -inf for silence."""
     return to_db(float(audio.double().square().mean().sqrt())) if audio.numel() else -math.inf
+
+
+SOURCE_RMS_DBFS, SOURCE_PEAK = -17.0, 0.97
+"""The one level that models hear sources at: that of the mixes that the embedded model was trained on."""
+_HOP_S = 0.005
+
+
+def active_rms(audio: torch.Tensor, sample_rate: int) -> torch.Tensor:
+    """RMS of one item [2, N] over its 5 ms hops within 30 dB of the loudest, a scalar; silence around it counts for
+    nothing, and twice the samples have twice of it."""
+    hop = max(1, min(round(_HOP_S * sample_rate), audio.shape[-1]))
+    power = torch.nn.functional.avg_pool1d(audio.square().mean(0)[None, None], hop)[0, 0]
+    used = power > power.max() * 1e-3
+    return (power * used).sum().div(used.sum().clamp(min=1)).sqrt()
+
+
+def source_gain(audio: torch.Tensor, sample_rate: int) -> float:
+    """The factor that brings one item [2, N] to the level that models hear sources at: an `active_rms` of
+    `SOURCE_RMS_DBFS`, or less where its peak would pass `SOURCE_PEAK`; 1 for silence.
+
+    What a model makes of the scaled source is divided by it, and so lies at the source's own level.
+    """
+    peak = float(audio.abs().max()) if audio.numel() else 0.0
+    if peak < SILENT_PEAK:
+        return 1.0
+    return min(from_db(SOURCE_RMS_DBFS) / float(active_rms(audio, sample_rate)), SOURCE_PEAK / peak)
 
 
 def loudest_rms(audio: torch.Tensor, sample_rate: int) -> float:

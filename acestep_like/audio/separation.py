@@ -16,7 +16,7 @@ _EXACT_BITS = (15, 22)
 
 
 def _spectrum(audio: torch.Tensor) -> torch.Tensor:
-    window = torch.hann_window(_N_FFT, device=audio.device)
+    window = torch.hann_window(_N_FFT, device=audio.device, dtype=torch.float32)
     return torch.stft(audio, _N_FFT, _HOP, window=window, center=True, pad_mode="constant", return_complex=True)
 
 
@@ -46,7 +46,7 @@ def mask_stems(mix: torch.Tensor, estimates: Sequence[torch.Tensor], *, coarse: 
     if coarse:
         shares = shares.sqrt()
         shares = shares / shares.sum(0).clamp(min=1)
-    window = torch.hann_window(_N_FFT, device=mix.device)
+    window = torch.hann_window(_N_FFT, device=mix.device, dtype=torch.float32)
     return [torch.istft(mixed * share, _N_FFT, _HOP, window=window, length=length) for share in shares]
 
 
@@ -71,7 +71,7 @@ def added_part(whole: torch.Tensor, source: torch.Tensor) -> torch.Tensor:
     made = _spectrum(fitted)
     magnitude = made.abs()
     beyond = (magnitude - _spectrum(source).abs()).clamp(min=0)
-    window = torch.hann_window(_N_FFT, device=source.device)
+    window = torch.hann_window(_N_FFT, device=source.device, dtype=torch.float32)
     return torch.istft(made * (beyond / (magnitude + 1e-8)), _N_FFT, _HOP, window=window, length=length)
 
 

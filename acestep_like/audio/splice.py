@@ -77,6 +77,7 @@ def splice(
     *,
     sample_rate: int = 48000,
     bpm: float | None = None,
+    gain: float = 1.0,
 ) -> tuple[torch.Tensor, SeamReport]:
     """Put the windows of `generated` into `source`; everything beyond windows and crossfades stays as it is.
 
@@ -90,8 +91,11 @@ def splice(
         source, generated: [2, N] float32; a shorter `generated` is continued by silence, a longer one cut.
         windows: seconds, an end below zero means the end; overlapping ones are joined.
         bpm: the tempo at which the beat inside is compared with the beat outside; None leaves that out.
+        gain: of the source to reach the level of `generated`, at which borders are measured; the answer lies at the
+            source's own.
     """
-    length = source.shape[-1]
+    length, given = source.shape[-1], source
+    source = source * gain
     generated = torch.nn.functional.pad(generated, (0, max(0, length - generated.shape[-1])))[..., :length]
     spans = _spans(windows, length, sample_rate)
     own = TrackChange(source, spans, sample_rate)
@@ -99,7 +103,7 @@ def splice(
     audio, gains = source.clone(), []
     generated = generated.clone()
     for start, end in spans:
-        gains.append(_fitting_gain(source, generated[:, start:end], spans, sample_rate))
+        gains.append(_fitting_gain(source, generated[:, start:end], spans, sample_rate, full_scale=gain))
         generated[:, max(0, start - reach) : end + reach] *= gains[-1]
         audio[:, start:end] = generated[:, start:end]
     changed, edges = [], []
@@ -116,18 +120,21 @@ def splice(
     touched = torch.zeros(length, dtype=torch.bool)
     for start, end in changed:
         touched[start:end] = True
-    exact = torch.equal(audio[:, ~touched], source[:, ~touched])
+    audio = torch.where(touched, audio / gain, given)
+    exact = torch.equal(audio[:, ~touched], given[:, ~touched])
     gains_db = tuple(20 * math.log10(gain) for gain in gains)
     return audio, SeamReport(tuple(edges), tuple(changed), gains_db, exact, int((~touched).sum()))
 
 
-def _fitting_gain(source: torch.Tensor, window: torch.Tensor, spans: Sequence[Span], sample_rate: int) -> float:
+def _fitting_gain(
+    source: torch.Tensor, window: torch.Tensor, spans: Sequence[Span], sample_rate: int, full_scale: float
+) -> float:
     """The gain, at most 1, that keeps a window within full scale and no louder than the source's loudest passage."""
     outside = torch.ones(source.shape[-1], dtype=torch.bool)
     for start, end in spans:
         outside[start:end] = False
     kept = source[:, outside]
-    gain = 1.0 / max(1.0, float(window.abs().max()))
+    gain = full_scale / max(full_scale, float(window.abs().max()))
     loudest, loud = loudest_rms(kept, sample_rate), loudest_rms(window, sample_rate)
     return min(gain, loudest / loud) if 0 < loudest < loud else gain
 

@@ -66,11 +66,12 @@ class TrackChange:
     def __init__(self, source: torch.Tensor, spans: Sequence[Span], sample_rate: int) -> None:
         self.sample_rate, self._source = sample_rate, source
         self.reach = max(2, round(0.05 * sample_rate))
-        bins = torch.fft.rfftfreq(self.reach, 1 / sample_rate)
-        edges = torch.logspace(math.log10(60), math.log10(min(16000, sample_rate / 2)), self._BANDS + 1)
+        bins = torch.fft.rfftfreq(self.reach, 1 / sample_rate, dtype=torch.float32)
+        low, high = math.log10(60), math.log10(min(16000, sample_rate / 2))
+        edges = torch.logspace(low, high, self._BANDS + 1, dtype=torch.float32)
         band = torch.bucketize(bins, edges) - 1
         self._bands = torch.stack([(band == k).float() for k in range(self._BANDS) if bool((band == k).any())])
-        self._window = torch.hann_window(self.reach)
+        self._window = torch.hann_window(self.reach, dtype=torch.float32)
         self._floor = -math.inf
         step = self.reach // _STEPS_PER_FRAME
         frames = source.unfold(1, self.reach, step) if source.shape[-1] >= 2 * self.reach else source[:, :0, None]
@@ -151,7 +152,12 @@ def beat_offset_ms(audio: torch.Tensor, span: Span, sample_rate: int, bpm: float
     """
     hop = sample_rate // 100
     spectrum = torch.stft(
-        audio.mean(0), 4 * hop, hop, window=torch.hann_window(4 * hop), center=True, return_complex=True
+        audio.mean(0),
+        4 * hop,
+        hop,
+        window=torch.hann_window(4 * hop, dtype=torch.float32),
+        center=True,
+        return_complex=True,
     ).abs()
     onset = torch.log1p(100 * spectrum).diff(dim=1, prepend=spectrum[:, :1]).clamp(min=0).sum(0)
     onset[:4] = onset[-4:] = 0  # frames that reach over the ends of the track

@@ -14,12 +14,13 @@ from acestep_like.errors import InputError
 from acestep_like.inference.handlers import loaded_dit
 from acestep_like.inference.pipeline import run_pipeline
 from acestep_like.inference.provenance import Origin, origin_of
-from acestep_like.inference.recipes import SAMPLE_RATE, one_item
+from acestep_like.inference.recipes import one_item
 from acestep_like.types.fields import reject_unknown
 from acestep_like.types.params import GenerationConfig, GenerationParams
 from acestep_like.types.progress import Progress, guarded
 from acestep_like.types.results import AudioResult, GenerationResult, answered
 from acestep_like.types.tasks import track_name
+from acestep_like.types.units import SAMPLE_RATE
 
 if TYPE_CHECKING:
     import torch

@@ -13,9 +13,10 @@ from acestep_like.editing.common import edit_fields, edit_helper, loaded_source,
 from acestep_like.editing.long_sources import run_whole
 from acestep_like.errors import InputError
 from acestep_like.inference.provenance import origin_of
-from acestep_like.inference.recipes import SAMPLE_RATE, one_item, save_derived
+from acestep_like.inference.recipes import one_item, save_derived
 from acestep_like.types.params import GenerationConfig
 from acestep_like.types.results import AudioResult, GenerationResult
+from acestep_like.types.units import SAMPLE_RATE
 
 if TYPE_CHECKING:
     from acestep_like.handler import AceStepHandler

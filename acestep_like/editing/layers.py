@@ -6,14 +6,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from acestep_like.audio.level import from_db, gate, no_louder, peak_normalize
+from acestep_like.audio.level import from_db, no_louder, peak_normalize
 from acestep_like.audio.separation import added_part
 from acestep_like.editing.common import edit_fields, edit_helper, fitted, loaded_source, read_tracks, read_windows
 from acestep_like.editing.long_sources import run_whole
-from acestep_like.inference.recipes import SAMPLE_RATE, derived_audio, one_item, save_derived
+from acestep_like.inference.recipes import derived_audio, one_item, save_derived
 from acestep_like.types.params import GenerationConfig
 from acestep_like.types.results import GenerationResult
 from acestep_like.types.tasks import build_instruction, track_name
+from acestep_like.types.units import SAMPLE_RATE
 
 if TYPE_CHECKING:
     from acestep_like.handler import AceStepHandler
@@ -54,8 +55,6 @@ def lego(
     audios = []
     for audio in result.audios:
         alone = fitted(audio.tensor, base.tensor)
-        if windows is not None:
-            alone = gate(alone, SAMPLE_RATE, spans)
         mixed = base.tensor + from_db(gain_db) * no_louder(alone, base.tensor, SAMPLE_RATE)
         if float(mixed.abs().max()) > 1:
             mixed = peak_normalize(mixed)
@@ -89,8 +88,6 @@ def complete(
     """
     instruction = build_instruction("complete", read_tracks(tracks))
     fields = edit_fields(dit_handler, options, caption=caption, instruction=instruction)
-    if keep_source:
-        fields["enable_normalization"] = False  # source and whole are compared at their own levels
     base = loaded_source(source)
     result = run_whole(dit_handler, "complete", base, fields, one_item(config), options)
     if keep_source:

@@ -7,11 +7,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from acestep_like.audio.level import digest
 from acestep_like.audio.splice import crossfade
 from acestep_like.editing.common import fitted, progress_share, run_edit
 from acestep_like.errors import InputError
 from acestep_like.inference.provenance import origin_of
-from acestep_like.inference.recipes import derived_audio, digest
+from acestep_like.inference.recipes import derived_audio
 from acestep_like.music.chart import bar_seconds, rotated_chart
 from acestep_like.types.params import GenerationConfig
 from acestep_like.types.results import AudioResult, GenerationResult

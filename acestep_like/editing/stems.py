@@ -19,11 +19,12 @@ from acestep_like.editing.common import (
     single_item,
 )
 from acestep_like.editing.long_sources import run_whole
-from acestep_like.inference.recipes import SAMPLE_RATE, derived_audio, save_derived
+from acestep_like.inference.recipes import derived_audio, save_derived
 from acestep_like.models.analysis.track_tagger import UNHEARD_BELOW
 from acestep_like.types.params import GenerationConfig
 from acestep_like.types.results import GenerationResult
 from acestep_like.types.tasks import build_instruction
+from acestep_like.types.units import SAMPLE_RATE
 
 if TYPE_CHECKING:
     from acestep_like.handler import AceStepHandler

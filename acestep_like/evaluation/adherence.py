@@ -92,7 +92,7 @@ def degree_accuracy(chroma: Chromagram, plan: SongPlan, end_s: float) -> list[bo
 # Sections
 
 
-def bar_features(audio: Any, sample_rate: int, chroma: Chromagram, plan: SongPlan) -> np.ndarray:
+def bar_features(audio: Any, sample_rate: int, plan: SongPlan) -> np.ndarray:
     """Texture of each whole bar, [bars, 41]: mel level in 40 bands (ln) and onset density."""
     bar_s = plan.seconds_per_bar()
     mel = log_mel(audio, sample_rate, bands=40)

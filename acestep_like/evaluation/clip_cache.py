@@ -19,8 +19,6 @@ from acestep_like.llm_inference import LLMHandler
 from acestep_like.models.checkpoints.resolve import find_lm
 from acestep_like.types.params import GenerationConfig, GenerationParams
 
-SAMPLE_RATE = 48000
-
 
 class EvaluationError(AceStepError):
     """A clip that an evaluation needs could not be made."""

@@ -15,8 +15,8 @@ from acestep_like.evaluation.prompts import HeldOutPrompt
 from acestep_like.models.analysis.evaluator import Evaluator, frechet_distance, mean_average_precision
 from acestep_like.music.song_plan import SongPlan
 from acestep_like.music.theory import ACE_MODE, KeyScale
+from acestep_like.types.units import SAMPLE_RATE
 
-SAMPLE_RATE = 48000
 TEMPO_TOLERANCE = 0.04
 
 Measures = dict[str, Any]
@@ -38,7 +38,7 @@ def measure_clip(audio: torch.Tensor, plan: SongPlan, decoy: SongPlan, evaluator
     chroma = features.chromagram(mono, rate)
     scores = features.key_scores(chroma)
     key = max(scores, key=lambda entry: scores[entry])
-    novelty = adherence.bar_novelty(adherence.bar_features(mono, rate, chroma, plan))
+    novelty = adherence.bar_novelty(adherence.bar_features(mono, rate, plan))
     meter = adherence.meter_evidence(mono, rate, chroma, plan.bpm or 120.0)
     detected = evaluator.judge(samples)
     bars = len(novelty) + 1

@@ -12,22 +12,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from acestep_like.handler import AceStepHandler
-from acestep_like.inference.inputs import prepare
-from acestep_like.inference.merge import diffusion_requests, merge_items
+from acestep_like.inference.inputs import read_order
+from acestep_like.inference.job import Models, run_steps
+from acestep_like.inference.pipeline import ASKING, READING
 from acestep_like.models.checkpoints import resolve
 from acestep_like.models.checkpoints.info import CheckpointInfo
 from acestep_like.models.device import free_memory, pick_device, pick_precision, resident_bytes, resting_stages
 from acestep_like.models.diffusion.cost_counter import measured_rates
 from acestep_like.models.diffusion.cost_model import cost_model
 from acestep_like.models.diffusion.settings import sampling_settings, target_frames
-from acestep_like.types.audio_codes import read_codes
 from acestep_like.types.params import GenerationConfig, GenerationParams
 
 if TYPE_CHECKING:
     import torch
 
     from acestep_like.handler import AceStepHandler
-    from acestep_like.inference.inputs import GenerationJob
+    from acestep_like.inference.job import GenerationJob
     from acestep_like.models.checkpoints.info import CheckpointInfo
     from acestep_like.models.diffusion.cost_counter import Cost
     from acestep_like.models.diffusion.cost_model import CostModel
@@ -116,11 +116,11 @@ def plan(
         InputError, UnsupportedTaskError, CheckpointError: what generating would refuse too.
     """
     info, place = _place(handler, device, offload_to_cpu, offload_dit_to_cpu)
-    job = prepare(params, GenerationConfig() if config is None else config, info)
-    items = merge_items(job, [None] * len(job.seeds))
+    job = read_order(params, GenerationConfig() if config is None else config, info)
+    job = run_steps((*READING, *ASKING), job, Models())
     cost = cost_model(info, place.dit_dtype, place.codec_dtype)
     parts = []
-    for _, request in diffusion_requests(job, items):
+    for _, request in job.requests:
         settings = sampling_settings(request, info, has_source=request.source is not None)
         parts.append(_Part(request, settings, _frames(request, info, cost)))
     host, on_device, split = _memory(parts, cost, place)
@@ -130,7 +130,7 @@ def plan(
         checkpoint=info.name,
         device=str(place.device),
         duration_s=max(part.frames for part in parts) / cost.codec.latent_rate,
-        batch_size=len(items),
+        batch_size=len(job.items),
         steps=max(part.settings.steps for part in parts),
         evaluations=sum(sum(_evaluations(part.settings)) for part in parts),
         host_bytes=int(host),
@@ -191,7 +191,7 @@ def _frames(request: DiffusionRequest, info: CheckpointInfo, cost_model: CostMod
         request,
         info,
         source_frames=None if source is None else source.shape[-1] // codec.hop,
-        codes=max(len(read_codes(item.audio_codes)) for item in request.items),
+        codes=max(len(item.codes) for item in request.items),
         sample_rate=codec.sample_rate,
         hop=codec.hop,
     )

@@ -1,45 +1,31 @@
-"""From a caller's parameters to what the models are asked: checked, complete, and nothing run yet.
-
-`prepare` settles all that follows from the parameters and the loaded checkpoint; `think_request` is what the
-language model is asked. What is detected in a source follows in `hearing`, the requests of the DiT in `items`.
-"""
+"""From a caller's parameters to a checked job: the order, the checkpoint's limits, and the audio that goes in."""
 
 from __future__ import annotations
 
-import hashlib
 import math
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from acestep_like.audio.io import load_audio
+from acestep_like.audio.level import digest, source_gain
 from acestep_like.audio.splice import pad_for_windows
 from acestep_like.errors import InputError, UnsupportedTaskError
-from acestep_like.inference.provenance import origin_of
+from acestep_like.inference.job import Additions, GenerationJob, Models, Source
+from acestep_like.inference.provenance import NOTHING_KNOWN, origin_of
 from acestep_like.music.sections import plain_lyrics, sung_lines
-from acestep_like.types.audio_codes import read_codes
-from acestep_like.types.params import INSTRUMENTAL, GenerationConfig, GenerationParams, windows
+from acestep_like.types.params import INSTRUMENTAL, GenerationConfig, GenerationParams
 from acestep_like.types.seeds import item_seeds
-from acestep_like.types.tasks import TaskSpec, resolve_instruction, task_spec
+from acestep_like.types.tasks import task_spec
+from acestep_like.types.units import CODE_RATE_HZ, LATENT_RATE_HZ, SAMPLE_RATE
 
 if TYPE_CHECKING:
-    import torch
-
     from acestep_like.models.checkpoints.info import CheckpointInfo
-    from acestep_like.models.diffusion.request import EncodedAudio
-    from acestep_like.music.song_plan import SongPlan
-
-
-SAMPLE_RATE = 48000
-
+    from acestep_like.types.parsed import Window
 
 DEFAULT_DURATION_S = 30.0
 """Length of music without words when neither the caller nor the language model says one."""
-
-
 _LINE_S, _AROUND_S, _LONGEST_DEFAULT_S = 4.0, 12.0, 240.0
-
-
-CODE_RATE_HZ = 5
+_MAX_REFERENCES = 16
+_TURBO_STEPS = 20
 
 
 def default_duration_s(lyrics: str) -> float:
@@ -50,121 +36,78 @@ def default_duration_s(lyrics: str) -> float:
     return min(max(DEFAULT_DURATION_S, _AROUND_S + _LINE_S * len(lines)), _LONGEST_DEFAULT_S)
 
 
-@dataclass(frozen=True)
-class Source:
-    """The audio a task works on: samples [2, N] at 48 kHz with room for the windows, which lie on the padded time.
-    `notes` are remarks about its file."""
-
-    samples: torch.Tensor
-    windows: tuple[tuple[float, float], ...]
-    duration_s: float
-    left_padding_s: float = 0.0
-    notes: tuple[str, ...] = ()
+def fallback_duration_s(job: GenerationJob) -> float:
+    """The length that follows from given codes or else from the lyrics, within the checkpoint's limit."""
+    codes = len(job.parsed.codes)
+    wanted = codes / CODE_RATE_HZ if codes else default_duration_s(job.lyrics)
+    return min(wanted, job.checkpoint.max_duration_s or math.inf)
 
 
-@dataclass(frozen=True)
-class GenerationJob:
-    """A checked order. `params` and `config` are checked copies of what the caller gave.
-
-    Attributes:
-        lyrics: as the models shall read them.
-        instruction: the sentence for the DiT.
-        inference_steps, shift, guidance_scale: given by the caller or else the checkpoint's own.
-        lineage: names and digests of the audio that goes in, for the recipe.
-        inherited: tempo, key, meter and chords of a source that this package made and that the new music must fit
-            (not of a cover's); what was given wins.
-        words_first, caption_facts: see `apply_caption_facts`; what the caption itself says of tempo, key and meter.
-        encoded, detected: the source's latents where a tagger needed them, and the plan of a source that nobody told
-            anything of (`source_analysis.apply_detected_plan`).
-        notes: sentences for the status message.
-    """
-
-    params: GenerationParams
-    config: GenerationConfig
-    checkpoint: CheckpointInfo
-    task: TaskSpec
-    seeds: tuple[int, ...]
-    lyrics: str
-    instruction: str
-    inference_steps: int
-    shift: float
-    guidance_scale: float
-    source: Source | None = None
-    references: tuple[torch.Tensor, ...] = ()
-    lineage: dict[str, Any] = field(default_factory=dict)
-    inherited: dict[str, Any] = field(default_factory=dict)
-    words_first: bool = False
-    caption_facts: dict[str, Any] = field(default_factory=dict)
-    encoded: EncodedAudio | None = None
-    detected: SongPlan | None = None
-    notes: tuple[str, ...] = ()
-
-    @property
-    def ignores_source(self) -> bool:
-        """Whether a cover hears nothing of its source, at strength 0: then it is music made from nothing."""
-        return self.task.source_as_codes and self.params.audio_cover_strength == 0
-
-
-def prepare(params: GenerationParams, config: GenerationConfig, checkpoint: CheckpointInfo) -> GenerationJob:
-    """Check an order against its declarations and the loaded checkpoint, and read its audio.
+def read_order(params: GenerationParams, config: GenerationConfig, checkpoint: CheckpointInfo) -> GenerationJob:
+    """The job of an order that the loaded checkpoint can do; no audio is read yet.
 
     Raises:
-        InputError: a value, file or combination that is not accepted.
+        InputError: a value or combination that is not accepted.
         UnsupportedTaskError: the checkpoint cannot do the task.
     """
     if not isinstance(params, GenerationParams):
         raise InputError("params", params, "a GenerationParams")
     if not isinstance(config, GenerationConfig):
         raise InputError("config", config, "a GenerationConfig")
-    asked, batch = params.checked(), config.checked()
-    spec = task_spec(asked.task_type)
-    _check_checkpoint(asked, spec, checkpoint)
+    (asked, parsed), batch = params.parsed(), config.checked()
     seeds = batch.seeds if isinstance(batch.seeds, list) else []
-    notes = []
-    if len(seeds) > batch.batch_size:
-        notes.append(f"{len(seeds)} seeds were given for {batch.batch_size} items; the rest is unused.")
-    unused = [name for name in ("inference_steps", "shift") if asked.timesteps and asked.given(name)]
-    if unused:
-        notes.append(f"timesteps were given: they are the schedule, and {' and '.join(unused)} was not used.")
-    source, source_facts = _read_source(asked, spec, checkpoint)
-    references, reference_facts = _read_references(asked)
     defaults = checkpoint.defaults
-    return GenerationJob(
+    job = GenerationJob(
         params=asked,
         config=batch,
         checkpoint=checkpoint,
-        task=spec,
+        task=task_spec(asked.task_type),
+        parsed=parsed,
         seeds=item_seeds(batch.batch_size, seeds, asked.seed, batch.use_random_seed),
         lyrics=INSTRUMENTAL if asked.instrumental else plain_lyrics(asked.lyrics),
-        instruction=resolve_instruction(asked.task_type, asked.instruction),
         inference_steps=asked.inference_steps if asked.given("inference_steps") else defaults.inference_steps,
         shift=asked.shift if asked.given("shift") else defaults.shift,
         guidance_scale=asked.guidance_scale if asked.given("guidance_scale") else defaults.guidance_scale,
-        source=source,
-        references=references,
-        lineage={**source_facts, **reference_facts},
-        inherited=_inherited(asked, spec, checkpoint),
-        notes=(*notes, *(source.notes if source else ())),
+        notes=_unused(params, asked, len(seeds), batch.batch_size),
     )
+    _check_checkpoint(job)
+    return job
 
 
-def _check_checkpoint(params: GenerationParams, spec: TaskSpec, checkpoint: CheckpointInfo) -> None:
-    if spec.name not in checkpoint.tasks:
+def _unused(given: GenerationParams, params: GenerationParams, seeds: int, batch_size: int) -> tuple[str, ...]:
+    """Sentences about what was given and has no use; `params` is the checked copy."""
+    notes = []
+    if seeds > batch_size:
+        notes.append(f"{seeds} seeds were given for {batch_size} items; the rest is unused.")
+    unused = [name for name in ("inference_steps", "shift") if params.timesteps and params.given(name)]
+    if unused:
+        notes.append(f"timesteps were given: they are the schedule, and {' and '.join(unused)} was not used.")
+    spec = task_spec(params.task_type)
+    if params.flow_edit_morph and not spec.flow_edits:
+        notes.append(f"flow_edit_morph was ignored: {spec.name} has no flow edit.")
+    if given.src_audio is not None and params.src_audio is None:
+        notes.append(f"src_audio was ignored: {params.task_type} works on no source.")
+    return tuple(notes)
+
+
+def _check_checkpoint(job: GenerationJob) -> None:
+    params, checkpoint = job.params, job.checkpoint
+    if job.task.name not in checkpoint.tasks:
         raise UnsupportedTaskError(
             "task_type",
-            spec.name,
+            job.task.name,
             f"a task that {checkpoint.name} can do ({', '.join(checkpoint.tasks)})",
             "The base checkpoint acestep-v15-base and the embedded acestep-mini can do it.",
         )
-    if params.chords.strip() and checkpoint.guide_version is None:
+    if job.parsed.chart is not None and checkpoint.guide_version is None:
         raise InputError(
             "chords",
             params.chords,
             f"no chords for {checkpoint.name}, which has no guide",
             "Use the embedded acestep-mini, or describe the harmony in the caption.",
         )
-    codes, codebook = read_codes(params.audio_codes), checkpoint.codebook_size
-    if codebook is not None and any(code >= codebook for code in codes):
+    codes, codebook = job.parsed.codes, checkpoint.codebook_size
+    if codebook is not None and codes and max(codes) >= codebook:
         raise InputError(
             "audio_codes",
             max(codes),
@@ -172,73 +115,84 @@ def _check_checkpoint(params: GenerationParams, spec: TaskSpec, checkpoint: Chec
             "Codes belong to the checkpoint that made them.",
         )
     limit = checkpoint.max_duration_s
-    length_s = max(params.duration, len(codes) / CODE_RATE_HZ)
+    length_s = params.duration if params.duration > 0 else len(codes) / CODE_RATE_HZ
     if limit is not None and length_s > limit:
         raise InputError("duration", length_s, f"at most {limit:g} s for {checkpoint.name}")
-    if checkpoint.is_turbo and params.given("inference_steps") and params.inference_steps > 20:
+    if checkpoint.is_turbo and params.given("inference_steps") and params.inference_steps > _TURBO_STEPS:
         raise InputError(
-            "inference_steps", params.inference_steps, f"1 to 20 for the turbo checkpoint {checkpoint.name}"
+            "inference_steps",
+            params.inference_steps,
+            f"1 to {_TURBO_STEPS} for the turbo checkpoint {checkpoint.name}",
         )
 
 
-def _read_source(
-    params: GenerationParams, spec: TaskSpec, checkpoint: CheckpointInfo
-) -> tuple[Source | None, dict[str, Any]]:
-    if not spec.needs_source:
-        return None, {}
-    loaded = load_audio(params.src_audio, field="src_audio", sample_rate=SAMPLE_RATE)
-    samples = loaded.samples
-    duration_s = samples.shape[-1] / SAMPLE_RATE
-    spans: tuple[tuple[float, float], ...] = ()
-    left_s = 0.0
-    padded = samples
-    if spec.uses_window:
-        asked = windows(params)
-        for start, _ in asked:
-            if start >= duration_s:
-                raise InputError("repainting_start", start, f"a start within the source ({duration_s:.1f} s)")
-        padded, spans, left_s = pad_for_windows(samples, asked, SAMPLE_RATE)
-    limit = checkpoint.max_duration_s
+def read_source(job: GenerationJob, _models: Models) -> Additions:
+    """Read the source, its windows, and what is recorded of its music."""
+    if not job.task.needs_source and not job.edits_flow:
+        return {}
+    if job.params.src_audio is None:  # codes stand for it
+        return {"windows": _windows_of_codes(job)}
+    limit = job.checkpoint.max_duration_s
+    loaded = load_audio(job.params.src_audio, field="src_audio", sample_rate=SAMPLE_RATE)
+    padded, left_s = loaded.samples, 0.0
+    windows: tuple[Window, ...] = ()
+    if job.task.uses_window:
+        _check_windows(job, loaded.duration_s)
+        room = math.inf if limit is None else limit
+        if max(end - min(start, 0) for start, end in job.parsed.windows) > room:
+            raise InputError("repainting_end", job.params.repainting_end, f"windows within {room:g} s")
+        padded, windows, left_s = pad_for_windows(padded, job.parsed.windows, SAMPLE_RATE)
     length_s = padded.shape[-1] / SAMPLE_RATE
-    if limit is not None and length_s > limit + 1 / 25:
+    if limit is not None and length_s > limit + 1 / LATENT_RATE_HZ:
         raise InputError(
             "src_audio",
             f"{length_s:.1f} s of audio",
-            f"at most {limit:g} s for {checkpoint.name}",
+            f"at most {limit:g} s for {job.checkpoint.name}",
             "Cut it, or work on it in parts.",
         )
-    facts = {"src_sha256": _digest(samples)}
-    key = origin_of(params.src_audio).key
-    return Source(padded, spans, duration_s, left_s, loaded.notes), {**facts, **({"parents": [key]} if key else {})}
+    origin = origin_of(job.params.src_audio)
+    known = NOTHING_KNOWN
+    notes: tuple[str, ...] = ()
+    if not job.task.source_as_codes:
+        # A cover hears the source as much as `audio_cover_strength` says and in no other way: at 0 it is another song.
+        known, notes = origin.music(guided=job.checkpoint.guide_version is not None)
+    parents = {"parents": [origin.key]} if origin.key else {}
+    return {
+        "source": Source(padded, loaded.duration_s, left_s, source_gain(padded, SAMPLE_RATE)),
+        "windows": windows,
+        "lineage": {"src_sha256": digest(loaded.samples), **parents},
+        "known": known,
+        "notes": (*loaded.notes, *notes),
+    }
 
 
-def _read_references(params: GenerationParams) -> tuple[tuple[torch.Tensor, ...], dict[str, Any]]:
-    if params.reference_audio is None:
-        return (), {}
-    several = isinstance(params.reference_audio, list)
-    entries = params.reference_audio if several else [params.reference_audio]
-    if not entries:
-        raise InputError("reference_audio", [], "at least one audio, or None")
-    loaded = tuple(load_audio(entry, field="reference_audio", sample_rate=SAMPLE_RATE).samples for entry in entries)
-    return loaded, {"reference_sha256": [_digest(samples) for samples in loaded]}
+def _check_windows(job: GenerationJob, duration_s: float) -> None:
+    for start, _ in job.parsed.windows:
+        if start >= duration_s:
+            raise InputError("repainting_start", start, f"a start within the source ({duration_s:.1f} s)")
 
 
-def _inherited(params: GenerationParams, spec: TaskSpec, checkpoint: CheckpointInfo) -> dict[str, Any]:
-    """What the recipe of a source says about its music, for tasks that must fit in with it.
+def _windows_of_codes(job: GenerationJob) -> tuple[Window, ...]:
+    """The windows of a source that was given as codes: there is nothing to add before its start or after its end."""
+    if not job.task.uses_window:
+        return ()
+    duration_s = len(job.parsed.codes) / CODE_RATE_HZ
+    _check_windows(job, duration_s)
+    return tuple((max(start, 0.0), -1.0 if end >= duration_s else end) for start, end in job.parsed.windows)
 
-    A cover hears the source as much as `audio_cover_strength` says and in no other way: at 0 it is another song.
-    """
-    if not spec.needs_source or spec.source_as_codes:
+
+def read_references(job: GenerationJob, _models: Models) -> Additions:
+    """Read the reference audio, one or several."""
+    given: Any = job.params.reference_audio
+    if given is None:
         return {}
-    return origin_of(params.src_audio).metadata(guided=checkpoint.guide_version is not None)
-
-
-def _digest(samples: torch.Tensor) -> str:
-    return hashlib.sha256(samples.contiguous().numpy().tobytes()).hexdigest()[:16]
-
-
-def fallback_duration_s(job: GenerationJob) -> float:
-    """The length that follows from given codes or else from the lyrics, within the checkpoint's limit."""
-    codes = len(read_codes(job.params.audio_codes))
-    wanted = codes / CODE_RATE_HZ if codes else default_duration_s(job.lyrics)
-    return min(wanted, job.checkpoint.max_duration_s or math.inf)
+    entries = given if isinstance(given, list) else [given]
+    if not 1 <= len(entries) <= _MAX_REFERENCES:
+        accepted = f"an audio or a list of 1 to {_MAX_REFERENCES} audios, or None"
+        raise InputError("reference_audio", f"{len(entries)} audios" if entries else [], accepted)
+    loaded = [load_audio(entry, field="reference_audio", sample_rate=SAMPLE_RATE) for entry in entries]
+    return {
+        "references": tuple(audio.samples * source_gain(audio.samples, SAMPLE_RATE) for audio in loaded),
+        "lineage": {**job.lineage, "reference_sha256": [digest(audio.samples) for audio in loaded]},
+        "notes": [note for audio in loaded for note in audio.notes],
+    }

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from acestep_like.errors import InputError, LMError
 from acestep_like.inference.handlers import loaded_lm
 from acestep_like.models.lm.requests import Sampling
-from acestep_like.music.theory import parse_keyscale, parse_timesignature
+from acestep_like.types.audio_codes import format_codes
 from acestep_like.types.fields import FieldSpec
 from acestep_like.types.params import MAX_SEED, all_specs
 from acestep_like.types.results import CreateSampleResult, FormatSampleResult, UnderstandResult
@@ -62,15 +62,15 @@ def checked_metadata(metadata: dict[str, Any] | None) -> dict[str, Any] | None:
     for name, value in metadata.items():
         if name not in known:
             raise InputError("user_metadata", name, "the keys " + ", ".join(known))
-        if value is None or value == "" or value == "unknown" or value == "N/A":
+        if value is None or value == "":
             continue
-        kept[name] = check_argument(known[name], str(value) if name == "timesignature" else value)
-    if "keyscale" in kept:
-        kept["keyscale"] = parse_keyscale(kept["keyscale"]).ace_name
-    if "timesignature" in kept:
-        kept["timesignature"] = parse_timesignature(kept["timesignature"])
-    if "duration" in kept:
-        kept["duration"] = int(kept["duration"])
+        _, read = all_specs()[known[name]].read(value)
+        if name == "keyscale" and read:
+            read = read.ace_name
+        elif name == "duration" and read is not None:
+            read = max(int(read), 0)
+        if read and read != "unknown":
+            kept[name] = read
     return kept
 
 
@@ -103,10 +103,10 @@ class Settings:
 def understand(llm_handler: LLMHandler | None, audio_codes: str, settings: Settings) -> UnderstandResult:
     """What the language model reads in audio codes; raises where `understand_music` answers a failed result."""
     lm, options = loaded_lm(llm_handler), settings.options()
-    codes = check_argument("audio_codes", audio_codes)
-    if not codes.strip():
+    _, codes = all_specs()["audio_codes"].read(audio_codes)
+    if not codes:
         raise InputError("audio_codes", audio_codes, "'<|audio_code_N|>' tokens", "No audio codes provided.")
-    answer = lm.understand(codes, **options)
+    answer = lm.understand(format_codes(codes), **options)
     return _filled(UnderstandResult(), answer, "Failed to understand audio codes")
 
 

@@ -9,28 +9,53 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from acestep_like.audio.formats import prepare_output_dir
+from acestep_like.audio.level import INAUDIBLE_PEAK, is_silent
+from acestep_like.errors import InputError
 from acestep_like.inference.handlers import loaded_dit, optional_lm
-from acestep_like.inference.inputs import prepare
-from acestep_like.inference.merge import diffusion_requests, merge_items
-from acestep_like.inference.postprocess import SAMPLE_RATE, finish_audio, is_silent
+from acestep_like.inference.inputs import read_order, read_references, read_source
+from acestep_like.inference.job import Models, run_steps, step
+from acestep_like.inference.merge import build_requests, merge_items
+from acestep_like.inference.postprocess import finish_audio
 from acestep_like.inference.recipes import audio_key, file_recipe, item_params, save_all
 from acestep_like.inference.report import extra_outputs, status_message
-from acestep_like.inference.source_analysis import apply_detected_plan, part_to_analyse
-from acestep_like.inference.thinking import apply_caption_facts, think
+from acestep_like.inference.source_analysis import detect_structure
+from acestep_like.inference.thinking import read_caption_facts, think
 from acestep_like.types.params import GenerationConfig, GenerationParams
 from acestep_like.types.progress import CancelToken, Observer, Progress, StepEvent
 from acestep_like.types.results import AudioResult, GenerationResult
+from acestep_like.types.units import SAMPLE_RATE
 
 if TYPE_CHECKING:
     from acestep_like.handler import AceStepHandler
-    from acestep_like.inference.inputs import GenerationJob
-    from acestep_like.inference.merge import Item
+    from acestep_like.inference.job import GenerationJob
     from acestep_like.llm_inference import LLMHandler
     from acestep_like.models.diffusion.request import DiffusionOutput, DiffusionRequest
     from acestep_like.models.lm.requests import LMOutput
 
 # Where each stage ends on the progress scale; upstream's numbers, fed by real counts.
 _PREPARING, _STEPS_BEGIN, _STEPS_DONE, _SAVING = 0.51, 0.52, 0.8, 0.99
+
+
+READING = (
+    step(read_source, adds="source windows lineage known"),
+    step(read_references, adds="references lineage", needs="lineage"),
+)
+"""The audio of an order. No model runs yet: what can be wrong with the input is known afterwards."""
+THINKING = (
+    step(read_caption_facts, adds="words_first caption_facts"),
+    step(think, adds="thoughts", needs="caption_facts"),
+)
+"""What the language model decides."""
+ASKING = (
+    step(detect_structure, adds="encoded detected", needs="source known"),
+    step(
+        merge_items,
+        adds="items",
+        needs="source known thoughts words_first caption_facts detected",
+    ),
+    step(build_requests, adds="requests", needs="items source windows references encoded"),
+)
+"""All of it joined to what the DiT is asked."""
 
 
 def run_pipeline(
@@ -50,44 +75,43 @@ def run_pipeline(
     """
     clock = _Clock()
     dit, checkpoint = loaded_dit(dit_handler)
-    lm = optional_lm(llm_handler)
-    job = prepare(params, GenerationConfig() if config is None else config, checkpoint)
-    if lm is not None and lm.defers_to_words:
-        job = apply_caption_facts(job)
+    models = Models(dit, optional_lm(llm_handler), report, _checked_token(cancel))
+    job = read_order(params, GenerationConfig() if config is None else config, checkpoint)
+    job = run_steps(READING, job, models)
     folder = None if save_dir is None else prepare_output_dir(save_dir)
     clock.lap("preparation_time")
-
-    thoughts = think(job, lm, report, cancel)
+    job = run_steps(THINKING, job, models)
     clock.lap("lm_total_time")
-    if job.source is not None and (part := part_to_analyse(job)) is not None:
-        encoded = dit.encode_audio((job.source.samples, SAMPLE_RATE), cancel=cancel)
-        job = apply_detected_plan(replace(job, encoded=encoded), dit.detect_structure(encoded, part))
-    items = merge_items(job, thoughts or [None] * len(job.seeds))
-    requests = diffusion_requests(job, items)
+    job = run_steps(ASKING, job, models)
     report(_PREPARING, "Preparing inputs...")
     clock.lap("preparation_time")
 
     with dit.reserved(cancel):  # the adapters that are noted are those that every item was sampled with
-        outputs = _sample(dit, requests, report, on_step, cancel)
+        outputs = _sample(dit, job.requests, report, on_step, cancel)
         loras = [lora.facts() for lora in dit.loras if lora.scale != 0]
     clock.lap("dit_total_time_cost")
 
-    lm_name = lm.name if lm is not None and thoughts else ""
-    audios, seams = _audios(job, items, outputs, lm_name, {"loras": loras} if loras else {})
+    lm_name = models.lm.name if models.lm is not None and job.thoughts else ""
+    audios, seams = _audios(job, outputs, lm_name, {"loras": loras} if loras else {})
     report(_SAVING, "Preparing audio data...")
     if cancel is not None:
         cancel.raise_if_cancelled()
     if folder is not None:
         save_all(audios, folder, job.config, file_recipe(checkpoint, lm_name))
     clock.lap("saving_time")
-    extra = extra_outputs(thoughts, items, outputs, clock.costs(thoughts, outputs))
+    extra = extra_outputs(job, outputs, clock.costs(job.thoughts, outputs))
     extra["loras"] = loras
     if any(seams):
         extra["seams"] = seams
     report(1.0, "Done")
-    return GenerationResult(
-        audios, status_message(job, thoughts, items, outputs, audios, lm_loaded=lm is not None), extra
-    )
+    status = status_message(job, outputs, audios, lm_loaded=models.lm is not None)
+    return GenerationResult(audios, status, extra)
+
+
+def _checked_token(cancel: CancelToken | None) -> CancelToken | None:
+    if cancel is not None and not isinstance(cancel, CancelToken):
+        raise InputError("cancel", cancel, "a CancelToken, or None")
+    return cancel
 
 
 def _sample(
@@ -116,7 +140,6 @@ def _sample(
 
 def _audios(
     job: GenerationJob,
-    items: Sequence[Item],
     outputs: Sequence[tuple[list[int], DiffusionOutput]],
     lm_name: str,
     adapters: dict[str, Any],
@@ -124,10 +147,10 @@ def _audios(
     """The finished audios in the order of the items, unsaved, and their seam reports."""
     raw = {place: output.audio[row] for places, output in outputs for row, place in enumerate(places)}
     audios, seams = [], []
-    for place, item in enumerate(items):
+    for place, item in enumerate(job.items):
         finished = finish_audio(job, item, raw[place])
         params = {**item_params(job, item, lm_name), **adapters}
-        silent = is_silent(finished.samples)
+        silent = is_silent(finished.samples, INAUDIBLE_PEAK)
         key = audio_key(params)
         audios.append(AudioResult("", finished.samples, key, SAMPLE_RATE, params, silent))
         seams.append(finished.seams)

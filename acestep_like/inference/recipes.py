@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Sequence
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
 from acestep_like import __version__
 from acestep_like.audio.formats import parse_format, prepare_output_dir, write_audio
+from acestep_like.audio.level import INAUDIBLE_PEAK, is_silent
 from acestep_like.inference.handlers import loaded_dit
-from acestep_like.inference.inputs import GenerationJob
-from acestep_like.inference.merge import Item
-from acestep_like.inference.postprocess import is_silent
+from acestep_like.inference.job import GenerationJob, Item
 from acestep_like.models.checkpoints.hashes import hashes
+from acestep_like.models.device import require_finite
 from acestep_like.music.chart import chart_text
-from acestep_like.types.params import GenerationConfig
+from acestep_like.types.audio_codes import format_codes
+from acestep_like.types.params import GenerationConfig, GenerationParams
 from acestep_like.types.results import AudioResult, GenerationResult
+from acestep_like.types.units import SAMPLE_RATE
 
 if TYPE_CHECKING:
     import torch
@@ -26,23 +29,22 @@ if TYPE_CHECKING:
     from acestep_like.models.checkpoints.info import CheckpointInfo
 
 
-SAMPLE_RATE = 48000
-
-
 def one_item(config: GenerationConfig | None) -> GenerationConfig:
     """The given configuration; one item where there is none."""
     return GenerationConfig(batch_size=1) if config is None else config
 
 
-def digest(samples: torch.Tensor) -> str:
-    """What identifies a source's samples in a recipe: the first 16 digits of their SHA-256."""
-    return hashlib.sha256(samples.contiguous().numpy().tobytes()).hexdigest()[:16]
-
-
 def derived_audio(audio: AudioResult, samples: torch.Tensor, **facts: Any) -> AudioResult:
-    """An audio worked out from another: its parameters and the facts, under a key of its own."""
+    """An audio worked out from another: its parameters and the facts, under a key of its own.
+
+    Raises:
+        AceStepError: samples are NaN or infinite.
+    """
+    require_finite(samples, "The edit")
     params = {**audio.params, **facts}
-    return AudioResult("", samples.contiguous(), audio_key(params), SAMPLE_RATE, params, is_silent(samples))
+    return AudioResult(
+        "", samples.contiguous(), audio_key(params), SAMPLE_RATE, params, is_silent(samples, INAUDIBLE_PEAK)
+    )
 
 
 def save_derived(
@@ -71,13 +73,14 @@ def item_params(job: GenerationJob, item: Item, lm_name: str) -> dict[str, Any]:
     beside it what the language model decided (`cot_*`) and where audio came from."""
     return {
         **job.params.to_dict(),
+        **_named_files(job.params),
         **item.cot,
         "inference_steps": job.inference_steps,
         "shift": job.shift,
         "guidance_scale": job.guidance_scale,
-        "instruction": job.instruction,
+        "instruction": job.parsed.instruction,
         "seed": item.request.seed,
-        "audio_codes": item.request.audio_codes,
+        "audio_codes": format_codes(item.request.codes),
         **_plan_facts(item),
         "checkpoint": job.checkpoint.name,
         "lm": lm_name,
@@ -85,6 +88,18 @@ def item_params(job: GenerationJob, item: Item, lm_name: str) -> dict[str, Any]:
         **_mp3_settings(job.config),
         **job.lineage,
     }
+
+
+def _named_files(params: GenerationParams) -> dict[str, Any]:
+    """Audio that went in, by the names of its files: where they lie is the caller's own business."""
+    named: dict[str, Any] = {"src_audio": params.src_audio, "reference_audio": params.reference_audio}
+    return {name: _file_name(value, shown=params.to_dict()[name]) for name, value in named.items()}
+
+
+def _file_name(value: Any, shown: Any) -> Any:
+    if isinstance(value, list):
+        return [_file_name(entry, one) for entry, one in zip(value, shown, strict=True)]
+    return PurePath(shown).name if isinstance(value, str | os.PathLike) else shown
 
 
 def _plan_facts(item: Item) -> dict[str, Any]:

@@ -1,37 +1,37 @@
-"""Thinking."""
+"""What the language model is asked of a job, and its answers."""
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import TYPE_CHECKING
+import math
+from typing import TYPE_CHECKING, Any
 
-from acestep_like.inference.inputs import GenerationJob, fallback_duration_s
+from acestep_like.inference.inputs import fallback_duration_s
+from acestep_like.inference.job import Additions, GenerationJob, Models
+from acestep_like.inference.provenance import KnownMusic
 from acestep_like.models.lm.phases import decide
 from acestep_like.models.lm.requests import Sampling, ThinkRequest
 from acestep_like.music.planner import caption_facts
-from acestep_like.music.theory import ace_key, ace_meter
-from acestep_like.types.progress import CancelToken, Progress
+from acestep_like.music.theory import parse_keyscale
+from acestep_like.types.units import CODE_RATE_HZ
 
 if TYPE_CHECKING:
-    from acestep_like.llm_inference import LLMHandler
-    from acestep_like.models.lm.requests import LMOutput, ThinkRequest
+    from acestep_like.types.progress import Progress
 
 
 # Where each stage ends on the progress scale; upstream's numbers, fed by real counts.
 _LM_METADATA, _LM_DONE = 0.1, 0.5
 
 
-def think(
-    job: GenerationJob, llm_handler: LLMHandler | None, report: Progress, cancel: CancelToken | None
-) -> list[LMOutput] | None:
-    """One answer an item, or None when the language model (None where none is loaded) does not run."""
-    request = think_request(job, llm_handler is not None)
-    if request is None or llm_handler is None:
-        return None
-
-    thoughts = llm_handler.think(request, cancel=cancel, observer=_LMProgress(report, request))
-    report(_LM_DONE, "Language model done")
-    return thoughts
+def think(job: GenerationJob, models: Models) -> Additions:
+    """Ask the language model, where one is loaded and has something to decide."""
+    if job.edits_flow:  # its source decides the music
+        return {}
+    request = think_request(job, models.lm is not None)
+    if request is None or models.lm is None:
+        return {}
+    thoughts = models.lm.think(request, cancel=models.cancel, observer=_LMProgress(models.report, request))
+    models.report(_LM_DONE, "Language model done")
+    return {"thoughts": tuple(thoughts)}
 
 
 class _LMProgress:
@@ -53,15 +53,21 @@ class _LMProgress:
         self._report.span(start, end, self._chunk * most + done, self._chunks * most, text)
 
 
-def apply_caption_facts(job: GenerationJob) -> GenerationJob:
-    """The same job for a language model that defers to the words: what the caption states is settled before the model
-    thinks, and the caption stays the caller's (the model's version is only recorded)."""
-    return replace(job, words_first=True, caption_facts=caption_facts(job.params.caption))
+def read_caption_facts(job: GenerationJob, models: Models) -> Additions:
+    """For a language model that defers to the words: what the caption states is decided before the model thinks, and
+    the caption stays the caller's (the model's version is only recorded)."""
+    if models.lm is None or not models.lm.defers_to_words:
+        return {}
+    facts: dict[str, Any] = caption_facts(job.params.caption)
+    if "keyscale" in facts:
+        facts["keyscale"] = parse_keyscale(facts["keyscale"])
+    return {"words_first": True, "caption_facts": KnownMusic(**facts)}
 
 
 def think_request(job: GenerationJob, lm_ready: bool) -> ThinkRequest | None:
     """What the language model is asked, or None when it does not run."""
-    params = job.params
+    params, parsed, facts = job.params, job.parsed, job.caption_facts
+    keyscale = parsed.keyscale or facts.keyscale
     decision = decide(
         task=job.task.name,
         lm_ready=lm_ready,
@@ -69,21 +75,23 @@ def think_request(job: GenerationJob, lm_ready: bool) -> ThinkRequest | None:
         use_cot_metas=params.use_cot_metas,
         use_cot_caption=params.use_cot_caption,
         use_cot_language=params.use_cot_language,
-        has_codes=bool(params.audio_codes.strip()),
-        all_metadata_given=bool(params.bpm and params.keyscale and params.timesignature and params.duration > 0),
+        has_codes=bool(parsed.codes),
+        all_metadata_given=bool(params.bpm and parsed.keyscale and parsed.timesignature and params.duration > 0),
     )
     if not decision.runs:
         return None
-    length_s: float | None = params.duration if params.duration > 0 else None
+    # In whole codes, so that there are enough of them; what is beyond the asked length is cut from the audio.
+    codes = math.ceil(params.duration * CODE_RATE_HZ - 1e-6)
+    length_s: float | None = codes / CODE_RATE_HZ if params.duration > 0 else None
     if length_s is None and not decision.metadata:
         length_s = fallback_duration_s(job)
     return ThinkRequest(
         caption=params.caption,
         lyrics=job.lyrics,
         seeds=job.seeds,
-        bpm=params.bpm if params.bpm is not None else job.caption_facts.get("bpm"),
-        keyscale=ace_key(params.keyscale or job.caption_facts.get("keyscale", "")),
-        timesignature=ace_meter(params.timesignature or job.caption_facts.get("timesignature", "")),
+        bpm=params.bpm if params.bpm is not None else _whole(facts.bpm),
+        keyscale=keyscale.ace_name if keyscale else "",
+        timesignature=parsed.timesignature or facts.timesignature,
         duration_s=length_s,
         use_metadata=decision.metadata,
         make_codes=decision.codes,
@@ -96,3 +104,7 @@ def think_request(job: GenerationJob, lm_ready: bool) -> ThinkRequest | None:
         allow_batch=job.config.allow_lm_batch,
         chunk_size=job.config.lm_batch_chunk_size,
     )
+
+
+def _whole(bpm: float | None) -> int | None:
+    return None if bpm is None else round(bpm)

@@ -5,6 +5,17 @@ from __future__ import annotations
 DRUM_BANK = 128
 """The soundfont bank in which each program is a drum kit."""
 
+DRUM_CLASSES = ("kick", "snare", "hat", "cymbal", "tom", "other")
+"""What a key of the drum kit is."""
+
+_DRUM_KEYS = {
+    "kick": (35, 36),
+    "snare": (37, 38, 39, 40),
+    "hat": (42, 44, 46),
+    "cymbal": (49, 51, 52, 53, 55, 57, 59),
+    "tom": (41, 43, 45, 47, 48, 50),
+}
+
 _CLASS_RANGES = (
     (0, 22, "keyboard"),
     (22, 23, "woodwinds"),
@@ -166,3 +177,8 @@ PROGRAM_NAMES = (
 def class_of(program: int) -> str:
     """Track class of a melodic General MIDI program (0..127)."""
     return next(name for low, high, name in _CLASS_RANGES if low <= program < high)
+
+
+def drum_class(key: int) -> str:
+    """The class of `DRUM_CLASSES` of a key (0..127) of the drum kit; rim clicks and claps count as snares."""
+    return next((name for name, keys in _DRUM_KEYS.items() if key in keys), "other")

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 
-from acestep_like.music.caption import spoken
+from acestep_like.music.caption import says, spoken
+from acestep_like.music.general_midi import PROGRAM_NAMES
 
 INSTRUMENT_WORDS: dict[str, str] = {
     "woodwinds": (
@@ -115,22 +117,58 @@ def _denied_spans(caption: str) -> list[tuple[int, int]]:
     return spans
 
 
-def named_tracks(caption: str) -> tuple[str, ...]:
-    """The track classes (of `tasks.TRACK_NAMES`, in its order) that a caption asks for by naming an instrument.
+_ALONE = re.compile(
+    r"\b(?:solo(?=\s[\w-]+)|unaccompanied|(?:only|just|nothing but)\s(?:a|an|the|one)\b)",
+    re.IGNORECASE,
+)
+"""What says that nobody plays beside the instruments named: `solo piano`, `just a guitar`, `a cappella`."""
 
-    A word within a longer name does not count: a bass guitar is no guitar, and synth strings are no strings. Nor does
-    one that is denied, as in `no drums`.
+
+@dataclass(frozen=True)
+class CaptionTracks:
+    """The track classes that a caption asks for and denies, each in the order of `TRACK_NAMES`.
+
+    Attributes:
+        alone: nothing plays but what is asked for.
+    """
+
+    asked: tuple[str, ...]
+    denied: tuple[str, ...]
+    alone: bool
+
+
+def caption_tracks(caption: str) -> CaptionTracks:
+    """What a caption says of instruments by their names.
+
+    A word within a longer name does not count: a bass guitar is no guitar, and synth strings are no strings.
     """
     found = [(match.span(), name) for name, words in INSTRUMENT_WORDS.items() for match in spoken(words, caption)]
-    denied = _denied_spans(caption)
+    spans = _denied_spans(caption)
+    asked: set[str] = set()
+    denied: set[str] = set()
+    for (start, end), name in found:
+        if not any(s <= start and end <= e and (s, e) != (start, end) for (s, e), _ in found):
+            (denied if any(first <= start < last for first, last in spans) else asked).add(name)
+    sings_alone = says(r"[au]n? ?cap+el+as?|acap+el+as?", caption)
+    if sings_alone:
+        asked.add("vocals")
+    asked_in_order = tuple(name for name in TRACK_NAMES if name in asked)
+    return CaptionTracks(
+        asked_in_order,
+        tuple(name for name in TRACK_NAMES if name in denied - asked),
+        bool(asked) and (sings_alone or _ALONE.search(caption) is not None),
+    )
 
-    def counts(span: tuple[int, int]) -> bool:
-        start, end = span
-        within = any(s <= start and end <= e and (s, e) != span for (s, e), _ in found)
-        return not within and not any(first <= start < last for first, last in denied)
 
-    named = {name for span, name in found if counts(span)}
-    return tuple(name for name in TRACK_NAMES if name in named)
+def named_programs(caption: str) -> tuple[int, ...]:
+    """The General MIDI programs that a caption names, such as `violin` or `alto sax`."""
+    words = f" {' '.join(re.findall(r'[a-z]+', caption.lower()))} "
+    return tuple(program for program, name in enumerate(PROGRAM_NAMES) if f" {name} " in words or f" {name}s " in words)
+
+
+def named_tracks(caption: str) -> tuple[str, ...]:
+    """The track classes that a caption asks for by naming an instrument; one that is denied (`no drums`) is not."""
+    return caption_tracks(caption).asked
 
 
 TRACK_NAMES = (

@@ -11,7 +11,7 @@ within that style.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from acestep_like.errors import InputError
@@ -29,7 +29,8 @@ from acestep_like.music.composer.form import sections_for, whole_bars
 from acestep_like.music.composer.harmony import chord_spans, key_of_chords, section_charts, song_bars, tonic_bar
 from acestep_like.music.sections import section_tags
 from acestep_like.music.song_plan import SongPlan
-from acestep_like.music.styles import BPM_LIMITS, METER_TEMPO, NEUTRAL, STYLE_HARMONY, StyleHarmony, weighted
+from acestep_like.music.streams import Stream, streams, weighted
+from acestep_like.music.styles import BPM_LIMITS, METER_TEMPO, NEUTRAL, STYLE_HARMONY, StyleHarmony
 from acestep_like.music.theory import ACE_MODE, BEATS_PER_BAR, KeyScale, parse_keyscale, parse_timesignature
 
 MAX_DURATION_S = 3600.0
@@ -37,17 +38,14 @@ MAX_DURATION_S = 3600.0
 _SLOW, _FAST = 0.2, 0.8
 _SLOW_BPM, _FAST_BPM = (62, 86), (127, 160)
 
-Stream = Callable[[str], random.Random]
-"""The random numbers of an aspect, by its name."""
-
 
 def plan_song(
     *,
     duration_s: float,
     bpm: float | None = None,
     timesignature: str | int | None = "",
-    keyscale: str | None = "",
-    chords_text: str = "",
+    keyscale: KeyScale | str | None = "",
+    chords_text: Mapping[str, Bars] | str | None = "",
     lyrics: str = "",
     caption: str = "",
     seed: int = 0,
@@ -58,8 +56,9 @@ def plan_song(
     Args:
         duration_s: seconds, up to 3600.
         bpm: 30 to 300; None or 0 chooses. `timesignature`, `keyscale`: "", None or "N/A" choose.
-        chords_text: a chart (`parse_chart`) that is rendered exactly, looped over the song; "" chooses progressions
-            that suit key and style, differ between verse and chorus, and end on the tonic.
+        chords_text: a chart, as text (`parse_chart`) or read already, that is rendered exactly, looped over the song;
+            "" or None chooses progressions that suit key and style, differ between verse and chorus, and end on the
+            tonic.
         lyrics: section tags in it shape the form; without them a usual form of 2, 4 or 8 bar sections is chosen.
         caption: read for style, tempo, meter and key words. seed: decides what is chosen.
         choose: False leaves unknown what is not given, as for a source whose tempo and harmony nobody facts: a wrong
@@ -78,7 +77,7 @@ def plan_song(
     given = _read_given(bpm, timesignature, keyscale, chords_text, section_tags(lyrics))
     if not choose:
         return _given_plan(float(duration_s), given)
-    return _chosen_plan(float(duration_s), given, caption, lambda aspect: random.Random(f"{seed}/{aspect}"))
+    return _chosen_plan(float(duration_s), given, caption, streams(seed))
 
 
 def caption_facts(caption: str) -> dict[str, str | float]:
@@ -116,15 +115,31 @@ class _Given:
 
 
 def _read_given(
-    bpm: float | None, timesignature: str | int | None, keyscale: str | None, chords_text: str, tags: list[str]
+    bpm: float | None,
+    timesignature: str | int | None,
+    keyscale: KeyScale | str | None,
+    chords_text: Mapping[str, Bars] | str | None,
+    tags: list[str],
 ) -> _Given:
     return _Given(
         _read_bpm(bpm),
         parse_timesignature(timesignature) if timesignature is not None and timesignature not in ("", "N/A") else None,
-        parse_keyscale(keyscale) if keyscale and keyscale != "N/A" else None,
-        parse_chart(chords_text) if chords_text.strip() else None,
+        _read_key(keyscale),
+        _read_chart(chords_text),
         tags,
     )
+
+
+def _read_key(given: KeyScale | str | None) -> KeyScale | None:
+    if isinstance(given, KeyScale):
+        return given
+    return parse_keyscale(given) if given and given != "N/A" else None
+
+
+def _read_chart(given: Mapping[str, Bars] | str | None) -> dict[str, Bars] | None:
+    if isinstance(given, str):
+        return parse_chart(given) if given.strip() else None
+    return dict(given) if given else None
 
 
 def _chosen_plan(duration_s: float, given: _Given, caption: str, stream: Stream) -> SongPlan:

@@ -123,10 +123,16 @@ def section_tags(lyrics: str) -> list[str]:
 
     Tags that name none (`[whispered]`) are directions and change nothing; neither does a sole `[Instrumental]`.
     """
-    lines = read_lyrics(lyrics)
-    if len(lines) == 1 and not lines[0].words and lines[0].labels[0].strip().lower() in ("instrumental", "inst"):
+    if is_instrumental(lyrics):
         return []
-    return [line.section for line in lines if line.section is not None]
+    return [line.section for line in read_lyrics(lyrics) if line.section is not None]
+
+
+def is_instrumental(lyrics: str) -> bool:
+    """Whether lyrics are a sole `[Instrumental]`, which asks for music without a voice."""
+    lines = read_lyrics(lyrics)
+    sole = len(lines) == 1 and not lines[0].words
+    return sole and lines[0].labels[0].strip().lower() in ("instrumental", "inst")
 
 
 def sung_lines(lyrics: str) -> list[str]:

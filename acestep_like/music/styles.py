@@ -5,7 +5,6 @@ Progressions are written in degrees; `composer/harmony.py` says how. Standard li
 
 from __future__ import annotations
 
-import random
 from dataclasses import dataclass
 
 BPM_LIMITS = (30, 300)
@@ -418,8 +417,3 @@ NEUTRAL = StyleHarmony("pop", (84, 126), _FOUR, {"major": 0.55, "minor": 0.45}, 
 def styles_in_meter(timesignature: str | None) -> list[str]:
     """Styles that are played in a meter, or all where it is unknown or foreign to every style."""
     return [name for name, row in STYLE_HARMONY.items() if timesignature in row.meters] or list(STYLES)
-
-
-def weighted(rng: random.Random, odds: dict[str, float]) -> str:
-    """One name, drawn by its odds."""
-    return rng.choices(tuple(odds), tuple(odds.values()))[0]

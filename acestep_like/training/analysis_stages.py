@@ -17,7 +17,7 @@ from acestep_like.training.track_tagger import train_track_tagger
 
 
 def _train(settings: Settings, name: str, file: str, train: Callable[[Corpus, Path], dict[str, float]]) -> None:
-    """Train a tagger into a folder of its own and record what it hears; a finished one stays."""
+    """Train a tagger into a folder of its own and record how well it detects; a finished one stays."""
     target = settings.work / name
     if (target / file).exists():
         return
@@ -25,25 +25,25 @@ def _train(settings: Settings, name: str, file: str, train: Callable[[Corpus, Pa
     record(settings, name, **train(Corpus.load(settings.work / "corpus"), target))
 
 
-def stage_tempo(settings: Settings) -> None:
+def stage_code_tempo(settings: Settings) -> None:
     """Train the tagger for tempo that stands beside the language model."""
 
     def train(corpus: Corpus, target: Path) -> dict[str, float]:
         return train_tempo(corpus, load_codes(settings), target, steps=settings.steps(6) or 1500, log=log)
 
-    _train(settings, "tempo", code_tempo.FILE, train)
+    _train(settings, "code_tempo", code_tempo.FILE, train)
 
 
 def stage_code_tagger(settings: Settings) -> None:
     """Train the tagger for style, key, meter and tracks that stands beside the language model."""
 
     def train(corpus: Corpus, target: Path) -> dict[str, float]:
-        tempo = TempoTagger.find(settings.work / "tempo")
+        tempo = TempoTagger.find(settings.work / "code_tempo")
         if tempo is None:
-            raise RuntimeError("the stage tagger needs the tagger for tempo: run the stage tempo first")
+            raise RuntimeError("the stage code_tagger needs the tagger for tempo: run the stage code_tempo first")
         return train_code_tagger(corpus, load_codes(settings), tempo, target, steps=settings.steps(6) or 3000, log=log)
 
-    _train(settings, "tagger", code_tagger.FILE, train)
+    _train(settings, "code_tagger", code_tagger.FILE, train)
 
 
 def stage_track_tagger(settings: Settings) -> None:

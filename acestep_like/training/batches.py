@@ -275,7 +275,7 @@ class Sampler:
             part["source"] = self._gather("backing", self.track_start[rows] + first, frames)
         else:
             part["source"] = self._gather("latents", self.start[songs] + first, frames)
-            # Callers of extract rarely know tempo or chords; the source tells them anyway.
+            # Callers of extract rarely know tempo or chords; they are detected in the source anyway.
             for name in ("grid", "chord", "key", "section"):
                 self._hide(part["guide"], name, self._uniform(count) < 0.2)
             # Some ask for a track that is not there: what comes out shall be silence.

@@ -19,7 +19,7 @@ from acestep_like.training.data import Corpus, SongRow, split
 from acestep_like.training.loop import learning_rate
 
 _LEVELS = 8
-"""The first latent channels, which hold most of the energy, serve as curves of level and of its rise."""
+"""The first latent channels, which carry most of the energy, serve as curves of level and of its rise."""
 _SHORTEST, _LONGEST = 60, 160
 """Codes of a stretch of song: 12 to 32 s."""
 _SPREAD_OCTAVES = 0.02

@@ -30,8 +30,8 @@ from acestep_like.models.diffusion.guide import SONG_CHANNELS, build_guide
 from acestep_like.music.instruments import TRACK_NAMES
 from acestep_like.music.styles import styles_in_meter
 from acestep_like.training import corpus
+from acestep_like.types.units import SAMPLE_RATE
 
-SAMPLE_RATE = 48000
 LATENT_RATE = 25
 HOP = SAMPLE_RATE // LATENT_RATE
 LEAST_PLAYED = 12
@@ -339,57 +339,90 @@ def build_corpus(
         observe: sees every song and its mix and stems while they are on the device.
         log: receives a line now and then.
     """
-    rows: list[SongRow] = []
-    flat: dict[str, list[torch.Tensor]] = {n: [] for n in ("latents", "guide", "labels", "stems", "backing", "partial")}
-    frames = stem_frames = partial_frames = 0
-    started, seconds = time.time(), 0.0
+    flat = _FlatArrays()
+    started, kept = time.time(), 0
     for item in rendered:
-        row = item.row
         dry = {
             name: torch.from_numpy(audio).to(device, non_blocking=True).float() * scale
             for name, (audio, scale) in item.stems.items()
         }
         mixed = corpus.mix(dry, item.song)
-        wet = dict(mixed.stems)
-        row.tracks = sorted(wet)
-        batch = [mixed.mix]
-        with_stems = random.Random(row.seed ^ 0x57).random() < stem_share and len(wet) > 1
-        if with_stems:
-            batch += [wet[name] for name in row.tracks]
-            batch += [mixed.mix - wet[name] for name in row.tracks]
-            given, missing = _partial_tracks(row)
-            batch.append(torch.stack([wet[name] for name in given]).sum(0))
-        # A CPU is quicker with one signal at a time, which its cache holds.
-        groups = [[audio] for audio in batch] if device == "cpu" else [batch]
-        latents = torch.cat([encode(torch.stack(group)) for group in groups])[:, : row.frames].half().cpu()
-        row.frames = min(row.frames, latents.shape[1])
-        row.start = frames
-        frames += row.frames
-        flat["latents"].append(latents[0])
-        flat["guide"].append(torch.from_numpy(item.guide[: row.frames]))
-        flat["labels"].append(torch.from_numpy(item.labels[: row.frames]))
-        if with_stems:
-            for index, name in enumerate(row.tracks):
-                row.stems[name] = stem_frames
-                stem_frames += row.frames
-                flat["stems"].append(latents[1 + index])
-                flat["backing"].append(latents[1 + len(row.tracks) + index])
-            row.partial = (partial_frames, missing)
-            partial_frames += row.frames
-            flat["partial"].append(latents[-1])
+        item.row.tracks = sorted(mixed.stems)
+        with_stems = random.Random(item.row.seed ^ 0x57).random() < stem_share and len(mixed.stems) > 1
+        signals, missing = _signals(item.row, mixed, with_stems)
+        # A CPU is quicker with one signal at a time, which fits into its cache.
+        groups = [[audio] for audio in signals] if device == "cpu" else [signals]
+        latents = torch.cat([encode(torch.stack(group)) for group in groups])[:, : item.row.frames].half().cpu()
+        flat.add(item, latents, missing)
         if observe is not None:
             observe(item.song, mixed)
-        if keep_waves is not None and len(rows) < keep_waves[1]:
-            _save_wave(keep_waves[0], row.seed, mixed.mix)
-        rows.append(row)
-        seconds += row.frames / LATENT_RATE
-        if len(rows) % 50 == 0:
-            rate = seconds / (time.time() - started)
-            log(f"corpus: {len(rows)} songs, {seconds / 3600:.2f} h, {rate:.0f}x real time")
-    empty = torch.zeros(0, 64, dtype=torch.float16)
-    arrays = {name: torch.cat(parts).contiguous() if parts else empty for name, parts in flat.items()}
-    log(f"corpus: done, {len(rows)} songs, {seconds / 3600:.2f} h in {time.time() - started:.0f} s")
-    return Corpus(rows, arrays)
+        if keep_waves is not None and kept < keep_waves[1]:
+            _save_wave(keep_waves[0], item.row.seed, mixed.mix)
+            kept += 1
+        if len(flat.rows) % 50 == 0:
+            rate = flat.frames / LATENT_RATE / (time.time() - started)
+            log(f"corpus: {len(flat.rows)} songs, {flat.hours:.2f} h, {rate:.0f}x real time")
+    log(f"corpus: done, {len(flat.rows)} songs, {flat.hours:.2f} h in {time.time() - started:.0f} s")
+    return flat.corpus()
+
+
+def _signals(row: SongRow, mixed: Any, with_stems: bool) -> tuple[list[torch.Tensor], list[str]]:
+    """What of a song is encoded: the mix; with stems each track, the mix without it, and a half-finished version.
+
+    Answers also the tracks that the half-finished version lacks (none without stems).
+    """
+    if not with_stems:
+        return [mixed.mix], []
+    alone = [mixed.stems[name] for name in row.tracks]
+    given, missing = _partial_tracks(row)
+    half_finished = torch.stack([mixed.stems[name] for name in given]).sum(0)
+    return [mixed.mix, *alone, *(mixed.mix - stem for stem in alone), half_finished], missing
+
+
+class _FlatArrays:
+    """Songs laid end to end, while a corpus is built."""
+
+    def __init__(self) -> None:
+        self.rows: list[SongRow] = []
+        self._parts: dict[str, list[torch.Tensor]] = {
+            name: [] for name in ("latents", "guide", "labels", "stems", "backing", "partial")
+        }
+        self._ends = dict.fromkeys(("latents", "stems", "partial"), 0)
+
+    @property
+    def frames(self) -> int:
+        return self._ends["latents"]
+
+    @property
+    def hours(self) -> float:
+        return self.frames / LATENT_RATE / 3600
+
+    def add(self, item: Rendered, latents: torch.Tensor, missing: list[str]) -> None:
+        """Append a song whose `latents` [signals, T, 64] are those of `_signals`, and note in its row where it lies."""
+        row = item.row
+        row.frames = min(row.frames, latents.shape[1])
+        row.start = self._append("latents", latents[0])
+        self._parts["guide"].append(torch.from_numpy(item.guide[: row.frames]))
+        self._parts["labels"].append(torch.from_numpy(item.labels[: row.frames]))
+        if missing:
+            for index, name in enumerate(row.tracks):
+                row.stems[name] = self._append("stems", latents[1 + index])
+                self._parts["backing"].append(latents[1 + len(row.tracks) + index])
+            row.partial = (self._append("partial", latents[-1]), missing)
+        self.rows.append(row)
+
+    def corpus(self) -> Corpus:
+        """All songs so far."""
+        empty = torch.zeros(0, 64, dtype=torch.float16)
+        arrays = {name: torch.cat(parts).contiguous() if parts else empty for name, parts in self._parts.items()}
+        return Corpus(self.rows, arrays)
+
+    def _append(self, name: str, part: torch.Tensor) -> int:
+        """Append to an array; answers the frame where the part begins."""
+        start = self._ends[name]
+        self._parts[name].append(part)
+        self._ends[name] += len(part)
+        return start
 
 
 def _save_wave(folder: Path, seed: int, audio: torch.Tensor) -> None:

@@ -213,8 +213,8 @@ class Plan:
 
     @staticmethod
     def for_cpu(minutes: float, steps: int | None = None, *, trained: bool = False) -> Plan:
-        """Small batches of short crops: what a processor core does is best spent on many steps, and a style can be told
-        from five seconds as well as from ten. Weights that are `trained` already know their words."""
+        """Small batches of short crops: what a processor core does is best spent on many steps, and a style shows
+        in five seconds as well as in ten. Weights that are `trained` already know their words."""
         first, rate = (0.0, 9e-4) if trained else (0.45, 1.2e-3)
         return Plan(
             minutes, 16, 128, rate, 80, reference_every=5, judged=64, steps=steps, word_batch=6, words_first=first

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from acestep_like.training.data import Corpus, SongRow, split
 from acestep_like.training.loop import learning_rate
 
-Ear = TypeVar("Ear", bound=nn.Module)
+Tagger = TypeVar("Tagger", bound=nn.Module)
 RATE = 2e-3
 
 
@@ -56,8 +56,8 @@ class Crops:
 
 def train_on_crops(
     crops: Crops,
-    make: Callable[[Tensor, Tensor], Ear],
-    losses: Callable[[Ear, Tensor, torch.Generator], dict[str, Tensor]],
+    make: Callable[[Tensor, Tensor], Tagger],
+    losses: Callable[[Tagger, Tensor, torch.Generator], dict[str, Tensor]],
     *,
     steps: int,
     lengths: Sequence[int],
@@ -66,7 +66,7 @@ def train_on_crops(
     weight_decay: float,
     seed: int,
     report: Callable[[str], None],
-) -> Ear:
+) -> Tagger:
     """Train a tagger that `make` makes of the mean and scale of the latents.
 
     Args:

@@ -45,7 +45,7 @@ from acestep_like.training.lm_tokenizer import END_TURN, PAD, build_tokenizer, s
 from acestep_like.training.loop import Bar
 
 COLD = 0.5
-"""A small model copies numbers from the words better when cold; the sidecar tells the sampler."""
+"""A small model copies numbers from the words better when cold; its `acestep_like.json` says so to the sampler."""
 
 _FACTS = {"longest_s": LONGEST_S, "metadata_temperature": COLD, "defers_to_words": True}
 """What the sidecar declares; a model of this size must not overrule the caller's words."""
@@ -77,7 +77,7 @@ class LMConfig:
     workers: int = 6
     compile_model: bool = False
     max_steps: int | None = None
-    facts_weight: float = 0.3  # of the heads that name what a prompt tells, beside the mean loss of the tokens
+    facts_weight: float = 0.3  # of the heads that name what a prompt says, beside the mean loss of the tokens
     mix: Mapping[str, float] = field(default_factory=lambda: dict(MIX))
     long_share: float = 0.08  # of stretches longer than a song
     validation_share: float = 0.04

@@ -44,7 +44,7 @@ class HeldOutSong:
     timesignature: str
     instruments: frozenset[str]
     detected_in_audio: frozenset[str] | None = None
-    """What the checkpoint's tagger for tracks hears in the sound itself, which is what `understand_audio` answers."""
+    """What the checkpoint's tagger for tracks detects in the sound itself, which is what `understand_audio` answers."""
     plan_in_audio: SongPlan | None = None
     """The same of its tagger for plans."""
 
@@ -119,9 +119,9 @@ def understanding(lm: LLMHandler, songs: Sequence[HeldOutSong], sampling: Sampli
     answers = [lm.understand(format_codes(song.codes), sampling=sampling, seed=k) for k, song in enumerate(songs)]
     figures = _checked("", CHECKS, answers, songs)
     if any(song.plan_in_audio for song in songs):
-        told = [song.in_audio(answer) for song, answer in zip(songs, answers, strict=True)]
+        in_audio = [song.in_audio(answer) for song, answer in zip(songs, answers, strict=True)]
         music = {name: check for name, check in CHECKS.items() if not name.startswith("style")}
-        figures += _checked(", by understand_audio", music, told, songs)
+        figures += _checked(", by understand_audio", music, in_audio, songs)
     figures += instruments_figures("by the caption", [instruments_of(answer.caption) for answer in answers], songs)
     figures += instruments_figures("by the tracks", [frozenset(answer.tracks) for answer in answers], songs)
     detected = [song.detected_in_audio for song in songs if song.detected_in_audio is not None]
@@ -268,11 +268,13 @@ def following(lm: LLMHandler, seeds: Sequence[int], sampling: Sampling) -> list[
 def codes_carry(
     lm: LLMHandler, tagger: CodeTagger, songs: Sequence[HeldOutSong], captions: Sequence[str]
 ) -> list[Figure]:
-    """Whether phase 2's codes carry style and tonic asked for, as the tagger hears them: it is not the language model,
-    and what it hears in real codes stands beside."""
+    """Whether phase 2's codes carry the style and tonic that were asked for, as the tagger detects them.
+
+    The tagger is not the language model; what it detects in real codes stands beside.
+    """
 
     def detected(codes: Sequence[int]) -> tuple[str | None, int | None]:
-        found = tagger.hear(codes)
+        found = tagger.detect(codes)
         return (None, None) if found is None else (style_of(found.genre), (_key(found.keyscale) or (None,))[0])
 
     made = []

@@ -98,7 +98,7 @@ class Piece:
 
 
 Sequence_ = tuple[np.ndarray, np.ndarray, np.ndarray]
-"""Token ids (int16), what each token is (uint8), and the facts of the song that the prompt tells (`lm_facts`)."""
+"""Token ids (int16), what each token is (uint8), and the facts of the song that the prompt says (`lm_facts`)."""
 
 
 @lru_cache(maxsize=200_000)
@@ -276,12 +276,12 @@ class ExampleBuilder:
 
         So numbers are copied from the words and not guessed from the style. Only for sequences without codes.
         """
-        rng, told = self.rng, f"{words} {facts['caption']}"
+        rng, caption = self.rng, f"{words} {facts['caption']}"
         say = set()
-        if rng.random() < 0.35 and "bpm" not in forced and not _SAYS_BPM.search(told):
+        if rng.random() < 0.35 and "bpm" not in forced and not _SAYS_BPM.search(caption):
             facts["bpm"] = self._other_bpm(facts)
             say.add("bpm")
-        if rng.random() < 0.35 and "keyscale" not in forced and not _SAYS_KEY.search(told):
+        if rng.random() < 0.35 and "keyscale" not in forced and not _SAYS_KEY.search(caption):
             facts["keyscale"] = f"{rng.choice(PITCH_NAMES)} {str(facts['keyscale']).split()[-1]}"
             say.add("keyscale")
         return say
@@ -326,8 +326,8 @@ class ExampleBuilder:
 
     def _ask(self, words: str, facts: dict[str, Any], say: set[str] | None = None) -> str:
         """What the user asks for: the words, sometimes with plain facts added, always those of `say`."""
-        rng, say, told = self.rng, say or set(), f"{words} {facts['caption']}"
-        if rng.random() < 0.25 and not _SAYS_KEY.search(told):
+        rng, say, caption = self.rng, say or set(), f"{words} {facts['caption']}"
+        if rng.random() < 0.25 and not _SAYS_KEY.search(caption):
             facts["keyscale"] = respell(str(facts["keyscale"]))
         added = []
         if "bpm" in say or (rng.random() < 0.25 and not _SAYS_BPM.search(words)):

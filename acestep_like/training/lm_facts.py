@@ -1,7 +1,7 @@
 """Heads that name a song's style, key, meter and tracks from the last token of a prompt.
 
 The loss of the answer's tokens says little about what a prompt means: most of a caption's tokens follow from the ones
-before. So heads on the token after which the answer begins must name what the prompt tells, in words or in codes;
+before. So heads on the token after which the answer begins must name what the prompt says, in words or in codes;
 answers then find it there. Nothing of the heads is shipped.
 """
 
@@ -28,7 +28,7 @@ _TRACKS_WEIGHT = 4.0
 
 
 def facts_of(style: str, tracks: tuple[str, ...], metadata: Mapping[str, Any], *, detected: bool) -> np.ndarray:
-    """The facts [4] that a prompt tells; key and meter only where the music itself is `detected`."""
+    """The facts [4] that a prompt says; key and meter only where the music itself is `detected`."""
     facts = np.full(4, -1, np.int16)
     if style in STYLES:
         facts[STYLE] = STYLES.index(style)

@@ -19,7 +19,7 @@ from acestep_like.training.data import LATENT_RATE, SAMPLE_RATE, Corpus
 from acestep_like.training.settings import EVALUATOR, MINI, MINI_LM, Settings, recorded
 
 
-def sidecar(settings: Settings) -> dict[str, Any]:
+def sidecar() -> dict[str, Any]:
     """What a reader of the checkpoint must know beyond the stock configs."""
     return {
         "codec": "SpectralAutoencoder",
@@ -63,7 +63,7 @@ def stage_package(settings: Settings) -> None:
     scheduler: Any = FlowMatchEulerDiscreteScheduler(num_train_timesteps=1, shift=1.0)
     scheduler.save_pretrained(building / "scheduler")
     (building / "model_index.json").write_text(json.dumps(_INDEX, indent=2) + "\n")
-    (building / "acestep_like.json").write_text(json.dumps(sidecar(settings), indent=2) + "\n")
+    (building / "acestep_like.json").write_text(json.dumps(sidecar(), indent=2) + "\n")
     for stage, file in (("track_tagger", TRACK_EAR), ("structure_tagger", PLAN_EAR)):
         if (work / stage / file).exists():
             shutil.copy(work / stage / file, building / file)
@@ -74,7 +74,7 @@ def stage_package(settings: Settings) -> None:
         building = settings.out / f"{MINI_LM}.tmp"
         shutil.rmtree(building, ignore_errors=True)
         shutil.copytree(work / "lm", building, ignore=shutil.ignore_patterns("*.tmp", "state*", "*.pt"))
-        for stage, file in (("tempo", TEMPO), ("tagger", CODE_TAGGER)):
+        for stage, file in (("code_tempo", TEMPO), ("code_tagger", CODE_TAGGER)):
             if (work / stage / file).exists():
                 shutil.copy(work / stage / file, building / file)
         _replace(building, settings.out / MINI_LM)
@@ -118,6 +118,8 @@ def write_card(settings: Settings) -> None:
         "| file | sha256 |",
         "|---|---|",
     ]
-    for path in sorted(settings.out.glob("*/**/*.safetensors")):
-        lines.append(f"| {path.relative_to(settings.out)} | {sha256(path.read_bytes()).hexdigest()} |")
+    lines += [
+        f"| {path.relative_to(settings.out)} | {sha256(path.read_bytes()).hexdigest()} |"
+        for path in sorted(settings.out.glob("*/**/*.safetensors"))
+    ]
     (settings.out / "MODEL_CARD.md").write_text("\n".join(lines) + "\n")

@@ -11,8 +11,8 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 
-from acestep_like.training import analysis_stages as analysis_stages
-from acestep_like.training import stages
+from acestep_like.training import analysis_stages, stages
+from acestep_like.training.dit_stage import stage_dit
 from acestep_like.training.package import stage_package
 from acestep_like.training.settings import Settings
 
@@ -22,10 +22,10 @@ STAGES: dict[str, Callable[[Settings], None]] = {
     "codec": stages.stage_codec,
     "evaluator": stages.stage_evaluator,
     "tokenizer": stages.stage_tokenizer,
-    "dit": stages.stage_dit,
+    "dit": stage_dit,
     "lm": stages.stage_lm,
-    "tempo": analysis_stages.stage_tempo,
-    "tagger": analysis_stages.stage_code_tagger,
+    "code_tempo": analysis_stages.stage_code_tempo,
+    "code_tagger": analysis_stages.stage_code_tagger,
     "track_tagger": analysis_stages.stage_track_tagger,
     "structure_tagger": analysis_stages.stage_structure_tagger,
     "package": stage_package,
@@ -44,12 +44,12 @@ def run(settings: Settings, arguments: list[str]) -> None:
     beside = [_spawn("codec,evaluator", arguments)]
     stages.stage_corpus(settings)
     stages.stage_tokenizer(settings)
-    beside.append(_spawn("tempo,tagger,track_tagger,structure_tagger,lm", arguments))
+    beside.append(_spawn("code_tempo,code_tagger,track_tagger,structure_tagger,lm", arguments))
     if settings.total_minutes is not None:
         # What is left after the text encoder's warm-up and a minute for saving and packaging.
         left = settings.total_minutes - (time.monotonic() - started) / 60 - settings.warm_up_minutes - 1.3
         settings = replace(settings, dit_minutes=max(0.5, left))
-    stages.stage_dit(settings)
+    stage_dit(settings)
     codes = [process.wait() for process in beside]
     if any(codes):
         raise RuntimeError(f"a stage beside the DiT failed (exit codes of codec and lm: {codes}); see the log above")

@@ -3,11 +3,10 @@
     corpus      songs -> latents, guides, labels, texts; the first mixes as waves
     codec       waves -> the codec's decoder
     tokenizer   latents -> audio tokenizer and detokenizer, codes and hints of all songs
-    dit         latents, hints, texts -> transformer, condition encoder, text encoder
     lm          texts, codes -> the 5 Hz language model
-    tempo       codes, labels -> its tagger for tempo
-    tagger         codes, texts -> its tagger for style, key, meter and tracks
     evaluator   waves -> the evaluator
+
+The stage dit stands in `dit_stage.py`, those of the taggers in `analysis_stages.py`.
 
 A stage whose result exists is skipped, so that a run resumes where it stopped.
 """
@@ -28,14 +27,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from acestep_like.models.diffusion.prompts import text_prompt
-from acestep_like.music.instruments import TRACK_NAMES
 from acestep_like.music.styles import STYLES
 from acestep_like.training import corpus
 from acestep_like.training.codec import fit_pca, load_codec, train_decoder
 from acestep_like.training.corpus import SPLITS, compose
-from acestep_like.training.corpus.captions import random_caption, vocabulary
-from acestep_like.training.corpus.distractor_words import Lookalikes, among_distractors
 from acestep_like.training.data import (
     HOP,
     LATENT_RATE,
@@ -47,24 +42,11 @@ from acestep_like.training.data import (
     orders,
     render_songs,
 )
-from acestep_like.training.dit import TEXT_WIDTH, DiTTraining, MiniDiT, Plan, Sizes, train_dit
 from acestep_like.training.evaluator import ClipStore, train_evaluator
 from acestep_like.training.fsq import encode_all, load_tokenizers, train_tokenizers
 from acestep_like.training.lm import SMALL, LMConfig, train_lm
 from acestep_like.training.lm_examples import SongTexts
-from acestep_like.training.loop import half_precision_copy
 from acestep_like.training.settings import MINI_LM, Settings, log, record
-from acestep_like.training.text import (
-    TEXT_LENGTH,
-    Prompts,
-    pieces_of,
-    save_tokenizer,
-    to_ids,
-    tokenizer_texts,
-    train_tokenizer,
-)
-from acestep_like.training.text_encoder import WordHeads, warm_up_text_encoder
-from acestep_like.types.tasks import TASKS, build_instruction
 
 # Chosen so that everything in `checkpoints/` stays under 40 MB in float16.
 CODEC_WIDTH = 192
@@ -80,7 +62,8 @@ _SMALL_MIX = {
 """With a small budget the codes that are made matter least: they give texture only."""
 
 
-def _load_codec(settings: Settings, trained: bool = False) -> Any:
+def codec_of(settings: Settings, trained: bool = False) -> Any:
+    """The run's codec on its device: with its linear parts alone, or with the trained decoder."""
     return load_codec(settings.work / ("codec" if trained else "codec-pca"), refining=trained).to(settings.device)
 
 
@@ -128,7 +111,7 @@ def stage_corpus(settings: Settings) -> None:
 
 def _build_shard(settings: Settings, shard: int) -> Corpus:
     """The songs of one shard, and its clips for the evaluator; the first shard also keeps waves for the codec."""
-    codec = _load_codec(settings)
+    codec = codec_of(settings)
 
     def encode(audio: torch.Tensor) -> torch.Tensor:
         return codec.encode(audio).latent_dist.mode().transpose(1, 2)
@@ -240,7 +223,7 @@ def stage_codec(settings: Settings) -> None:
         time.sleep(2)
     batch, seconds = (2, 1.0) if settings.quick else (4, 1.6) if settings.device == "cpu" else (48, 2.0)
     minutes = 0.05 if settings.quick else settings.codec_minutes
-    model = _load_codec(settings)
+    model = codec_of(settings)
     train_decoder(
         model,
         wave_sampler(waves, settings.device, batch, seconds, seed=7),
@@ -289,140 +272,6 @@ def load_codes(settings: Settings) -> list[np.ndarray]:
     """Codes of every song, int16 [5, n], in the order of the corpus rows."""
     with np.load(settings.work / "tokenizers" / "codes.npz") as archive:
         return [archive[f"arr_{index}"] for index in range(len(archive.files))]
-
-
-def _caption_batches(tokenizer: Any, seed: int) -> Callable[[int], tuple]:
-    """Captions with labels of what they say, inside the prompts they will be met in: all tasks, some metadata, and
-    many with unknown words made of the tokenizer's own pieces."""
-    rng = random.Random(seed)
-    lookalikes = Lookalikes(vocabulary(), pieces_of(tokenizer))
-    pool: list[tuple[torch.Tensor, int, dict[str, Any]]] = []
-    wanted = 40000
-
-    def one() -> tuple[str, dict[str, Any]]:
-        caption, labels = random_caption(rng)
-        if rng.random() < 0.4:
-            caption = among_distractors(caption, rng, lookalikes)
-        task = "text2music" if rng.random() < 0.6 else rng.choice(list(TASKS))
-        tracks = rng.sample(TRACK_NAMES, rng.randint(1, 4) if TASKS[task].tracks == "many" else 1)
-        tracks = tracks if TASKS[task].tracks != "none" else []
-        known = [rng.random() < 0.7 for _ in range(3)]
-        text = text_prompt(
-            build_instruction(task, tracks),
-            caption,
-            bpm=rng.randint(50, 190) if known[0] else None,
-            keyscale=f"{rng.choice('CDEFGAB')}{rng.choice(('', '', '#', 'b'))} {rng.choice(('major', 'minor'))}"
-            if known[1]
-            else "",
-            timesignature=rng.choice("2346") if known[2] else "",
-            duration=rng.randint(10, 120),
-        )
-        named = [int(name in tracks) for name in TRACK_NAMES]
-        return text, {**labels, "task": list(TASKS).index(task), "tracks": named}
-
-    def grow(count: int) -> None:
-        drawn = [one() for _ in range(count)]
-        ids, lengths = to_ids(tokenizer, [text for text, _ in drawn], TEXT_LENGTH)
-        pool.extend(zip(ids, lengths.tolist(), (labels for _, labels in drawn), strict=True))
-
-    def draw(count: int) -> tuple[torch.Tensor, torch.Tensor, dict[str, torch.Tensor]]:
-        if len(pool) < wanted:
-            grow(max(count, 1024))
-        picked = [pool[rng.randrange(len(pool))] for _ in range(count)]
-        targets = {}
-        for name, value in picked[0][2].items():
-            values = [labels[name] for _, _, labels in picked]
-            dtype = torch.int64 if isinstance(value, int) else torch.float32
-            targets[name] = torch.tensor(np.asarray(values), dtype=dtype)
-        return torch.stack([p[0] for p in picked]), torch.tensor([p[1] for p in picked]), targets
-
-    return draw
-
-
-def stage_dit(settings: Settings) -> None:
-    """Train transformer, condition encoder and text encoder."""
-    from transformers import PreTrainedTokenizerFast
-
-    target = settings.work / "dit"
-    if (target / "complete").exists():
-        return
-    corpus = Corpus.load(settings.work / "corpus")
-    known = target / "tokenizer" if settings.start is None else settings.start / "tokenizer"
-    if known.exists():  # whoever goes on keeps the ids
-        tokenizer = PreTrainedTokenizerFast.from_pretrained(known, trust_remote_code=False)
-        save_tokenizer(tokenizer, target / "tokenizer")
-    else:
-        tokenizer = train_tokenizer([*tokenizer_texts(corpus), *vocabulary()])
-        save_tokenizer(tokenizer, target / "tokenizer")
-    log(f"text: {len(tokenizer)} entries")
-    codec = _load_codec(settings)
-    with torch.no_grad():
-        silence = codec.encode(torch.zeros(1, 2, 10 * HOP, device=settings.device)).latent_dist.mode()[0, :, 5]
-    sizes = Sizes(width=128, intermediate=192, layers=2, encoder_intermediate=128) if settings.quick else Sizes()
-    model = MiniDiT(len(tokenizer), silence.float().cpu(), sizes)
-    log(
-        "dit: parameters "
-        + ", ".join(
-            f"{name} {sum(p.numel() for p in part.parameters()) / 1e6:.2f} M" for name, part in model.named_children()
-        )
-    )
-    if settings.start is not None:
-        model.load_parts(settings.start)
-    state, captions = target / "state.pt", _caption_batches(tokenizer, 11)
-    if state.exists():
-        words = WordHeads(TEXT_WIDTH, captions)
-    else:
-        batch = 16 if settings.quick else 64 if settings.device == "cpu" else 256
-        words, _ = warm_up_text_encoder(
-            model.text_encoder,
-            captions,
-            minutes=settings.warm_up_minutes,
-            device=settings.device,
-            steps=settings.steps(5),
-            batch=batch,
-            log=log,
-        )
-    corpus = corpus.to(settings.device)
-    prompts = Prompts(corpus, tokenizer, settings.device)
-    if settings.device == "cpu":
-        plan = Plan.for_cpu(settings.dit_minutes, settings.steps(6), trained=settings.start is not None)
-    else:
-        plan = Plan(settings.dit_minutes, settings.batch, compiled=settings.compiled, steps=settings.steps(6))
-    training = DiTTraining(model, corpus, prompts, words, plan, settings.device)
-    if state.exists():
-        training.load(state)
-        log(f"dit: resumed at step {training.budget.step}")
-
-    def hints() -> torch.Tensor | None:
-        ready = (settings.work / "tokenizers" / "codes.npz").exists()
-        path = settings.work / "tokenizers" / "hints.pt"
-        return torch.load(path, weights_only=True, mmap=True).to(settings.device) if ready else None
-
-    def save(running: DiTTraining) -> None:
-        running.save(state)
-        _save_dit(running.average.module, target)
-        log(f"dit: saved at step {running.budget.step + 1}")
-
-    averaged = train_dit(training, hints=hints, checkpoint=save, log=log)
-    training.save(state)
-    _save_dit(averaged, target)
-    record(
-        settings,
-        "dit",
-        steps=training.budget.step,
-        minutes=round(training.budget.elapsed_s / 60, 1),
-        went_on_from_finished_weights=settings.start is not None,
-        held_out_loss=round(training.held_out_loss(), 4),
-    )
-    (target / "complete").touch()
-
-
-def _save_dit(model: Any, target: Path) -> None:
-    for name in ("transformer", "condition_encoder", "text_encoder"):
-        half: Any = half_precision_copy(getattr(model, name))
-        half.save_pretrained(target / f"{name}.tmp")
-        shutil.rmtree(target / name, ignore_errors=True)
-        os.replace(target / f"{name}.tmp", target / name)
 
 
 def _song_texts(row: SongRow) -> Any:
@@ -475,7 +324,7 @@ def stage_evaluator(settings: Settings) -> None:
         return
     with (settings.work / "clips.pkl").open("rb") as file:
         clips = pickle.load(file)  # written by stage_corpus of this very run
-    codec = _load_codec(settings, trained=True)
+    codec = codec_of(settings, trained=True)
     added = {row.seed for row in clips.rows}
     for path in sorted((settings.work / "waves").glob("*.npy"))[: 4 if settings.quick else 400]:
         if int(path.stem) in added:

@@ -63,7 +63,8 @@ def train_structure_tagger(
     held_out_every: int = 16,
     log: Callable[[str], None] = print,
 ) -> dict[str, float]:
-    """Train a tagger and save it to `folder`. Answers what it hears in songs that were held out, twins with them."""
+    """Train a tagger and save it to `folder`. Answers how well it detects the plans of songs that were held out
+    together with their twins."""
     crops = Crops.of(corpus, held_out_every)
     guides = corpus.arrays["guide"]
 
@@ -98,7 +99,7 @@ def plan_accuracy(tagger: StructureTagger, latents: Tensor, guides: Tensor) -> d
     names = ("plan", "tempo", "octave", "meter", "scale", "key", "bar", "root")
     detected: dict[str, list[float]] = {name: [] for name in names}
     for part, guide in zip(latents, guides, strict=True):
-        plan = detect_structure(tagger.hear(part), LATENT_RATE)
+        plan = detect_structure(tagger.detect(part), LATENT_RATE)
         if plan is None:
             for values in detected.values():
                 values.append(0.0)

@@ -30,15 +30,16 @@ def train_track_tagger(
     held_out_every: int = 16,
     log: Callable[[str], None] = print,
 ) -> dict[str, float]:
-    """Train a tagger and save it to `folder`. Answers what it hears in songs that were held out, twins with them."""
-    # Songs of corpora that were built before it was noted when a track plays tell nothing here.
+    """Train a tagger and save it to `folder`. Answers how well it detects the tracks of songs that were held out
+    together with their twins."""
+    # Songs of corpora that were built before it was noted when a track plays do not count here.
     crops = Crops.of(corpus, held_out_every, lambda row: bool(row.playing))
     plays = tracks_playing(corpus)
 
     def sounding(rows: Tensor) -> Tensor:
         return (plays[rows].sum(dim=1) >= LEAST_PLAYED).float()
 
-    def losses(tagger: TrackTagger, rows: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
+    def losses(tagger: TrackTagger, rows: Tensor, generator: torch.Generator) -> dict[str, Tensor]:  # noqa: ARG001
         detected = tagger(crops.latents(rows), _DROPOUT)
         return {"loss": F.binary_cross_entropy_with_logits(detected, sounding(rows))}
 

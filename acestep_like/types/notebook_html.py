@@ -26,7 +26,8 @@ def result_html(result: GenerationResult) -> str:
 
 
 def audio_html(audio: AudioResult) -> str:
-    """A caption line, the waveform and a player for one audio."""
+    """A caption line, the waveform and a player for one audio; a sentence where its samples are NaN or infinite, at
+    which the MP3 encoder would abort the process."""
     facts = [f"seed {audio.params.get('seed', '?')}", f"{audio.duration_s:.1f} s"]
     if audio.params.get("bpm"):
         facts.append(f"{audio.params['bpm']} bpm")
@@ -35,13 +36,15 @@ def audio_html(audio: AudioResult) -> str:
     if audio.path:
         facts.append(audio.path)
     line = html.escape(" · ".join(facts))
-    return (
-        f'<div style="margin:0.5em 0"><div><small>{line}</small></div>{waveform_svg(audio.tensor)}{player(audio)}</div>'
-    )
+    if bool(audio.tensor.isfinite().all()):
+        shown = waveform_svg(audio.tensor) + player(audio)
+    else:
+        shown = "<p>It has NaN or infinite samples and cannot be played.</p>"
+    return f'<div style="margin:0.5em 0"><div><small>{line}</small></div>{shown}</div>'
 
 
 def player(audio: AudioResult) -> str:
-    """An HTML audio element that carries the sound as mp3."""
+    """An HTML audio element that carries the sound, whose samples are finite, as mp3."""
     data = base64.b64encode(_mp3(audio.tensor, audio.sample_rate)).decode("ascii")
     return f'<audio controls preload="none" style="width:{_WIDTH}px" src="data:audio/mpeg;base64,{data}"></audio>'
 

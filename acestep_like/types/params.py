@@ -10,7 +10,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, TypeVar
@@ -18,14 +18,21 @@ from typing import Any, TypeVar
 from acestep_like.errors import InputError
 from acestep_like.music.chart import parse_chart
 from acestep_like.music.theory import LANGUAGES, parse_keyscale, parse_timesignature
-from acestep_like.types.audio_codes import _MAX_DURATION_S, read_codes
+from acestep_like.types.audio_codes import format_codes, read_codes
 from acestep_like.types.fields import FieldSpec, UnsetFloat, UnsetInt, is_given, parameter, reject_unknown, specs
-from acestep_like.types.tasks import DEFAULT_INSTRUCTION, TASKS, resolve_instruction, task_spec
+from acestep_like.types.parsed import ParsedParams
+from acestep_like.types.seeds import MAX_SEED_BITS
+from acestep_like.types.tasks import DEFAULT_INSTRUCTION, TASKS, read_instruction, task_spec
+from acestep_like.types.units import MAX_DURATION_S
 
-MAX_SEED = 2**63 - 1
+MAX_SEED = 2**MAX_SEED_BITS - 1
 
 
 MAX_BATCH = 8
+
+
+MAX_STEPS = 200
+"""Most steps of the sampler, counted or listed."""
 
 
 AUDIO_FORMATS = ("flac", "wav", "mp3", "wav32", "ogg", "opus")
@@ -56,18 +63,45 @@ GROUPS = (
 _TEXT, _META, _TASK, _DIFFUSION, _DIT, LM_GROUP, _LATER, _BATCH, _FILE, COT_GROUP = GROUPS
 
 
+ALIASES = {
+    "think": "thinking",
+    "language": "vocal_language",
+    "prompt": "caption",
+    "audio_duration": "duration",
+    "target_duration": "duration",
+    "key_scale": "keyscale",
+    "time_signature": "timesignature",
+}
+"""Names of fields in upstream's example files, in its service and in acestep.cpp."""
+
+MAX_TIMESTEPS, MAX_WINDOWS = 201, 64
+_MAX_CAPTION = 4096
+
 _Self = TypeVar("_Self", bound="_Parameters")
+
+
+def _reader(parse: Callable[[str], Any], nothing: Any) -> Callable[[str], Any]:
+    """A reader that answers `nothing` for a text without any."""
+    return lambda text: parse(text) if text.strip() else nothing
 
 
 class _Parameters:
     """What both parameter classes can do: checking and JSON."""
 
-    def _checked_fields(self: _Self) -> _Self:
-        """A copy whose fields are plain Python values, each checked on its own."""
-        checked = copy.copy(self)
+    def _read_fields(self: _Self) -> tuple[_Self, dict[str, Any]]:
+        """A copy whose fields are plain Python values, each checked on its own, and what the readers made of them.
+
+        None in a field that has no meaning for it means that the field is not given. What the program fills in is
+        empty.
+        """
+        checked, read = copy.copy(self), {}
         for name, spec in specs(type(self)).items():
-            setattr(checked, name, spec.check(getattr(self, name)))
-        return checked
+            value = getattr(self, name)
+            if spec.output or (value is None and not spec.optional):
+                value = _default(type(self), name)
+            plain, read[name] = spec.read(value)
+            setattr(checked, name, plain)
+        return checked, read
 
     def to_dict(self) -> dict[str, Any]:
         """All fields as JSON values. A field left to the checkpoint is None; audio in memory is described in words."""
@@ -79,27 +113,37 @@ class _Parameters:
 
     @classmethod
     def from_dict(cls: type[_Self], values: Mapping[str, Any]) -> _Self:
-        """Build from a mapping with any of the fields.
+        """Build from a mapping with any of the fields, under their names or those of `ALIASES`.
 
         Raises:
-            InputError: a name that is no field.
+            InputError: a name that is no field, or a field that is given under two names.
         """
         if not isinstance(values, Mapping):
             raise InputError(cls.__name__, values, "a mapping of field names to values")
-        reject_unknown(cls, values)
-        return cls(**values)
+        known, named = specs(cls), {}
+        for name, value in values.items():
+            field = ALIASES.get(name, name) if isinstance(name, str) and name not in known else name
+            if field in named:
+                raise InputError(field, value, f"one value, not another one as {name!r}")
+            named[field] = value
+        reject_unknown(cls, named)
+        return cls(**named)
 
     @classmethod
-    def from_json(cls: type[_Self], text: str) -> _Self:
-        """Build from JSON text.
+    def from_json(cls: type[_Self], text: str | bytes) -> _Self:
+        """Build from JSON text, or bytes of it in UTF-8; a byte order mark is skipped.
 
         Raises:
-            InputError: not a JSON object, or a name that is no field.
+            InputError: not a JSON object, or as `from_dict`.
         """
         try:
-            values = json.loads(text)
-        except (TypeError, ValueError) as error:
+            if isinstance(text, bytes | bytearray):
+                text = text.decode("utf-8-sig")
+            values = json.loads(text.removeprefix("\ufeff"))
+        except (AttributeError, TypeError, ValueError) as error:
             raise InputError(cls.__name__, text, "a JSON object", str(error)) from error
+        except RecursionError as error:
+            raise InputError(cls.__name__, text, "a JSON object", "It is nested too deeply.") from error
         return cls.from_dict(values)
 
 
@@ -140,15 +184,22 @@ class GenerationParams(_Parameters):
     )
     audio_codes: str = parameter(
         "",
-        "str",
+        "codes",
         _TASK,
         "5 Hz semantic codes that steer the music, 5 for each second; they replace the language model's.",
         reader=read_codes,
-        example="'<|audio_code_12|><|audio_code_7|>'",
+        example="'<|audio_code_12|><|audio_code_7|>' or '12,7'",
     )
 
     # Text
-    caption: str = parameter("", "str", _TEXT, "The music in words: genre, mood, instruments, era.", max_length=512)
+    caption: str = parameter(
+        "",
+        "str",
+        _TEXT,
+        "The music in words: genre, mood, instruments, era. What the text encoder "
+        "has no room for (beyond about 200 words) is said in the status.",
+        max_length=_MAX_CAPTION,
+    )
     lyrics: str = parameter(
         "",
         "str",
@@ -158,18 +209,6 @@ class GenerationParams(_Parameters):
         max_length=4096,
     )
     instrumental: bool = parameter(False, "bool", _TEXT, "Music without a voice, whatever the lyrics say.")
-    chords: str = parameter(
-        "",
-        "str",
-        _META,
-        "Chord chart, bars between '|', played in a circle; '%' repeats a bar, '(Am | F) x2' a "
-        "group, 'verse: Am | F; chorus: C | G' gives each section its own. Only for checkpoints with a guide (the "
-        "embedded one); empty lets key and style choose.",
-        max_length=4096,
-        reader=parse_chart,
-        example="'Am | F | C | G'",
-    )
-
     # Metadata
     vocal_language: str = parameter(
         "unknown",
@@ -178,6 +217,7 @@ class GenerationParams(_Parameters):
         "Language of the words, or unknown for auto-detection.",
         choices=LANGUAGES,
         also={"": "unknown"},
+        blank_words=True,
     )
     bpm: int | None = parameter(
         None,
@@ -186,6 +226,7 @@ class GenerationParams(_Parameters):
         "Tempo. In 6/8 a beat is a dotted quarter.",
         low=30,
         high=300,
+        also={0: "automatic"},
         unit="beats per minute",
         optional=True,
         none_means="automatic",
@@ -195,7 +236,9 @@ class GenerationParams(_Parameters):
         "str",
         _META,
         "Key and mode; empty is automatic.",
-        reader=parse_keyscale,
+        reader=_reader(parse_keyscale, None),
+        blank_words=True,
+        max_length=64,
         example="'C Major', 'Am', 'F# minor'",
     )
     timesignature: str = parameter(
@@ -203,16 +246,19 @@ class GenerationParams(_Parameters):
         "str",
         _META,
         "2 for 2/4, 3 for 3/4, 4 for 4/4, 6 for 6/8; empty is automatic.",
-        reader=parse_timesignature,
+        reader=_reader(parse_timesignature, ""),
+        number_too=True,
+        blank_words=True,
+        max_length=64,
         example="'3' or '3/4'",
     )
     duration: float = parameter(
         -1.0,
         "float",
         _META,
-        "Length of the music.",
-        low=10,
-        high=_MAX_DURATION_S,
+        "Length of the music. The documented range begins at 10 s; shorter music ends as abruptly as it is asked for.",
+        low=1,
+        high=MAX_DURATION_S,
         unit="seconds",
         unset_below=0.0,
         optional=True,
@@ -227,7 +273,7 @@ class GenerationParams(_Parameters):
         _DIFFUSION,
         "Denoising steps. Turbo checkpoints: 1 to 20, recommended 8; base: 32 to 64.",
         low=1,
-        high=200,
+        high=MAX_STEPS,
         by_checkpoint=True,
     )
     seed: int = parameter(
@@ -272,6 +318,7 @@ class GenerationParams(_Parameters):
         "A schedule of your own, falling from at most 1; overrides inference_steps and shift.",
         low=0,
         high=1,
+        max_length=MAX_TIMESTEPS,
         optional=True,
         none_means="the computed schedule",
         example="[0.97, 0.7, 0.4, 0.2, 0]",
@@ -282,8 +329,9 @@ class GenerationParams(_Parameters):
         _TASK,
         "Start of the window of repaint and lego; negative adds that much before the source. "
         "A list for several windows.",
-        low=-_MAX_DURATION_S,
+        low=-MAX_DURATION_S,
         high=3600,
+        max_length=MAX_WINDOWS,
         unit="seconds",
     )
     repainting_end: float | list[float] = parameter(
@@ -293,6 +341,7 @@ class GenerationParams(_Parameters):
         "End of the window; beyond the source adds that much after it.",
         above=0,
         high=3600,
+        max_length=MAX_WINDOWS,
         unit="seconds",
         also={-1: "the end of the source"},
     )
@@ -389,7 +438,134 @@ class GenerationParams(_Parameters):
         choices=("auto", "explicit"),
     )
     global_caption: str = parameter(
-        "", "str", _TASK, "The whole song in words, for lego-SFT checkpoints; others do not read it.", max_length=512
+        "",
+        "str",
+        _TASK,
+        "The whole song in words, for lego-SFT checkpoints; others do not read it.",
+        max_length=_MAX_CAPTION,
+    )
+
+    # Our own
+    chords: str = parameter(
+        "",
+        "str",
+        _META,
+        "Chord chart, bars between '|', played in a circle; '%' repeats a bar, '(Am | F) x2' a "
+        "group, 'verse: Am | F; chorus: C | G' gives each section its own. Only for checkpoints with a guide (the "
+        "embedded one); empty lets key and style choose.",
+        max_length=4096,
+        reader=_reader(parse_chart, None),
+        example="'Am | F | C | G'",
+    )
+    repaint_latent_crossfade_frames: int | None = parameter(
+        None,
+        "int",
+        _TASK,
+        "Width of the blend of latents outside a repainted window, 25 frames a second.",
+        low=0,
+        high=250,
+        optional=True,
+        none_means="what repaint_mode says",
+    )
+    repaint_wav_crossfade_sec: float | None = parameter(
+        None,
+        "float",
+        _TASK,
+        "Width of the crossfade of samples outside a repainted window.",
+        low=0,
+        high=10,
+        unit="seconds",
+        optional=True,
+        none_means="what repaint_mode says",
+    )
+    flow_edit_morph: bool = parameter(
+        False,
+        "bool",
+        _TASK,
+        "Carry src_audio from flow_edit_source_caption to caption instead of making it anew (text2music and covers).",
+    )
+    flow_edit_source_caption: str = parameter(
+        "", "str", _TASK, "Of a flow edit: what the source is, in words.", max_length=_MAX_CAPTION
+    )
+    flow_edit_source_lyrics: str = parameter("", "str", _TASK, "Of a flow edit: the source's words.", max_length=4096)
+    flow_edit_n_min: float = parameter(
+        0.0,
+        "float",
+        _TASK,
+        "Share of the steps that a flow edit leaves out: more stays closer to the source.",
+        low=0,
+        high=1,
+    )
+    flow_edit_n_max: float = parameter(
+        1.0,
+        "float",
+        _TASK,
+        "Share of the steps after which the new caption goes on alone: less moves further.",
+        low=0,
+        high=1,
+    )
+    flow_edit_n_avg: int = parameter(
+        1,
+        "int",
+        _TASK,
+        "Draws of noise that a flow edit averages in a step; each costs as much as the first.",
+        low=1,
+        high=16,
+    )
+    guidance_variant: str = parameter(
+        "",
+        "str",
+        _LATER,
+        "Kind of guidance, by upstream's names; use_adg wins.",
+        choices=("apg_classic", "cfg", "adg", "adg_w_norm", "adg_wo_clip"),
+        also={"": "the checkpoint's own"},
+    )
+    apg_eta: float = parameter(
+        0.0, "float", _LATER, "Of apg_classic: share of the difference along the conditional velocity.", low=0, high=1
+    )
+    apg_norm_threshold: float = parameter(
+        2.5, "float", _LATER, "Of apg_classic: limit of the difference's norm; 0 is off.", low=0, high=1000
+    )
+    apg_momentum: float = parameter(
+        -0.75, "float", _LATER, "Of apg_classic: weight of the differences of earlier steps.", low=-1, high=1
+    )
+    dcw_enabled: bool | None = parameter(
+        None,
+        "bool",
+        _LATER,
+        "Wavelet correction after every step; False gives the songs of version 1.5.2.",
+        optional=True,
+        none_means="on for turbo checkpoints, off for others",
+    )
+    dcw_mode: str = parameter(
+        "double",
+        "str",
+        _LATER,
+        "Of the wavelet correction: the bands that are moved; pix moves the latents themselves.",
+        choices=("low", "high", "double", "pix"),
+    )
+    dcw_scaler: float = parameter(
+        0.05,
+        "float",
+        _LATER,
+        "Of the wavelet correction: how far the low band moves (the only one, but in double).",
+        low=-1,
+        high=1,
+    )
+    dcw_high_scaler: float = parameter(
+        0.02,
+        "float",
+        _LATER,
+        "Of the wavelet correction: how far the high band moves in the mode double.",
+        low=-1,
+        high=1,
+    )
+    dcw_wavelet: str = parameter(
+        "haar",
+        "str",
+        _LATER,
+        "Of the wavelet correction: a wavelet by PyWavelets' name; others than haar need the extra wavelets.",
+        max_length=32,
     )
 
     def __post_init__(self) -> None:
@@ -403,6 +579,11 @@ class GenerationParams(_Parameters):
         known = specs(cls)
         return cls(**{name: value for name, value in recorded.items() if name in known and not known[name].output})
 
+    @property
+    def edits_flow(self) -> bool:
+        """Whether the source is carried from one description to another instead of music made anew."""
+        return self.flow_edit_morph and task_spec(self.task_type).flow_edits
+
     def given(self, name: str) -> bool:
         """Whether a checkpoint-decided field was given by the caller (for the others: whether it differs from the
         default)."""
@@ -415,20 +596,46 @@ class GenerationParams(_Parameters):
         Raises:
             InputError: the first value that is not accepted, or a combination that makes no sense.
         """
-        params = self._checked_fields()
+        return self.parsed()[0]
+
+    def parsed(self) -> tuple[GenerationParams, ParsedParams]:
+        """A checked copy with plain values, and its texts as the values that they stand for.
+
+        Raises:
+            InputError: as `checked`.
+        """
+        params, read = self._read_fields()
         if params.duration is None or params.duration <= 0:
             params.duration = -1.0
+        params.bpm = params.bpm or None
         params.vocal_language = params.vocal_language or "unknown"
-        params.timesteps = _checked_timesteps(params.timesteps)
+        params.audio_codes = format_codes(read["audio_codes"])
+        if not (params.edits_flow or task_spec(params.task_type).needs_source):
+            params.src_audio = None
+        _check_timesteps(params.timesteps)
         if params.cfg_interval_start > params.cfg_interval_end:
             raise InputError(
                 "cfg_interval_start",
                 params.cfg_interval_start,
                 f"at most cfg_interval_end ({params.cfg_interval_end:g})",
             )
-        windows(params)
+        if params.flow_edit_n_min > params.flow_edit_n_max:
+            raise InputError(
+                "flow_edit_n_min", params.flow_edit_n_min, f"at most flow_edit_n_max ({params.flow_edit_n_max:g})"
+            )
         _check_task(params)
-        return params
+        instruction, tracks = read_instruction(params.task_type, params.instruction)
+        parsed = ParsedParams(
+            codes=read["audio_codes"],
+            keyscale=read["keyscale"],
+            timesignature=read["timesignature"],
+            chart=read["chords"],
+            windows=windows(params),
+            timesteps=tuple(params.timesteps) if params.timesteps else None,
+            tracks=tracks,
+            instruction=instruction,
+        )
+        return params, parsed
 
 
 @dataclass
@@ -469,7 +676,7 @@ class GenerationConfig(_Parameters):
         Raises:
             InputError: the first value that is not accepted.
         """
-        config = self._checked_fields()
+        config, _ = self._read_fields()
         if isinstance(config.seeds, int):
             config.seeds = [config.seeds]
         return config
@@ -500,58 +707,57 @@ def all_specs() -> dict[str, FieldSpec]:
     return {**specs(GenerationParams), **specs(GenerationConfig)}
 
 
-def _checked_timesteps(timesteps: list[float] | None) -> list[float] | None:
+def _check_timesteps(timesteps: list[float] | None) -> None:
     """Strictly falling values in (0, 1]; one final 0 is allowed."""
     if timesteps is None:
-        return None
+        return
+    steps = len(timesteps) - (timesteps[-1] == 0)
+    if steps > MAX_STEPS:
+        raise InputError("timesteps", f"{steps} steps", f"at most {MAX_STEPS} steps")
     falling = all(later < earlier for earlier, later in pairwise(timesteps))
     if not falling or timesteps[0] == 0:
         raise InputError(
             "timesteps", timesteps, "numbers that fall from at most 1 towards 0, each smaller than the last"
         )
-    return timesteps
 
 
 def _check_task(params: GenerationParams) -> None:
     spec = task_spec(params.task_type)
     caption, lyrics = params.caption.strip(), params.lyrics.strip()
-    if spec.needs_source and params.src_audio is None:
+    if spec.needs_source and params.src_audio is None and not (spec.codes_replace_source and params.audio_codes):
+        remedy = "Give a path, or an (array, rate) pair" + (", or audio_codes." if spec.codes_replace_source else ".")
+        raise InputError("src_audio", None, f"the audio that {spec.name} works on", remedy)
+    if params.edits_flow and params.src_audio is None:
         raise InputError(
-            "src_audio", None, f"the audio that {spec.name} works on", "Give a path, or an (array, rate) pair."
-        )
-    if not spec.needs_source and params.src_audio is not None:
-        users = ", ".join(row.name for row in TASKS.values() if row.needs_source)
-        raise InputError(
-            "src_audio",
-            _json_value(params.src_audio),
-            f"nothing for {spec.name}",
-            f"Set task_type to one of {users}, or give it as reference_audio.",
+            "src_audio", None, "the audio that the flow edit starts from", "Give it, or no flow_edit_morph."
         )
     if spec.needs_caption and not caption:
         raise InputError("caption", params.caption, f"a description of the result of {spec.name}")
-    if not spec.needs_source and not caption and not lyrics and not params.audio_codes.strip():
+    if not spec.needs_source and not caption and not lyrics and not params.audio_codes:
         raise InputError(
             "caption",
             params.caption,
             "a description, unless lyrics are given",
             "Describe the music in caption, lyrics or both.",
         )
-    if params.audio_codes.strip() and spec.needs_source:
+    if params.audio_codes and spec.needs_source and params.src_audio is not None:
         raise InputError(
             "audio_codes",
             params.audio_codes,
-            f"none for {spec.name}, whose source decides the music",
-            "Give codes to text2music.",
+            f"none for {spec.name} with a source, which decides the music",
+            "Leave out one of src_audio and audio_codes.",
         )
-    resolve_instruction(params.task_type, params.instruction)
+    if params.audio_codes and spec.needs_source and not spec.codes_replace_source:
+        raise InputError("audio_codes", params.audio_codes, f"none for {spec.name}", "Give src_audio.")
 
 
 def _default(cls: type, name: str) -> Any:
     return next(field.default for field in dataclasses.fields(cls) if field.name == name)
 
 
-def _json_value(value: Any) -> Any:
-    """A field's value for JSON: None where the checkpoint decides, audio in memory as a description in words."""
+def _json_value(value: Any, depth: int = 2) -> Any:
+    """A field's value for JSON: None where the checkpoint decides, audio in memory as a description in words, and so
+    is what is nested deeper than any field."""
     if isinstance(value, UnsetInt | UnsetFloat):
         return None
     if value is None or isinstance(value, str | bool | int | float):
@@ -563,8 +769,8 @@ def _json_value(value: Any) -> Any:
     if isinstance(value, tuple) and len(value) == 2 and any(getattr(part, "shape", ()) for part in value):
         array, rate = value if getattr(value[0], "shape", ()) else reversed(value)
         return f"<audio in memory {list(array.shape)} at {rate} Hz>"
-    if isinstance(value, list | tuple):
-        return [_json_value(entry) for entry in value]
+    if isinstance(value, list | tuple) and depth > 0:
+        return [_json_value(entry, depth - 1) for entry in value]
     if hasattr(value, "item") and getattr(value, "shape", None) == ():  # numpy scalar
         return value.item()
     key = getattr(value, "key", None)

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from acestep_like.errors import Cancelled
+from acestep_like.errors import Cancelled, InputError
 
 
 class CancelToken:
@@ -68,6 +68,8 @@ def guarded(observer: Observer | None) -> Observer | None:
     """The same observer; what it raises becomes `Cancelled`, with the exception as its cause."""
     if observer is None:
         return None
+    if not callable(observer):
+        raise InputError("on_step", observer, "a function of a StepEvent, or None")
 
     def observe(event: StepEvent) -> None:
         with stop_on_error("The step callback"):
@@ -97,6 +99,8 @@ class Progress:
     """
 
     def __init__(self, callback: Callable[..., object] | None) -> None:
+        if callback is not None and not callable(callback):
+            raise InputError("progress", callback, "a function of a value and a text, or None")
         self._call = None if callback is None else _caller(callback)
         self._value = 0.0
 

@@ -55,7 +55,7 @@ class AudioResult(Mapping[str, Any]):
     @property
     def duration_s(self) -> float:
         """Length in seconds."""
-        return self.tensor.shape[-1] / self.sample_rate
+        return float(self.tensor.shape[-1] / self.sample_rate)
 
     @property
     def seed(self) -> int:

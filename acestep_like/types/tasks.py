@@ -1,4 +1,4 @@
-"""The six tasks: what each needs, which part of a source it touches, and the sentence that tells the model.
+"""The tasks: what each needs, which part of a source it touches, and the sentence that tells the model.
 
 Standard library only. The task is always named by the caller; it is never guessed from the wording.
 """
@@ -90,6 +90,15 @@ _ROWS = (
         flow_edits=True,
     ),
     TaskSpec(
+        "cover-nofsq",
+        "a cover that is shown its source itself, not codes of it",
+        CODES_INSTRUCTION,
+        needs_caption=True,
+        plays_along=True,
+        follows_instruments=True,
+        flow_edits=True,
+    ),
+    TaskSpec(
         "repaint",
         "a new passage in a window of the source",
         "Repaint the mask area based on the given conditions:",
@@ -129,6 +138,7 @@ _ROWS = (
         needs_caption=True,
         tracks="many",
         base_only=True,
+        keeps_level=True,
         plays_along=True,
     ),
 )
@@ -138,11 +148,18 @@ TASKS: dict[str, TaskSpec] = {row.name: row for row in _ROWS}
 """The task table by name."""
 
 
+# Blanks are single here: `_words` has folded them, so that no pattern has to choose between them.
 _TRACK_PHRASES = {
-    "lego": re.compile(r"^\s*generate\s+the\s+(.+?)\s+tracks?\b", re.IGNORECASE),
-    "extract": re.compile(r"^\s*extract\s+the\s+(.+?)\s+tracks?\b", re.IGNORECASE),
-    "complete": re.compile(r"^\s*complete\s+the\s+input\s+track\s+with\s+(.+?)\s*:?\s*$", re.IGNORECASE),
+    "lego": re.compile(r"generate the (.+?) tracks?\b", re.IGNORECASE),
+    "extract": re.compile(r"extract the (.+?) tracks?\b", re.IGNORECASE),
+    "complete": re.compile(r"complete the input track with ([^:]+):?$", re.IGNORECASE),
 }
+_BETWEEN_TRACKS = re.compile(r" ?[,|&] ?(?:and )?| and ", re.IGNORECASE)
+
+
+def _words(text: str) -> str:
+    """A sentence with single blanks."""
+    return " ".join(text.split())
 
 
 def task_spec(name: object) -> TaskSpec:
@@ -162,7 +179,7 @@ def track_name(text: object, field: str = "instruction") -> str:
     Raises:
         InputError: the text names no track; the message lists all twelve.
     """
-    name = re.sub(r"[\s-]+", "_", text.strip().lower()) if isinstance(text, str) else ""
+    name = "_".join(text.lower().replace("-", " ").split()) if isinstance(text, str) else ""
     if name not in TRACK_NAMES:
         raise InputError(field, text, "a track name: " + ", ".join(TRACK_NAMES))
     return name
@@ -192,16 +209,18 @@ def instruction_tracks(task: str, instruction: str) -> tuple[str, ...]:
         InputError: the sentence has the task's form but names an unknown track.
     """
     phrase = _TRACK_PHRASES.get(task)
-    match = phrase.match(instruction) if phrase else None
+    match = phrase.match(_words(instruction)) if phrase else None
     if match is None:
         return ()
-    parts = [part for part in re.split(r"\s*(?:,|\||&|\band\b)\s*", match.group(1)) if part.strip()]
+    parts = [part for part in _BETWEEN_TRACKS.split(match.group(1)) if part.strip()]
     return tuple(dict.fromkeys(track_name(part) for part in parts))
 
 
-def resolve_instruction(task: str, instruction: str) -> str:
-    """The sentence for the model: built when the caller left the default, rebuilt in the trained form when the
-    caller's names known tracks, else the caller's own, with a final colon.
+def read_instruction(task: str, instruction: str) -> tuple[str, tuple[str, ...]]:
+    """The sentence for the model and the tracks that it asks for (none for tasks without tracks).
+
+    The sentence is built when the caller left the default, rebuilt in the trained form when the caller's names known
+    tracks, else the caller's own, with a final colon.
 
     Raises:
         InputError: lego, extract or complete without a track, or with one that is unknown.
@@ -210,29 +229,18 @@ def resolve_instruction(task: str, instruction: str) -> str:
     given = instruction.strip()
     tracks = instruction_tracks(task, given)
     if tracks:
-        return build_instruction(task, tracks)
-    if given and given != DEFAULT_INSTRUCTION:
-        if spec.tracks != "none" and not _named_tracks(given):
-            raise InputError("instruction", instruction, _instruction_hint(spec))
-        return given if given.endswith(":") else given + ":"
-    if spec.tracks != "none":
+        return build_instruction(task, tracks), tracks
+    own = bool(given) and given != DEFAULT_INSTRUCTION
+    if spec.tracks == "none":
+        return (given if given.endswith(":") else given + ":") if own else spec.instruction, ()
+    tracks = _named_tracks(given) if own else ()
+    if not tracks:
         raise InputError("instruction", instruction, _instruction_hint(spec))
-    return spec.instruction
-
-
-def asked_tracks(task: str, instruction: str) -> tuple[str, ...]:
-    """The tracks that an instruction names in whatever words; none for tasks without tracks.
-
-    Raises:
-        InputError: the sentence has the task's form but names an unknown track.
-    """
-    if task_spec(task).tracks == "none":
-        return ()
-    return instruction_tracks(task, instruction) or _named_tracks(instruction)
+    return given if given.endswith(":") else given + ":", tracks
 
 
 def _named_tracks(text: str) -> tuple[str, ...]:
-    words = re.sub(r"[\s-]+", "_", text.lower())
+    words = "_".join(text.lower().replace("-", " ").split())
     return tuple(name for name in TRACK_NAMES if re.search(rf"(?<![a-z])(?<!backing_){name}(?![a-z])", words))
 
 

@@ -17,6 +17,7 @@ from acestep_like.audio.level import (
     peak_dbfs,
     peak_normalize,
     rms_dbfs,
+    source_gain,
 )
 
 RATE = 48000
@@ -76,3 +77,16 @@ def test_fades_are_linear_and_touch_nothing_else() -> None:
     assert torch.equal(faded[:, RATE // 4 : RATE // 2], ones[:, RATE // 4 : RATE // 2])
     assert torch.equal(fade(ones, RATE), ones)
     assert fade(ones, RATE, 100.0, 100.0).shape == ones.shape
+
+
+def test_a_source_is_brought_to_one_level_whatever_its_own_and_whatever_silence_is_around_it() -> None:
+    music = torch.randn(2, RATE, generator=torch.Generator().manual_seed(1)) * 0.1
+    for factor in (1.0, 0.01, 3.0):
+        assert source_gain(music * factor, RATE) * factor == pytest.approx(source_gain(music, RATE), rel=1e-4)
+    padded = torch.nn.functional.pad(music, (RATE, 2 * RATE))
+    assert source_gain(padded, RATE) == pytest.approx(source_gain(music, RATE), rel=1e-4)
+    assert rms_dbfs(music * source_gain(music, RATE)) == pytest.approx(-17, abs=0.1)
+    spiky = music * 0.01
+    spiky[0, 100] = 1.0
+    assert peak_dbfs(spiky * source_gain(spiky, RATE)) == pytest.approx(peak_dbfs(torch.tensor(0.97)), abs=0.01)
+    assert source_gain(torch.zeros(2, RATE), RATE) == 1 == source_gain(torch.zeros(2, 0), RATE)

@@ -203,7 +203,7 @@ def test_what_on_step_raises_stops_the_work_and_leaves_the_provider_usable(provi
 
 
 @pytest.mark.parametrize(
-    "values, sentence",
+    ("values", "sentence"),
     [
         ({"lyrics": "la"}, "lyrics: got 'la'; expected nothing: {} has no use for it. Leave it out."),
         ({"temperature": 1.0}, "temperature: got 1.0; expected nothing: {} has no use for it. Leave it out."),
@@ -223,7 +223,7 @@ def test_what_the_family_has_no_use_for_is_refused_before_loading(name, values, 
 
 
 @pytest.mark.parametrize(
-    "values, sentence",
+    ("values", "sentence"),
     [
         ({"duration_s": 0.01}, "duration_s: got 0.01; expected at least 0.02 s for this checkpoint."),
         ({"num_inference_steps": 1000}, "num_inference_steps: got 1000; expected at most 999 for this checkpoint."),

@@ -10,6 +10,7 @@ import torch
 from fakes import RATE, FakeDiT, fake_checkpoint, tone
 
 from acestep_like import editing
+from acestep_like.audio.level import rms_dbfs
 from acestep_like.audio.tags import read_recipe
 from acestep_like.editing.common import read_windows
 from acestep_like.errors import InputError
@@ -338,3 +339,50 @@ def test_every_track_name_builds_an_instruction(dit) -> None:
     for name in TRACK_NAMES:
         assert editing.extract(dit, mix(1.0), name).success
         assert name.upper() in dit.requests[-1].instruction
+
+
+@pytest.mark.parametrize("name", ["repaint", "extract", "lego", "complete", "extend"])
+def test_the_model_hears_every_source_at_one_level_and_the_answer_lies_at_the_source_s(name: str, dit) -> None:
+    samples, _ = mix()
+    answers = []
+    for factor in (1.0, 0.1, 0.01):
+        result = HELPERS[name](dit, (samples * factor, RATE), seed=3)
+        assert result.success, result.error
+        answers.append([audio.tensor / factor for audio in result.audios])
+    for request in dit.requests[1:]:
+        torch.testing.assert_close(request.source, dit.requests[0].source, rtol=1e-4, atol=1e-6)
+    for answer in answers[1:]:
+        for audio, loud in zip(answer, answers[0], strict=True):
+            assert max(rms_dbfs(audio), -100) == pytest.approx(max(rms_dbfs(loud), -100), abs=0.1)
+
+
+def test_references_are_heard_at_one_level(dit) -> None:
+    for factor in (1.0, 0.01):
+        params = GenerationParams(caption="x", duration=10, thinking=False, reference_audio=(mix()[0] * factor, RATE))
+        assert generate_music(dit, None, params, GenerationConfig(batch_size=1)).success
+    (loud,), (quiet,) = dit.requests[0].references, dit.requests[1].references
+    torch.testing.assert_close(quiet, loud, rtol=1e-4, atol=1e-6)
+
+
+def test_lego_is_silent_outside_its_windows_through_either_door(dit) -> None:
+    task = {"instruction": "Generate the BASS track based on the audio context:", "caption": "bass", "seed": 3}
+    window = {"repainting_start": 2.0, "repainting_end": 4.0}
+    params = GenerationParams(task_type="lego", src_audio=mix(), thinking=False, **task, **window)
+    whole = generate_music(dit, None, params, GenerationConfig(batch_size=1)).audios[0].tensor
+    helped = editing.lego(dit, mix(), "bass", "bass", windows=(2.0, 4.0), seed=3).audios[0].tensor
+    assert torch.equal(whole, helped)
+    inside = slice(round(1.98 * RATE), round(4.02 * RATE))
+    assert float(whole[:, inside].abs().max()) > 0.01
+    whole[:, inside] = 0
+    assert float(whole.abs().max()) == 0
+
+
+@pytest.mark.parametrize("name", ["repaint", "lego", "complete", "extract", "cover"])
+def test_samples_that_are_no_numbers_are_an_error_that_names_the_stage(name: str, dit, tmp_path: Path) -> None:
+    dit.gain = float("nan")
+    result = HELPERS[name](dit, mix(), seed=3, save_dir=tmp_path)
+    assert not result.success and result.error.startswith("Postprocessing produced NaN")
+    assert list(tmp_path.iterdir()) == []
+    broken = mix()[0]
+    broken[1, 5] = float("inf")
+    assert "Sample 5 is NaN or infinite" in HELPERS[name](dit, (broken, RATE)).error

@@ -146,3 +146,18 @@ def test_one_strange_ending_leaves_most_styles_alone(mini) -> None:
     styles = ("rock", "chiptune", "house", "reggae", "country", "trap")
     detected = {style: _heard_style(mini, f"{style}, weird lemon stuff") for style in styles}
     assert sum(style == name for style, name in detected.items()) >= 4, detected
+
+
+def test_the_loudness_of_a_source_changes_no_answer(mini, song) -> None:
+    answers, levels = [], []
+    for factor in (1.0, 0.01):
+        source = (song.tensor * factor, RATE)
+        result = editing.extract(mini, source, ["bass", "drums"], seed=2, inference_steps=4)
+        assert result.success, result.error
+        plan = mini.detect_structure(source)
+        codes = mini.convert_src_audio_to_codes(source)
+        stems = [{**fact, "heard": round(fact["heard"], 3)} for fact in result.extra_outputs["stems"]]
+        answers.append((stems, round(plan.bpm, 1), plan.keyscale, plan.chords, codes))
+        levels.append([rms_dbfs(audio.tensor / factor) for audio in result.audios])
+    assert answers[0] == answers[1]
+    assert levels[1] == pytest.approx(levels[0], abs=0.1)

@@ -8,6 +8,7 @@ import subprocess
 import sys
 
 import pytest
+import soundfile as sf
 from fakes import FakeDiT, FakeLM, tone
 
 from acestep_like.entrypoints.cli import generate, understand
@@ -176,8 +177,6 @@ def test_info_lists_what_is_installed(capsys):
 
 
 def test_tasks_with_a_source_ask_for_no_language_model(fake, tmp_path):
-    import soundfile as sf
-
     source = tmp_path / "in.wav"
     sf.write(source, tone(11).T.numpy(), 48000)
     out = tmp_path / "out"
@@ -185,9 +184,10 @@ def test_tasks_with_a_source_ask_for_no_language_model(fake, tmp_path):
     assert not fake[1].requests
 
 
-def test_understand_prints_what_is_heard(fake, capsys):
+def test_understand_prints_what_is_detected(fake, capsys, tmp_path):
+    sf.write(tmp_path / "song.flac", tone(11).T.numpy(), 48000)
     fake[0].detected = {"drums": 0.9, "fx": 0.1, "bass": 0.6}
-    assert cli.main(["understand", "song.flac"]) == 0
+    assert cli.main(["understand", str(tmp_path / "song.flac")]) == 0
     printed = capsys.readouterr().out
     assert "keyscale: C major" in printed and "tracks: drums, bass\n" in printed
 

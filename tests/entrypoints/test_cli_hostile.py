@@ -85,7 +85,7 @@ class TestTextFromFiles:
             assert capsys.readouterr().err.startswith("acestep-like: ")
 
     def test_a_recipe_with_odd_values_is_shown(self, tmp_path, capsys):
-        recipe = {"acestep_like": 1, "checkpoint": "x", "params": {"caption": [1], "bpm": {"a": 2}, "audio_codes": 5}}
+        recipe = {"acestep_like": "1", "checkpoint": "x", "params": {"caption": [1], "bpm": {"a": 2}, "audio_codes": 5}}
         assert main(["show", tagged(tmp_path / "a.flac", json.dumps(recipe))]) == 0
         assert "audio_codes: 5" in capsys.readouterr().out
 

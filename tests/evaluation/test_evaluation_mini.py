@@ -12,7 +12,7 @@ import torch
 
 from acestep_like.evaluation import clip_cache as studio
 from acestep_like.evaluation import clip_metrics as clips
-from acestep_like.evaluation import mini, reference, tasks
+from acestep_like.evaluation import mini, reference, task_measures, tasks
 from acestep_like.evaluation.prompts import FREE_PROMPTS, held_out_prompts, prompt_of, song_of
 from acestep_like.models.analysis.evaluator import Evaluator, EvaluatorConfig, EvaluatorNet
 from acestep_like.music.instruments import TRACK_NAMES
@@ -245,14 +245,14 @@ def test_a_reference_is_read_back_and_refused_for_other_lengths(prompts, tmp_pat
 def test_si_sdr_of_a_known_mixture():
     generator = torch.Generator().manual_seed(0)
     true, other = torch.randn(2, 48000, generator=generator), torch.randn(2, 48000, generator=generator)
-    assert tasks.si_sdr_db(true * 0.3, true) > 60
-    assert tasks.si_sdr_db(true + 0.1 * other, true) == pytest.approx(20, abs=0.5)
+    assert task_measures.si_sdr_db(true * 0.3, true) > 60
+    assert task_measures.si_sdr_db(true + 0.1 * other, true) == pytest.approx(20, abs=0.5)
 
 
 def test_level_does_not_count_in_the_matched_distance():
     generator = torch.Generator().manual_seed(0)
     true = torch.randn(2, 48000, generator=generator) * 0.1
-    assert tasks.matched_log_mel_distance(true * 0.2, true) < 0.01
+    assert task_measures.matched_log_mel_distance(true * 0.2, true) < 0.01
 
 
 def test_summary_means_leave_out_what_was_not_measured():
@@ -265,8 +265,8 @@ def test_summary_means_leave_out_what_was_not_measured():
 
 def test_the_other_style_is_another_one(prompts):
     for prompt in prompts:
-        assert tasks.other_style(prompt) != prompt.style
-        assert tasks.other_style(prompt) in tasks.asked_for(prompt).styles
+        assert task_measures.other_style(prompt) != prompt.style
+        assert task_measures.other_style(prompt) in task_measures.asked_for(prompt).styles
 
 
 def test_people_ask_for_every_style():

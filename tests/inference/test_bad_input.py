@@ -21,19 +21,25 @@ SOURCE = (tone(12), 48000)
 PARAMS = [
     ({"bpm": 29}, "bpm", "29"),
     ({"bpm": 301}, "bpm", "301"),
-    ({"bpm": "84"}, "bpm", "'84'"),
     ({"bpm": True}, "bpm", "True"),
-    ({"bpm": 84.0}, "bpm", "84.0"),
     ({"bpm": math.nan}, "bpm", "nan"),
-    ({"duration": 9.9}, "duration", "9.9"),
+    ({"duration": 0.9}, "duration", "0.9"),
+    ({"bpm": "fast"}, "bpm", "'fast'"),
+    ({"bpm": 84.5}, "bpm", "84.5"),
+    ({"bpm": 10**400}, "bpm", "bits"),
+    ({"seed": "9" * 5000}, "seed", "99999"),
+    ({"audio_codes": "<|audio_code_" + "9" * 5000 + "|>"}, "audio_codes", "characters"),
+    ({"audio_codes": [1, -2]}, "audio_codes", "[1, -2]"),
+    ({"keyscale": "C" + " " * 200 + "!"}, "keyscale", "characters"),
+    ({"timesteps": [1 - k / 1000 for k in range(300)]}, "timesteps", "300 numbers"),
     ({"duration": 601}, "duration", "601"),
     ({"duration": math.nan}, "duration", "nan"),
     ({"duration": math.inf}, "duration", "inf"),
     ({"duration": "long"}, "duration", "'long'"),
     ({"duration": 121}, "duration", "121"),  # the checkpoint's own limit
     ({"caption": "", "lyrics": "  "}, "caption", "''"),
-    ({"caption": "x" * 513}, "caption", "513 characters"),
-    ({"caption": None}, "caption", "None"),
+    ({"caption": "x" * 4097}, "caption", "4097 characters"),
+    ({"caption": None}, "caption", "''"),
     ({"caption": 7}, "caption", "7"),
     ({"lyrics": "x" * 4097}, "lyrics", "4097 characters"),
     ({"lyrics": ["a"]}, "lyrics", "['a']"),
@@ -41,11 +47,8 @@ PARAMS = [
     ({"keyscale": "H major"}, "keyscale", "'H major'"),
     ({"keyscale": "C blue"}, "keyscale", "'C blue'"),
     ({"timesignature": "5/4"}, "timesignature", "'5/4'"),
-    ({"timesignature": 4}, "timesignature", "4"),
     ({"vocal_language": "english"}, "vocal_language", "'english'"),
-    ({"vocal_language": "EN"}, "vocal_language", "'EN'"),
     ({"task_type": "remix"}, "task_type", "'remix'"),
-    ({"task_type": None}, "task_type", "None"),
     ({"inference_steps": 0}, "inference_steps", "0"),
     ({"inference_steps": 201}, "inference_steps", "201"),
     ({"inference_steps": 8.5}, "inference_steps", "8.5"),
@@ -55,8 +58,6 @@ PARAMS = [
     ({"shift": 0}, "shift", "0"),
     ({"shift": 5.1}, "shift", "5.1"),
     ({"seed": -2}, "seed", "-2"),
-    ({"seed": 1.0}, "seed", "1.0"),
-    ({"seed": "7"}, "seed", "'7'"),
     ({"seed": 2**63}, "seed", str(2**63)),
     ({"cfg_interval_start": -0.1}, "cfg_interval_start", "-0.1"),
     ({"cfg_interval_end": 1.1}, "cfg_interval_end", "1.1"),
@@ -70,14 +71,12 @@ PARAMS = [
     ({"timesteps": [0.5, -0.1]}, "timesteps", "-0.1"),
     ({"timesteps": [0.0]}, "timesteps", "[0.0]"),
     ({"timesteps": [0.9, math.nan]}, "timesteps", "nan"),
-    ({"timesteps": "0.9"}, "timesteps", "'0.9'"),
+    ({"timesteps": "soon"}, "timesteps", "'soon'"),
     ({"timesteps": 0.9}, "timesteps", "0.9"),
     ({"audio_cover_strength": 1.2}, "audio_cover_strength", "1.2"),
     ({"cover_noise_strength": -1}, "cover_noise_strength", "-1"),
-    ({"audio_codes": "123 456"}, "audio_codes", "'123 456'"),
     ({"audio_codes": "<|audio_code_|>"}, "audio_codes", "<|audio_code_|>"),
     ({"audio_codes": "<|audio_code_64000|>"}, "audio_codes", "64000"),
-    ({"audio_codes": [1, 2]}, "audio_codes", "[1, 2]"),
     ({"chords": "Am | H7"}, "chords", "'H7'"),
     ({"chords": "Am | F"}, "chords", "'Am | F'"),  # a checkpoint without a guide
     ({"lm_temperature": 2.1}, "lm_temperature", "2.1"),
@@ -90,7 +89,10 @@ PARAMS = [
     ({"latent_rescale": 0}, "latent_rescale", "0"),
     ({"retake_variance": 2}, "retake_variance", "2"),
     ({"retake_seed": -1}, "retake_seed", "-1"),
-    ({"src_audio": "song.flac"}, "src_audio", "song.flac"),  # text2music takes none
+    ({"task_type": "repaint", "src_audio": SOURCE, "repainting_start": [0] * 70}, "repainting_start", "70 numbers"),
+    ({"task_type": "cover", "src_audio": [1, 2]}, "src_audio", "[1, 2]"),
+    ({"task_type": "cover", "src_audio": "https://example.com/a.mp3"}, "src_audio", "example.com"),
+    ({"task_type": "repaint", "audio_codes": "1,2,3", "repainting_start": 2}, "repainting_start", "2"),
     ({"task_type": "cover"}, "src_audio", "None"),
     ({"task_type": "cover", "src_audio": SOURCE, "caption": ""}, "caption", "''"),
     ({"task_type": "cover", "src_audio": SOURCE, "audio_codes": "<|audio_code_1|>"}, "audio_codes", "audio_code_1"),
@@ -108,7 +110,7 @@ PARAMS = [
     ({"task_type": "cover", "src_audio": tone(3)}, "src_audio", "Tensor"),  # no sample rate
     ({"task_type": "cover", "src_audio": (tone(3), 0)}, "src_audio", "0"),
     ({"task_type": "cover", "src_audio": (tone(130), 48000)}, "src_audio", "130"),
-    ({"task_type": "cover", "src_audio": b"RIFF"}, "src_audio", "RIFF"),
+    ({"task_type": "cover", "src_audio": b"RIFF"}, "src_audio", "4 bytes"),
     ({"reference_audio": 5}, "reference_audio", "5"),
     ({"reference_audio": []}, "reference_audio", "[]"),
     ({"reference_audio": (tone(3) * 0, 48000)}, "reference_audio", "array"),
@@ -117,18 +119,13 @@ PARAMS = [
 CONFIGS = [
     ({"batch_size": 0}, "batch_size", "0"),
     ({"batch_size": 9}, "batch_size", "9"),
-    ({"batch_size": "2"}, "batch_size", "'2'"),
     ({"seeds": [1, -2]}, "seeds", "-2"),
     ({"seeds": ["a"]}, "seeds", "'a'"),
-    ({"seeds": []}, "seeds", "[]"),
-    ({"seeds": "42"}, "seeds", "'42'"),
     ({"seeds": [True]}, "seeds", "True"),
     ({"audio_format": "aiff"}, "audio_format", "'aiff'"),
-    ({"audio_format": "FLAC"}, "audio_format", "'FLAC'"),
     ({"mp3_bitrate": "100k"}, "mp3_bitrate", "'100k'"),
     ({"mp3_sample_rate": 22050}, "mp3_sample_rate", "22050"),
     ({"lm_batch_chunk_size": 0}, "lm_batch_chunk_size", "0"),
-    ({"use_random_seed": None}, "use_random_seed", "None"),
 ]
 
 
@@ -236,7 +233,11 @@ def test_a_read_that_is_not_permitted(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     path = "secret.wav"
     sf.write(path, np.ones((96000, 2)) * 0.1, 48000)
-    monkeypatch.setattr("os.access", lambda *_: False)
+
+    def denied(*_, **__):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("pathlib.Path.open", denied)
     error = refused(GenerationParams(**GOOD, task_type="cover", src_audio=path), GenerationConfig(), None)
     assert "readable" in error and "secret.wav" in error
 

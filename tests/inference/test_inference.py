@@ -15,6 +15,7 @@ from fakes import FakeDiT, FakeLM, fake_checkpoint, tone
 from acestep_like import CancelToken
 from acestep_like.errors import DeviceMemoryError, LMError, NotLoadedError
 from acestep_like.inference.api import generate_music
+from acestep_like.types.audio_codes import format_codes, read_codes
 from acestep_like.types.params import GenerationConfig, GenerationParams
 from acestep_like.types.tasks import CODES_INSTRUCTION
 
@@ -173,12 +174,12 @@ def test_thinking_fills_what_was_not_given_and_keeps_what_was():
     item = dit.requests[0].items[0]
     assert (item.bpm, item.keyscale, item.timesignature, item.language) == (84, "D minor", "3", "fr")
     assert item.caption == "a caption by the model"
-    assert dit.requests[0].duration_s == 12 and item.audio_codes.count("<|audio_code_") == 60
+    assert dit.requests[0].duration_s == 12 and len(item.codes) == 60
     recorded = result.audios[0].params
     assert (recorded["bpm"], recorded["cot_bpm"]) == (84, None)
     assert (recorded["keyscale"], recorded["cot_keyscale"]) == ("", "D minor")
     assert (recorded["cot_duration"], recorded["cot_vocal_language"]) == (12, "fr")
-    assert recorded["audio_codes"] == item.audio_codes and recorded["caption"] == "mine"
+    assert recorded["audio_codes"] == format_codes(item.codes) and recorded["caption"] == "mine"
     assert result.extra_outputs["lm_metadata"]["keyscale"] == "D minor"
     assert dit.requests[0].instruction == CODES_INSTRUCTION
 
@@ -212,7 +213,7 @@ def test_switches_of_the_language_model():
 
 def test_thinking_off_keeps_the_metadata_phase_and_all_off_is_silent():
     result, dit, lm = make(GenerationParams(caption="x", thinking=False), lm=FakeLM())
-    assert dit.requests[0].items[0].audio_codes == "" and dit.requests[0].items[0].bpm == 96
+    assert dit.requests[0].items[0].codes == () and dit.requests[0].items[0].bpm == 96
     off = GenerationParams(
         caption="x", thinking=False, use_cot_metas=False, use_cot_caption=False, use_cot_language=False
     )
@@ -223,7 +224,7 @@ def test_thinking_off_keeps_the_metadata_phase_and_all_off_is_silent():
 def test_given_codes_are_kept_and_decide_the_length():
     codes = "".join(f"<|audio_code_{k}|>" for k in range(75))
     dit = make(GenerationParams(caption="x", audio_codes=codes, thinking=False))[1]
-    assert dit.requests[0].items[0].audio_codes == codes and dit.requests[0].duration_s == 15
+    assert dit.requests[0].items[0].codes == read_codes(codes) and dit.requests[0].duration_s == 15
     assert dit.requests[0].instruction == CODES_INSTRUCTION
 
 
@@ -239,7 +240,7 @@ def test_a_planned_length_beyond_the_checkpoint_is_cut_and_said():
     lm = FakeLM({"duration": 60, "bpm": 90})
     result, dit, _ = make(GenerationParams(caption="x"), dit=FakeDiT(fake_checkpoint(max_duration_s=20.0)), lm=lm)
     assert dit.requests[0].duration_s == 20
-    assert dit.requests[0].items[0].audio_codes.count("<|audio_code_") == 100
+    assert len(dit.requests[0].items[0].codes) == 100
     assert "planned 60 s" in result.status_message
 
 

@@ -6,8 +6,9 @@ import pytest
 from fakes import fake_checkpoint, tone
 
 from acestep_like.evaluation.prompts import FREE_PROMPTS, held_out_prompts
-from acestep_like.inference.inputs import prepare
-from acestep_like.inference.merge import merge_items
+from acestep_like.inference.inputs import read_order
+from acestep_like.inference.job import Models, run_steps
+from acestep_like.inference.pipeline import ASKING, READING
 from acestep_like.music.instruments import named_tracks
 from acestep_like.training.corpus.lexicon import class_vocabulary
 from acestep_like.types.params import GenerationConfig, GenerationParams
@@ -82,8 +83,9 @@ SOURCE = (tone(10.0).numpy(), 48000)
 
 def tracks_of(caption, guide_version=3, **fields):
     params = GenerationParams(caption=caption, duration=10, **fields)
-    job = prepare(params, GenerationConfig(batch_size=1, seeds=[1]), fake_checkpoint(guide_version=guide_version))
-    plan = merge_items(job, [None])[0].request.plan
+    checkpoint = fake_checkpoint(guide_version=guide_version)
+    job = read_order(params, GenerationConfig(batch_size=1, seeds=[1]), checkpoint)
+    plan = run_steps((*READING, *ASKING), job, Models()).items[0].request.plan
     return None if plan is None else plan.tracks
 
 

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from acestep_like.models.analysis.code_tagger import Detected
+from acestep_like.models.analysis.code_tagger import CodeFacts
 from acestep_like.models.lm.requests import Description, ThinkRequest
 from acestep_like.music.song_plan import SongPlan
 from acestep_like.music.theory import PITCH_NAMES, parse_keyscale
@@ -110,9 +110,9 @@ class Thinker:
 class Listener:
     """Hears the style and tonic that `songs` puts into codes."""
 
-    def hear(self, codes: tuple[int, ...]) -> Detected:
+    def detect(self, codes: tuple[int, ...]) -> CodeFacts:
         tonic = PITCH_NAMES[codes[0] % 12]
-        return Detected(STYLES[codes[0] // 300], f"{tonic} minor", "4", ())
+        return CodeFacts(STYLES[codes[0] // 300], f"{tonic} minor", "4", ())
 
 
 def test_codes_that_carry_what_was_asked_are_told_from_codes_that_do_not() -> None:

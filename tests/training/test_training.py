@@ -75,7 +75,7 @@ def _corpus(songs: int = 4, frames: int = 500) -> Corpus:
     )
 
 
-def test_the_guide_tells_beat_chord_and_section_of_each_frame() -> None:
+def test_the_guide_draws_beat_chord_and_section_of_each_frame() -> None:
     guide = build_guide(PLAN, 100, 25)
     assert guide.shape == (100, GUIDE_CHANNELS)
     root = guide[:, GUIDE_GROUPS["root"]].argmax(1)
@@ -182,7 +182,7 @@ def test_every_task_gives_batches_whose_source_and_mask_fit() -> None:
     assert len(batch.target) == len(batch.text[0]) == len(batch.lyrics[0]) and len(batch.references) == 2
 
 
-def test_new_music_is_told_of_tracks_that_play_in_the_crop_as_a_caption_would() -> None:
+def test_new_music_is_given_tracks_that_play_in_the_crop_as_a_caption_would() -> None:
     songs = _corpus(frames=200)
     for row in songs.rows:
         row.tracks, row.playing = ["bass", "drums"], {"drums": [(0, 200)], "bass": [(0, 10), (190, 200)]}
@@ -216,7 +216,7 @@ def test_some_windows_show_another_song_with_its_own_guide() -> None:
     assert torch.equal(part["guide"][..., 0], drawn)
 
 
-def test_some_covers_hear_the_codes_of_their_twin() -> None:
+def test_some_covers_take_the_codes_of_their_twin() -> None:
     """A song of the same plan in another style: what keeps is the structure, and the words say the style."""
     songs = _corpus(frames=100)
     songs.rows[1].twin = 0
@@ -313,7 +313,7 @@ def test_the_quick_recipe_makes_checkpoints_that_play(tmp_path, monkeypatch) -> 
     assert json.loads((mini / "acestep_like.json").read_text())["guide_version"] == 3
     assert json.loads((mini / "vae" / "config.json").read_text())["refine_steps"] == REFINE_STEPS
     for trained, steps in ((False, 0), (True, REFINE_STEPS)):
-        assert stages._load_codec(settings, trained).config.refine_steps == steps, "the corpus is encoded without"
+        assert stages.codec_of(settings, trained).config.refine_steps == steps, "the corpus is encoded without"
     card = (tmp_path / "out" / "MODEL_CARD.md").read_text()
     assert "sha256" in card
     for stage in pipeline.STAGES.keys() - {"pca", "package"}:

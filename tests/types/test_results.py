@@ -83,6 +83,14 @@ def test_the_notebook_shows_a_player_and_the_shape_of_the_sound():
     assert "bpm: got &lt;5&gt;" in failed and "<audio" not in failed
 
 
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_sound_that_is_no_number_is_told_of_and_aborts_nothing(value):
+    broken = torch.rand(2, 4800)
+    broken[0, 7] = value
+    page = audio(tensor=broken)._repr_html_()
+    assert "NaN or infinite" in page and "<audio" not in page and "<svg" not in page
+
+
 def test_the_waveform_follows_the_sound():
     loud_later = torch.cat([torch.zeros(2, 4800), torch.ones(2, 4800)], dim=1)
     path = waveform_svg(loud_later, columns=2).split('d="')[1].split('"')[0]

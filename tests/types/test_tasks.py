@@ -9,17 +9,16 @@ from acestep_like.music.instruments import TRACK_NAMES
 from acestep_like.types.tasks import (
     DEFAULT_INSTRUCTION,
     TASKS,
-    asked_tracks,
     build_instruction,
     instruction_tracks,
-    resolve_instruction,
+    read_instruction,
     task_spec,
     track_name,
 )
 
 
 def test_six_tasks_twelve_tracks():
-    assert list(TASKS) == ["text2music", "cover", "repaint", "lego", "extract", "complete"]
+    assert list(TASKS) == ["text2music", "cover", "cover-nofsq", "repaint", "lego", "extract", "complete"]
     assert len(TRACK_NAMES) == len(set(TRACK_NAMES)) == 12
 
 
@@ -49,14 +48,14 @@ def test_instructions_are_those_the_checkpoints_learned(task, tracks, sentence):
 )
 def test_documented_sentences_name_their_tracks_and_are_rebuilt(task, given, tracks):
     assert instruction_tracks(task, given) == tracks
-    assert resolve_instruction(task, given) == build_instruction(task, tracks)
+    assert read_instruction(task, given) == (build_instruction(task, tracks), tracks)
 
 
 def test_a_default_instruction_is_built_and_an_own_one_kept():
-    assert resolve_instruction("repaint", DEFAULT_INSTRUCTION) == build_instruction("repaint")
-    assert resolve_instruction("cover", "") == build_instruction("cover")
-    assert resolve_instruction("text2music", "Do as I say") == "Do as I say:"
-    assert resolve_instruction("extract", "only the drums please:") == "only the drums please:"
+    assert read_instruction("repaint", DEFAULT_INSTRUCTION)[0] == build_instruction("repaint")
+    assert read_instruction("cover", "")[0] == build_instruction("cover")
+    assert read_instruction("text2music", "Do as I say") == ("Do as I say:", ())
+    assert read_instruction("extract", "only the drums please:") == ("only the drums please:", ("drums",))
 
 
 @pytest.mark.parametrize(
@@ -70,7 +69,7 @@ def test_a_default_instruction_is_built_and_an_own_one_kept():
 )
 def test_a_missing_or_unknown_track_is_refused_with_the_list(task, given):
     with pytest.raises(InputError, match="backing_vocals"):
-        resolve_instruction(task, given)
+        read_instruction(task, given)
 
 
 def test_wrong_numbers_of_tracks_and_unknown_names():
@@ -94,4 +93,4 @@ def test_wrong_numbers_of_tracks_and_unknown_names():
     ],
 )
 def test_the_asked_tracks_are_found_in_any_words(task, instruction, tracks):
-    assert asked_tracks(task, instruction) == tracks
+    assert read_instruction(task, instruction)[1] == tracks

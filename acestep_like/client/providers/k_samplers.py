@@ -117,7 +117,7 @@ def _unpaired(denoise: Denoiser) -> PairDenoiser:
 # Rules. Throughout: a is the level now, b the next, d the clean estimate at a, h = ln(a / b) the step in log sigma.
 
 
-def heun(denoise: Denoiser, noise: Noise) -> Rule:
+def heun(denoise: Denoiser, _noise: Noise) -> Rule:
     """Trapezoid of the slopes at both ends (Karras et al. 2022, algorithm 1 without churn). Second order."""
 
     def step(x: torch.Tensor, a: float, b: float) -> torch.Tensor:
@@ -128,7 +128,7 @@ def heun(denoise: Denoiser, noise: Noise) -> Rule:
     return step
 
 
-def dpm_2(denoise: Denoiser, noise: Noise) -> Rule:
+def dpm_2(denoise: Denoiser, _noise: Noise) -> Rule:
     """Slope at the geometric middle (DPM-Solver-2, Lu et al. 2022, arXiv:2206.00927, in sigma). Second order."""
 
     def step(x: torch.Tensor, a: float, b: float) -> torch.Tensor:
@@ -141,7 +141,7 @@ def dpm_2(denoise: Denoiser, noise: Noise) -> Rule:
     return step
 
 
-def lms(denoise: Denoiser, noise: Noise) -> Rule:
+def lms(denoise: Denoiser, _noise: Noise) -> Rule:
     """Linear multistep: the polynomial through up to four slopes, integrated exactly, on the last step to 0 too."""
     nodes, weights = np.polynomial.legendre.leggauss(_LMS_ORDER)
     past: list[tuple[float, torch.Tensor]] = []
@@ -159,7 +159,7 @@ def lms(denoise: Denoiser, noise: Noise) -> Rule:
     return step
 
 
-def dpmpp_2m(denoise: Denoiser, noise: Noise) -> Rule:
+def dpmpp_2m(denoise: Denoiser, _noise: Noise) -> Rule:
     """DPM-Solver++(2M) (Lu et al. 2022, arXiv:2211.01095): the estimate extrapolated from two steps. Second order."""
     return _extrapolating(denoise, lambda x, a, b, ahead: b / a * x + (1 - b / a) * ahead)
 

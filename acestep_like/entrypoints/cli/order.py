@@ -4,19 +4,14 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from acestep_like.audio.tags import read_recipe
+from acestep_like.entrypoints.text_files import read_text
 from acestep_like.errors import InputError
 from acestep_like.types.fields import specs
 from acestep_like.types.params import GenerationConfig, GenerationParams
-from acestep_like.types.paths import user_path
 from acestep_like.types.tasks import build_instruction
-
-_LONGEST_TEXT_FILE = 4_000_000
-_T = TypeVar("_T")
 
 
 def read_order(arguments: argparse.Namespace) -> tuple[GenerationParams, GenerationConfig]:
@@ -62,24 +57,3 @@ def _recorded(name: str, params: Any) -> dict[str, Any]:
     if not isinstance(params, dict):
         raise InputError("from_file", name, "a file with the recipe of a song", "Its recipe has no parameters.")
     return GenerationParams.from_recipe(params).to_dict()
-
-
-def read_text(name: str, field: str, accepted: str, read: Callable[[str], _T]) -> _T:
-    """The content of a text file in UTF-8, with or without a byte order mark, as `read` understands it.
-
-    Raises:
-        InputError: no regular file, too large, not UTF-8, or not what `read` takes.
-    """
-    path: Path = user_path(name, field)
-    try:
-        if path.exists() and not path.is_file():
-            raise InputError(field, name, accepted, "It is no regular file.")
-        if path.stat().st_size > _LONGEST_TEXT_FILE:
-            raise InputError(field, name, f"{accepted} of at most {_LONGEST_TEXT_FILE // 1_000_000} MB")
-        return read(path.read_text(encoding="utf-8-sig"))
-    except InputError:
-        raise
-    except RecursionError as error:
-        raise InputError(field, name, accepted, "It is nested too deeply.") from error
-    except (OSError, ValueError) as error:
-        raise InputError(field, name, accepted, str(getattr(error, "strerror", None) or error)) from error

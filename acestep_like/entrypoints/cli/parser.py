@@ -12,6 +12,7 @@ from acestep_like.entrypoints.cli.console import plain
 from acestep_like.entrypoints.cli.options import (
     add_checkpoints_option,
     add_clip_options,
+    add_device_option,
     add_model_options,
     add_music_options,
     add_quiet_option,
@@ -72,6 +73,22 @@ def _plan_options(parser: argparse.ArgumentParser) -> None:
     add_model_options(parser)
 
 
+def _batch_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--generation-config", metavar="FILE", required=True, help="what to make: JSON as of stable-audio-tools"
+    )
+    parser.add_argument(
+        "--pretrained-name",
+        metavar="NAME",
+        required=True,
+        help="acestep:mini, hf:OWNER/NAME, FAMILY:OWNER/NAME or a folder",
+    )
+    parser.add_argument("--model-half", action="store_true", help="weights in half precision (fp16)")
+    parser.add_argument("--resume", action="store_true", help="keep what an earlier run made, go on with the rest")
+    add_device_option(parser)
+    add_quiet_option(parser)
+
+
 def _understand_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("file", metavar="FILE", help="audio file")
     parser.add_argument("--seed", default="0", metavar="N", help="seed of the answer (default: 0)")
@@ -102,6 +119,12 @@ COMMANDS = {
         add_clip_options,
         "clip:run_clip",
         "Make clips with any audio model. A field that the model has no use for is refused.",
+    ),
+    "batch": Command(
+        "make many clips from a configuration file",
+        _batch_options,
+        "batch:run_batch_command",
+        "Make many clips with one model, from a configuration file in the format of stable-audio-tools.",
     ),
     "plan": Command(
         "what `generate` with the same options would need: memory, seconds, what would be clamped",

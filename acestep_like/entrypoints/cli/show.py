@@ -8,33 +8,26 @@ from typing import Any
 
 from acestep_like.audio.tags import read_recipe
 from acestep_like.entrypoints.cli.console import DONE, plain, say
-from acestep_like.errors import InputError
 from acestep_like.types.params import GenerationParams
 
 
 def run_show(arguments: argparse.Namespace) -> int:
     """Print what made the file: the fields of a song that differ from their defaults, or all of a clip."""
     recipe = read_recipe(arguments.file)
-    if "acestep_like" not in recipe:
-        raise InputError("file", arguments.file, "a file written by acestep_like", "Its comment is another program's.")
     if arguments.json:
         print(plain(json.dumps(recipe, ensure_ascii=False, indent=2)))
         return DONE
-    kind = "clip" if isinstance(recipe.get("clip"), dict) else "params"
-    facts = recipe.get(kind)
-    if not isinstance(facts, dict):
-        raise InputError("file", arguments.file, "a recipe with parameters", "Its recipe has none; --json shows it.")
     made_by = f"made by acestep_like {recipe['acestep_like']}"
-    if kind == "clip":
+    if isinstance(clip := recipe.get("clip"), dict):
         say(made_by)
-        _print(facts)
+        _print(clip)
         return DONE
     checkpoint = recipe.get("checkpoint")
     name = checkpoint.get("name") if isinstance(checkpoint, dict) else None
     say(made_by + (f" with {name}" if name else ""))
     say(f"id: {recipe.get('key', 'none')}")
     defaults = GenerationParams().to_dict()
-    _print({name: value for name, value in facts.items() if value not in (None, "", defaults.get(name, ""))})
+    _print({name: value for name, value in recipe["params"].items() if value not in (None, "", defaults.get(name, ""))})
     return DONE
 
 

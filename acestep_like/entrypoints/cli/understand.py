@@ -17,7 +17,7 @@ def run_understand(arguments: argparse.Namespace) -> int:
     dit, lm = load_models(arguments)
     result = understand_audio(dit, lm, arguments.file, seed=seed)
     if not result.success:
-        return complain(result.error, exit_code(getattr(result, "exception", None)))
+        return complain(result.error, exit_code(result.exception))
     for name in ("caption", "bpm", "keyscale", "timesignature", "duration", "genres", "language"):
         say(f"{name}: {getattr(result, name)}")
     say(f"tracks: {', '.join(result.tracks)}")

@@ -1,8 +1,8 @@
 """Taggers beside a small language model: what a row of 5 Hz codes says of style, key, meter and tracks.
 
-A language model of a few million weights learns from a few hundred songs what they are called, not what it hears. Here
-two listeners do that, and their logits add up. One hears which codes occur, and how often: the square roots of their
-shares (Hellinger's distance between bags of codes) through one hidden layer. The other hears what they sound like: each
+A language model of a few million weights learns the names of a few hundred songs, not how they sound. Two networks do
+that here, and their logits add up. One reads which codes occur, and how often: the square roots of their shares
+(Hellinger's distance between bags of codes) through one hidden layer. The other reads what they sound like: each
 code stands for the mean latents of its five frames in the training songs, over which two convolutions run, pooled over
 time.
 Tempo and meter are in the order of the codes: the tempo has a tagger of its own (`analysis/code_tempo.py`), and at its
@@ -32,12 +32,12 @@ from acestep_like.music.theory import PITCH_NAMES, TIME_SIGNATURES
 FILE = "ear.safetensors"
 _KEYS = tuple(f"{tonic} {mode}" for tonic in PITCH_NAMES for mode in ("major", "minor"))
 _FEWEST_CODES, _WINDOW = 20, 100
-"""Four seconds, in less nothing can be told; and twenty, what is detected at once."""
+"""Four seconds, the shortest that is enough; and twenty, what is read at once."""
 _SCALE = 10.0
 
 
 @dataclass(frozen=True)
-class Detected:
+class CodeFacts:
     """What a tagger makes of some codes: a genre in words, a key such as `A minor`, a meter of `music.TIME_SIGNATURES`,
     and the track classes that more likely sound than not, the likeliest first."""
 
@@ -119,14 +119,14 @@ class CodeTagger(nn.Module):
         return genres, keys, meters, tracks
 
     @torch.no_grad()
-    def hear(self, codes: Sequence[int], beats: torch.Tensor | None = None) -> Detected | None:
-        """The most probable of everything, or None where there are too few codes to tell; `beats` [F]."""
+    def detect(self, codes: Sequence[int], beats: torch.Tensor | None = None) -> CodeFacts | None:
+        """The most probable of everything, or None where there are too few codes; `beats` [F]."""
         if len(codes) < _FEWEST_CODES:
             return None
         found = self(_windows(torch.tensor(codes)), None if beats is None else beats[None])
         genre, key, meter, tracks = (part.mean(0) for part in found)
         order = tracks.argsort(descending=True).tolist()
-        return Detected(
+        return CodeFacts(
             self.genres[int(genre.argmax())],
             _KEYS[int(key.argmax())],
             TIME_SIGNATURES[int(meter.argmax())],
@@ -180,13 +180,13 @@ class CodeTaggers:
         return taggers
 
     def bpm(self, codes: Sequence[int]) -> int | None:
-        """The tempo, where there is a tagger for it and enough to hear."""
+        """The tempo, where there is a tagger for it and enough codes."""
         return None if self.tempo is None else self.tempo.bpm(codes)
 
-    def hear(self, codes: Sequence[int], bpm: float | None = None) -> Detected | None:
-        """Style, key, meter and tracks, where there is a tagger for them and enough to hear; a known tempo tells the
-        meter better."""
+    def detect(self, codes: Sequence[int], bpm: float | None = None) -> CodeFacts | None:
+        """Style, key, meter and tracks, where there is a tagger for them and enough codes; a known tempo makes the
+        meter surer."""
         if self.content is None:
             return None
         at_beats = None if bpm is None or self.tempo is None else self.tempo.at_beats(torch.tensor(codes), bpm)
-        return self.content.hear(codes, at_beats)
+        return self.content.detect(codes, at_beats)

@@ -1,9 +1,10 @@
 """A tagger for tempo beside a small language model: beats per minute of a row of 5 Hz codes.
 
-A language model of a few million weights, taught by a few hundred songs, remembers tempi instead of hearing them. What
-hears them is periodicity: each code stands for how likely drums and notes begin, and how loud bands are, in each of its
-five latent frames (a table, averaged over the training songs); the autocorrelation of these curves goes through a small
-network to a distribution over tempi. Made by `training/code_tempo.py`, kept as `tempo.safetensors` beside the model.
+A language model of a few million weights, trained on a few hundred songs, remembers tempi instead of detecting them.
+Here they are found by periodicity: each code stands for how likely drums and notes begin, and how loud bands are, in
+each of its five latent frames (a table, averaged over the training songs); the autocorrelation of these curves goes
+through a small network to a distribution over tempi. Made by `training/code_tempo.py`, kept as `tempo.safetensors`
+beside the model.
 """
 
 from __future__ import annotations
@@ -27,10 +28,10 @@ BINS = 140
 LONGEST_LAG = 160
 """Of the autocorrelation, in latent frames: 6.4 s."""
 HALF_BEATS = 24
-"""Lags at which a meter is told."""
+"""Lags that a meter is read from."""
 _LAGS = torch.logspace(math.log10(4), math.log10(150), 120, dtype=torch.float32)
 _FEWEST_CODES = 20
-"""Four seconds; in less no tempo can be told."""
+"""Four seconds; less is too short for a tempo."""
 
 
 def tempi_bpm() -> torch.Tensor:
@@ -91,13 +92,13 @@ class TempoTagger(nn.Module):
 
     @torch.no_grad()
     def at_beats(self, codes: torch.Tensor, bpm: float) -> torch.Tensor:
-        """The autocorrelation of the curves at every half beat up to twelve beats, [24 C]: what tells a meter."""
+        """The curves' autocorrelation at every half beat up to twelve beats, [24 C]: what a meter is read from."""
         lags = 60 / bpm * FRAMES_PER_S * torch.arange(1, HALF_BEATS + 1, dtype=torch.float32) / 2
         return _read(autocorrelation(self.curves(codes))[None], lags[None]).flatten()
 
     @torch.no_grad()
     def bpm(self, codes: Sequence[int]) -> int | None:
-        """The most probable tempo of codes, or None where there are too few to tell."""
+        """The most probable tempo of codes, or None where there are too few."""
         if len(codes) < _FEWEST_CODES:
             return None
         correlation = autocorrelation(self.curves(torch.tensor(codes)))[None]

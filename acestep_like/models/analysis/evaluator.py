@@ -1,4 +1,4 @@
-"""The judge: a small network over statistics of a mel spectrogram that hears style, instruments, meter and pace.
+"""The evaluator: a small network that reads style, instruments, meter and pace from statistics of a mel spectrogram.
 
 It is trained on rendered corpus songs only (`training/evaluator.py`), never on the output of the model it judges.
 Its embedding serves the Frechet distance (Heusel et al. 2017, here over music clips as in Kilgour et al. 2019).
@@ -23,13 +23,13 @@ from acestep_like.audio.features import mel_filters
 from acestep_like.errors import CheckpointError
 from acestep_like.music.instruments import TRACK_NAMES
 from acestep_like.music.theory import TIME_SIGNATURES
+from acestep_like.types.units import SAMPLE_RATE
 
-SAMPLE_RATE = 48000
 MEL_BANDS = 80
 MEL_RATE = 50
 """Mel frames per second."""
 WINDOW_S = 8.0
-"""Length of what the network hears at once; longer recordings are judged by the mean over windows."""
+"""Length of what the network reads at once; longer recordings are judged by the mean over windows."""
 PACES = ("slow", "medium", "fast")
 PACE_LIMITS_BPM = (88.0, 122.0)
 """Below the first a tempo counts as slow, above the second as fast."""
@@ -62,7 +62,7 @@ def mel_power(audio: torch.Tensor) -> torch.Tensor:
 
 
 def normalise(mel: torch.Tensor) -> torch.Tensor:
-    """What the network hears of log mels [B, T, MEL_BANDS]: the level of each clip removed, a floor at -46 dB."""
+    """What the network reads of log mels [B, T, MEL_BANDS]: the level of each clip removed, a floor at -46 dB."""
     level = mel.float().exp().mean(dim=(1, 2), keepdim=True)
     return torch.log(mel.float().exp() / (level + 1e-4) + 5e-3)
 

@@ -1,4 +1,4 @@
-"""From what the tagger for plans hears frame by frame to a song plan: tempo, bar lines, meter, key and chords."""
+"""From what the structure tagger detects frame by frame to a song plan: tempo, bar lines, meter, key and chords."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from torch import Tensor
 
-from acestep_like.models.analysis.structure_tagger import Detected
+from acestep_like.models.analysis.structure_tagger import StructureFrames
 from acestep_like.music.song_plan import ChordSpan, SongPlan
 from acestep_like.music.theory import BEATS_PER_BAR, CHORD_QUALITIES, MODES, TIME_SIGNATURES, Chord, KeyScale
 
@@ -33,7 +33,7 @@ _ON_TIME_S = 0.05
 """A bar that is detected to begin this near to the start of the recording begins with it."""
 
 
-def detect_structure(detected: Detected, latent_rate: float) -> SongPlan | None:
+def detect_structure(detected: StructureFrames, latent_rate: float) -> SongPlan | None:
     """The plan of a recording, or None where no even pulse is detected: tempo that wanders cannot be drawn as a guide,
     and in less than 4 s any tempo seems even.
 
@@ -65,7 +65,7 @@ def detect_structure(detected: Detected, latent_rate: float) -> SongPlan | None:
     )
 
 
-def detected_key(detected: Detected) -> KeyScale:
+def detected_key(detected: StructureFrames) -> KeyScale:
     """The key whose notes and tonic were detected most, over the whole recording."""
     scale = np.clip(detected.scale.mean(dim=0).numpy(), _FLOOR, 1 - _FLOOR)
     tonic = np.log(np.clip(detected.tonic.mean(dim=0).numpy(), _FLOOR, 1))
@@ -93,7 +93,7 @@ class _Grid:
     agreement: float
 
 
-def _grid(detected: Detected, rate: float) -> _Grid:
+def _grid(detected: StructureFrames, rate: float) -> _Grid:
     """The even grid that agrees best with the detected phases in beat and bar together: the sum of both, 0 to 2, and a
     little for the meter that was detected. Either alone errs: beats by an octave, bars by a beat."""
     frames = len(detected.beat)
@@ -124,7 +124,7 @@ def _strays(pairs: Tensor, turns: np.ndarray, stretches: int) -> bool:
     return bool(((np.abs(means) > _CLEAR) & (np.abs(np.angle(means)) > _ASTRAY_RAD)).any())
 
 
-def _chords(detected: Detected, beat: np.ndarray, per_bar: int) -> tuple[ChordSpan, ...]:
+def _chords(detected: StructureFrames, beat: np.ndarray, per_bar: int) -> tuple[ChordSpan, ...]:
     """The most likely chord of each beat (Viterbi), equal neighbours joined; they may change within a bar, rarely."""
     number = np.floor(beat).astype(int)
     count = int(number[-1]) + 1

@@ -26,8 +26,8 @@ _STRETCH, _OVERLAP = 1000, 250
 
 
 @dataclass(frozen=True)
-class Detected:
-    """What the tagger hears in each of T frames.
+class StructureFrames:
+    """What the tagger detects in each of T frames.
 
     Attributes:
         beat, bar: cosine and sine of the phase in beat and bar [T, 2], shorter than 1 where the tagger is unsure.
@@ -89,7 +89,7 @@ class StructureTagger(nn.Module):
         return dict(zip(_HEADS, self.out(x).split(list(_HEADS.values()), dim=-1), strict=True))
 
     @torch.no_grad()
-    def hear(self, latents: Tensor) -> Detected:
+    def detect(self, latents: Tensor) -> StructureFrames:
         """What is detected in latents [T, C]; long songs in overlapping stretches."""
         frames, step = len(latents), _STRETCH - _OVERLAP
         total: dict[str, Tensor] = {
@@ -102,7 +102,7 @@ class StructureTagger(nn.Module):
             weight[start : start + len(part)] += ramp
             for name, value in _probabilities(self(part[None])).items():
                 total[name][start : start + len(part)] += ramp * value[0]
-        return Detected(**{name: value / weight for name, value in total.items()})
+        return StructureFrames(**{name: value / weight for name, value in total.items()})
 
     def save(self, folder: Path) -> None:
         """Write `plan_ear.safetensors` in float16, atomically."""

@@ -24,7 +24,7 @@ UNHEARD_BELOW = 0.15
 tracks that sound are given less, and 91 % of those that do not (`checkpoints/MODEL_CARD.md`); at .28 both err equally.
 """
 _WINDOW, _SHORTEST = 250, 50
-"""Latents detected at once, and the fewest that tell anything: 10 s and 2 s at 25 Hz."""
+"""Latents detected at once, and the fewest that are enough: 10 s and 2 s at 25 Hz."""
 
 
 def sounding(chances: Mapping[str, float]) -> tuple[str, ...]:
@@ -64,10 +64,10 @@ class TrackTagger(nn.Module):
         return self.out(F.dropout(pooled, dropout, self.training))
 
     @torch.no_grad()
-    def hear(self, latents: Tensor) -> dict[str, float] | None:
+    def detect(self, latents: Tensor) -> dict[str, float] | None:
         """The probability that each track sounds somewhere in latents [T, C]: the highest of all stretches of 10 s.
 
-        None where there are less than 2 s, which tell nothing.
+        None where there are less than 2 s, which are too short.
         """
         if len(latents) < _SHORTEST:
             return None

@@ -110,11 +110,8 @@ def _copy_shared(info: CheckpointInfo, folders: dict[str, Path]) -> None:
 def _own_folders(part: Path) -> list[Path]:
     """Where the files of a part may lie: its folder, and for a snapshot of the Hub's cache, whose files are links, the
     blobs of the same repository."""
-    folders = [part.resolve()]
-    for parent in part.resolve().parents:
-        if parent.name == "snapshots" and (parent.parent / "blobs").is_dir():
-            folders.append(parent.parent / "blobs")
-    return folders
+    blobs = [parent.parent / "blobs" for parent in part.resolve().parents if parent.name == "snapshots"]
+    return [part.resolve(), *filter(Path.is_dir, blobs)]
 
 
 def _to_diffusers(info: CheckpointInfo, target: Path) -> None:

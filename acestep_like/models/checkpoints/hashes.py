@@ -18,7 +18,7 @@ def _files(path: Path) -> list[Path]:
 
 
 @lru_cache(maxsize=64)
-def _digest(path: str, size: int, modified_ns: int) -> str:
+def _digest(path: str, size: int, modified_ns: int) -> str:  # noqa: ARG001
     digest = hashlib.sha256()
     with open(path, "rb") as file:
         while block := file.read(_BLOCK):

@@ -100,11 +100,8 @@ def _in_one_sentence(repo_id: str) -> Iterator[None]:
 
 def _http_errors() -> tuple[type[Exception], ...]:
     """What the Hub client's transport raises besides OSError; its library changed with the client's version."""
-    found = []
-    for name in ("httpx", "httpx2"):
-        if importlib.util.find_spec(name) is not None:
-            found.append(importlib.import_module(name).HTTPError)
-    return tuple(found)
+    installed = [name for name in ("httpx", "httpx2") if importlib.util.find_spec(name) is not None]
+    return tuple(importlib.import_module(name).HTTPError for name in installed)
 
 
 def _check_space(hub: Any, repo_id: str, revision: str | None) -> None:

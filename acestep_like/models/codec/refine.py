@@ -26,7 +26,7 @@ MEL_BANDS = (40, 160)
 
 
 class DetectedBands(nn.Module):
-    """The bands in which a picture is listened to: mel in two widths, and 24 to an octave for harmony."""
+    """The bands in which a picture is compared: mel in two widths, and 24 to an octave for harmony."""
 
     mel: Tensor
     steps: Tensor

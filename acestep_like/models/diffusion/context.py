@@ -1,4 +1,4 @@
-"""What each task shows the DiT of its source: a table of six small functions."""
+"""What each task shows the DiT of its source: a table of small functions."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class Context:
     Attributes:
         source: source channels [B, T, C].
         mask: [B, T, 1], 1 = generate, 0 = keep; written into C channels.
-        keep: [B, T] bool of frames to hold at the clean source while sampling, or None.
+        keep: [B, T] bool of frames to keep at the clean source while sampling, or None.
     """
 
     source: torch.Tensor
@@ -101,6 +101,7 @@ def _whole_source(material: ContextInputs) -> Context:
 CONTEXTS: dict[str, Callable[[ContextInputs], Context]] = {
     "text2music": _silence,
     "cover": _hints,
+    "cover-nofsq": _whole_source,
     "repaint": _repaint,
     "lego": _lego,
     "extract": _whole_source,

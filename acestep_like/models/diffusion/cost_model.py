@@ -25,7 +25,7 @@ _CHARACTERS_A_TOKEN = 3.0
 
 
 class CostModel:
-    """Counts of one checkpoint at given precisions. Nothing here holds memory.
+    """Counts of one checkpoint at given precisions. Nothing here takes memory for weights.
 
     Args:
         parts: networks on "meta", by the names of `checkpoints.info`, and `text_encoder`.

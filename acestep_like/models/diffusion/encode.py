@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from acestep_like.audio.level import is_silent
 from acestep_like.errors import InputError
 from acestep_like.models.device import inference_only, require_finite
 from acestep_like.models.diffusion.hints import silence_frames, tokenize
@@ -16,15 +17,11 @@ if TYPE_CHECKING:
     from diffusers.pipelines.ace_step.modeling_ace_step import AceStepAudioTokenizer
 
 
-SILENT_BELOW = 1e-6
-"""Peak under which audio counts as digital silence."""
-
-
 def encode_source(networks: Networks, audio: torch.Tensor, silence: torch.Tensor) -> torch.Tensor:
     """Source latents [1, T, C], the posterior's mean; digital silence is the silence latent."""
     codec = networks.codec
     frames = audio.shape[-1] // codec.hop
-    if float(audio.abs().max()) < SILENT_BELOW:
+    if is_silent(audio):
         return silence_frames(silence, frames)
     return require_finite(codec.encode(audio.unsqueeze(0)).float(), "Encoding the source", networks.codec_dtype)
 

@@ -86,7 +86,7 @@ class PlainGuidance:
 class SlowGuidance(PlainGuidance):
     """Guides what changes more slowly than about a second (timbre, harmony, form) and leaves what is faster, the beats,
     to the conditional velocity: away from a null branch that knows the grid, soft music would lose its pulse. Where a
-    source tells the beats, plain guidance keeps more of them.
+    source gives the beats, plain guidance keeps more of them.
 
     Frequency-decoupled guidance (Sadat et al. 2025) over time, with a scale of 1 for the high frequencies.
     """

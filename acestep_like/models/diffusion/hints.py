@@ -7,15 +7,6 @@ from collections.abc import Sequence
 import torch
 from diffusers.pipelines.ace_step.modeling_ace_step import AceStepAudioTokenDetokenizer, AceStepAudioTokenizer
 
-from acestep_like.types import audio_codes as codestring
-
-FRAMES_PER_CODE = 5
-
-
-def parse_codes(text: str, codebook_size: int) -> list[int]:
-    """The indices of a `<|audio_code_N|>` string; other text is ignored, too large numbers are clamped."""
-    return [min(code, codebook_size - 1) for code in codestring.parse_codes(text)]
-
 
 def silence_frames(silence: torch.Tensor, frames: int) -> torch.Tensor:
     """The first `frames` of the silence latents [1, n, C], repeated when there are not enough: [1, frames, C]."""

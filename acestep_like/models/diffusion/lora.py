@@ -1,15 +1,15 @@
-"""LoRA adapters on a loaded DiT: read in the formats people have, stacked, scaled and taken off again.
+"""Adapters on a loaded DiT: several at once by name, stacked, scaled and taken off again.
 
-Low-rank adaptation is of Hu et al. (2021). Files are brought to one form here; putting them on is done by diffusers'
-adapter loader and PEFT.
+Plain low-rank factors stand beside the weights, through diffusers' adapter loader and PEFT; every other form is added
+to the weights, whose originals are kept until the last such adapter is gone.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
 import math
 import re
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -17,18 +17,19 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
+from torch import nn
 
 from acestep_like.errors import CheckpointError, DependencyError, InputError
-from acestep_like.models.checkpoints.files import read_json
 from acestep_like.models.checkpoints.hashes import file_hash
-from acestep_like.models.checkpoints.upstream_layout import part_of
+from acestep_like.models.diffusion.adapter_files import (
+    ADAPTER_FILES,
+    Adapter,
+    LayerNames,
+    adapter_file,
+    read_adapter,
+)
+from acestep_like.models.diffusion.adapter_weights import LowRank, Update
 from acestep_like.types.paths import user_path
-
-_FILES = ("adapter_model.safetensors", "pytorch_lora_weights.safetensors")
-_PREFIX = re.compile(r"^(base_model\.model\.|base_model\.|diffusion_model\.|transformer\.|decoder\.|model\.)+")
-_KEY = re.compile(r"^(?P<module>.+)\.(?P<side>lora_A|lora_B|lora_down|lora_up)(\.[^.]+)?\.weight$")
-_SIDES = {"lora_A": "lora_A", "lora_down": "lora_A", "lora_B": "lora_B", "lora_up": "lora_B"}
 
 
 @dataclass(frozen=True)
@@ -45,83 +46,6 @@ class LoraInfo:
         return {"name": self.name, "sha256": self.sha256, "scale": self.scale}
 
 
-@dataclass(frozen=True)
-class _Pair:
-    """The two factors of one layer, the file's own scaling included: down [rank, in], up [out, rank]."""
-
-    down: torch.Tensor
-    up: torch.Tensor
-
-
-def _adapter_file(path: Path) -> Path:
-    """The safetensors file of an adapter given as a file or folder (of PEFT, diffusers or the upstream trainer)."""
-    if path.is_file() and path.suffix == ".safetensors":
-        return path
-    if path.is_file():
-        raise CheckpointError(f"{path} is no safetensors file; adapters in other formats could run code.")
-    if not path.is_dir():
-        raise CheckpointError(f"There is no adapter at {path}.")
-    for folder in (path, path / "adapter"):  # the upstream trainer keeps its adapter one folder further in
-        for name in _FILES:
-            if (folder / name).is_file():
-                return folder / name
-    found = sorted(path.glob("*.safetensors"))
-    if len(found) == 1:
-        return found[0]
-    raise CheckpointError(f"{path} holds {len(found)} safetensors files; an adapter folder has {' or '.join(_FILES)}.")
-
-
-def _read_pairs(file: Path) -> dict[str, _Pair]:
-    """Factors by the module of the diffusers DiT they belong to.
-
-    Raises:
-        CheckpointError: damaged, or not a LoRA.
-    """
-    try:
-        with safe_open(file, framework="pt") as handle:
-            tensors = {key: handle.get_tensor(key) for key in handle.keys()}  # noqa: SIM118 - not a dict
-            stored = json.loads((handle.metadata() or {}).get("lora_adapter_metadata", "{}"))
-    except (SafetensorError, OSError, ValueError) as error:
-        raise CheckpointError(f"{file} is not a readable safetensors file: {error}") from error
-    config = file.parent / "adapter_config.json"
-    settings = read_json(config) if config.is_file() else {_module(key): value for key, value in stored.items()}
-    factors: dict[str, dict[str, torch.Tensor]] = {}
-    alphas: dict[str, float] = {}
-    for key, value in tensors.items():
-        match = _KEY.match(key)
-        if match is not None and value.ndim == 2:
-            factors.setdefault(_module(match["module"]), {})[_SIDES[match["side"]]] = value
-        elif key.endswith(".alpha") and value.numel() == 1:
-            alphas[_module(key.removesuffix(".alpha"))] = float(value)
-        else:
-            raise CheckpointError(f"{file} is no LoRA for the DiT: it holds '{key}', not pairs of lora_A and lora_B.")
-    halves = [module for module, sides in factors.items() if len(sides) != 2]
-    if halves or not factors:
-        what = f"only one factor of {halves[0]}" if halves else "no tensor"
-        raise CheckpointError(f"{file} is no LoRA: it holds {what}.")
-    return {
-        module: _Pair(sides["lora_A"], sides["lora_B"] * _scaling(module, len(sides["lora_A"]), settings, alphas))
-        for module, sides in factors.items()
-    }
-
-
-def _module(name: str) -> str:
-    """A module's name in the diffusers DiT, from any of the prefixes and both naming styles."""
-    bare = _PREFIX.sub("", name)
-    return part_of(f"decoder.{bare}.")[1].removesuffix(".")
-
-
-def _scaling(module: str, rank: int, settings: dict[str, Any], alphas: dict[str, float]) -> float:
-    """alpha / rank of a layer (over its root where the config asks for rank stabilisation); 1 where none is stored."""
-    alpha = alphas.get(module, settings.get("lora_alpha"))
-    for pattern, value in (settings.get("alpha_pattern") or {}).items():
-        if re.search(rf"(^|\.)({pattern})$", module):
-            alpha = value
-    if alpha is None:
-        return 1.0
-    return float(alpha) / (math.sqrt(rank) if settings.get("use_rslora") else rank)
-
-
 class LoraStack:
     """The adapters of one DiT. They are added in the order of their names, whatever the order of loading.
 
@@ -131,27 +55,51 @@ class LoraStack:
 
     def __init__(self, transformer: Any) -> None:
         self._transformer = transformer
+        self._names = LayerNames(transformer)
         self._loaded: dict[str, LoraInfo] = {}
+        self._adapters: dict[str, Adapter] = {}
+        self._originals: dict[str, torch.Tensor | None] = {}
+        self.enabled = True
 
     @property
     def loaded(self) -> tuple[LoraInfo, ...]:
-        """What is loaded, by name."""
-        return tuple(self._loaded[name] for name in sorted(self._loaded))
+        """What is loaded, by name, with the scale it takes part with: 0 while all are switched off."""
+        infos = [self._loaded[name] for name in sorted(self._loaded)]
+        return tuple(info if self.enabled else replace(info, scale=0.0) for info in infos)
+
+    @property
+    def scales(self) -> dict[str, float]:
+        """The scale of each by name, also while all are switched off."""
+        return {name: self._loaded[name].scale for name in sorted(self._loaded)}
+
+    @property
+    def active(self) -> tuple[LoraInfo, ...]:
+        """What takes part, by name."""
+        return tuple(info for info in self.loaded if info.scale != 0)
 
     def load(self, path: str | Path, name: str | None = None, scale: float = 1.0) -> LoraInfo:
         """Add an adapter; see `AceStepHandler.load_lora`."""
-        _require_peft()
-        file = _adapter_file(user_path(path, "path"))
-        name = name or (file.parent.name if file.name in _FILES else file.stem)
+        file = adapter_file(user_path(path, "path"))
+        sha256, scale = file_hash(file), _checked_scale(scale)
+        name = name or self._free_name(file, sha256)
         if name in self._loaded:
             raise InputError("name", name, "a name that is not in use", f"Loaded: {', '.join(sorted(self._loaded))}.")
-        info = LoraInfo(name, file, file_hash(file), _checked_scale(scale))
-        pairs = _read_pairs(file)
-        self._check(pairs, file)
-        self._inject(_inner(name), pairs)
-        self._loaded[name] = info
+        adapter = read_adapter(file, self._names)
+        self._check_precision(adapter, file)
+        if adapter.low_rank:
+            _require_peft()
+            self._inject(_inner(name), adapter.low_rank)
+        self._loaded[name], self._adapters[name] = LoraInfo(name, file, sha256, scale), adapter
         self._activate()
-        return info
+        return self._loaded[name]
+
+    def _free_name(self, file: Path, sha256: str) -> str:
+        """The name of an adapter's folder or file; of two different ones of a name the second is numbered."""
+        folder = file.parent.parent if file.parent.name == "adapter" else file.parent
+        name = folder.name if file.name in ADAPTER_FILES else file.stem
+        if name not in self._loaded or self._loaded[name].sha256 == sha256:
+            return name
+        return next(other for k in range(2, len(self._loaded) + 3) if (other := f"{name}-{k}") not in self._loaded)
 
     def scale(self, name: str, scale: float) -> None:
         """Change an adapter's scale; see `AceStepHandler.set_lora_scale`."""
@@ -159,37 +107,42 @@ class LoraStack:
         self._loaded[name] = replace(known, scale=_checked_scale(scale))
         self._activate()
 
+    def enable(self, enabled: bool) -> None:
+        """Switch all adapters on or off; their scales are kept."""
+        self.enabled = enabled
+        self._activate()
+
     def unload(self, name: str | None = None) -> None:
         """Take one adapter off, or all; see `AceStepHandler.unload_lora`."""
-        if name is not None:
-            self._loaded.pop(self._known(name))
-            self._transformer.delete_adapters(_inner(name))
-        if name is None or not self._loaded:
-            self._transformer.unload_lora()
-            self._loaded.clear()
+        for known in [*self._loaded] if name is None else [self._known(name)]:
+            del self._loaded[known]
+            if self._adapters.pop(known).low_rank:
+                self._transformer.delete_adapters(_inner(known))
+                if not self._beside():
+                    self._transformer.unload_lora()
         self._activate()
+
+    def _beside(self) -> list[str]:
+        """Names of the adapters that stand beside the weights."""
+        return [name for name in sorted(self._adapters) if self._adapters[name].low_rank]
 
     def _known(self, name: str) -> str:
         if name not in self._loaded:
             raise InputError("name", name, f"one of the loaded adapters ({', '.join(sorted(self._loaded)) or 'none'})")
         return name
 
-    def _check(self, pairs: dict[str, _Pair], file: Path) -> None:
-        """Refuse an adapter that is not for this DiT, before anything is changed."""
-        modules = dict(self._transformer.named_modules())
-        for name, pair in pairs.items():
-            layer: Any = modules.get(name)
-            if not hasattr(layer, "in_features"):
-                raise CheckpointError(f"{file} is for another network: this DiT has no linear layer {name}.")
-            wanted = (layer.in_features, layer.out_features)
-            found = (pair.down.shape[1], pair.up.shape[0])
-            if wanted != found or pair.up.shape[1] != pair.down.shape[0]:
+    def _check_precision(self, adapter: Adapter, file: Path) -> None:
+        """Weights that are stored in eight bits cannot be added to."""
+        for parameter in adapter.merged:
+            name, _, kind = parameter.rpartition(".")
+            value = getattr(self._names.layers[name], kind)
+            if value is not None and (type(value.data) is not torch.Tensor or not value.is_floating_point()):
                 raise CheckpointError(
-                    f"{file} is for another size: its factors {tuple(pair.down.shape)} and {tuple(pair.up.shape)} do "
-                    f"not fit {name}, which maps {wanted[0]} to {wanted[1]}."
+                    f"{file} changes the weights of {name}, which are quantised; load the checkpoint without "
+                    "quantization for this adapter."
                 )
 
-    def _inject(self, inner: str, pairs: dict[str, _Pair]) -> None:
+    def _inject(self, inner: str, pairs: dict[str, LowRank]) -> None:
         transformer = self._transformer
         state = {f"{name}.lora_A.weight": pair.down.to(transformer.dtype) for name, pair in pairs.items()}
         state |= {f"{name}.lora_B.weight": pair.up.to(transformer.dtype) for name, pair in pairs.items()}
@@ -211,15 +164,49 @@ class LoraStack:
                 parameter.requires_grad_(False)
 
     def _activate(self) -> None:
-        """Let exactly the adapters with a scale take part, in the order of their names."""
-        active = [info for info in self.loaded if info.scale != 0]
-        if not self._loaded:
-            return
-        if not active:
-            self._transformer.disable_adapters()
-            return
-        self._transformer.enable_adapters()
-        self._transformer.set_adapters([_inner(info.name) for info in active], [info.scale for info in active])
+        """Let exactly the active adapters take part, in the order of their names."""
+        if beside := self._beside():
+            active = [info for info in self.active if info.name in beside]
+            if active:
+                self._transformer.enable_adapters()
+                self._transformer.set_adapters([_inner(info.name) for info in active], [info.scale for info in active])
+            else:
+                self._transformer.disable_adapters()
+        self._merge()
+
+    def _merge(self) -> None:
+        """Set the weights that adapters change: the original plus what each active one adds to it."""
+        updates: dict[str, list[tuple[Update, float]]] = {}
+        for info in self.active:
+            for parameter, update in self._adapters[info.name].merged.items():
+                updates.setdefault(parameter, []).append((update, info.scale))
+        for parameter in {**updates, **self._originals}:
+            name, _, kind = parameter.rpartition(".")
+            layer: Any = self._names.layers[name]
+            present = getattr(layer, kind)
+            if parameter not in self._originals:
+                self._originals[parameter] = None if present is None else present.data
+            original = self._originals[parameter]
+            if parameter not in updates:
+                del self._originals[parameter]
+                _set(layer, kind, original)
+                continue
+            device, dtype = (present if original is not None else layer.weight).device, layer.weight.dtype
+            base = torch.zeros(layer.out_features) if original is None else original.float()
+            base = base.to(device)
+            total = base + sum(update.delta(base, scale) for update, scale in updates[parameter])
+            _set(layer, kind, total.to(dtype))
+
+
+def _set(layer: nn.Module, kind: str, value: torch.Tensor | None) -> None:
+    """Give a layer another weight or bias, where its weight is."""
+    present = getattr(layer, kind)
+    if value is None:
+        setattr(layer, kind, None)
+    elif present is None:
+        setattr(layer, kind, nn.Parameter(value, requires_grad=False))
+    else:
+        present.data = value.to(present.device)
 
 
 def _inner(name: str) -> str:
@@ -244,8 +231,6 @@ def _require_peft() -> None:
 @contextmanager
 def _quiet() -> Iterator[None]:
     """PEFT warns of a model without a name; ours has none and needs none."""
-    import warnings
-
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class _Progress:
-    """Counts steps over all groups and tells the observer."""
+    """Counts steps over all groups and reports them to the observer."""
 
     observer: Observer | None
     cancel: CancelToken | None

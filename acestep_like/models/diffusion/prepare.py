@@ -7,12 +7,13 @@ from dataclasses import dataclass, field, replace
 
 import torch
 
+from acestep_like.audio.level import is_silent
 from acestep_like.errors import InputError
 from acestep_like.models.device import require_finite
 from acestep_like.models.diffusion.conditioning import ItemTokens, tokenize_item
 from acestep_like.models.diffusion.context import window_mask
-from acestep_like.models.diffusion.encode import SILENT_BELOW, encode_source
-from acestep_like.models.diffusion.hints import hints_from_codes, hints_from_latents, parse_codes
+from acestep_like.models.diffusion.encode import encode_source
+from acestep_like.models.diffusion.hints import hints_from_codes, hints_from_latents
 from acestep_like.models.diffusion.networks import Networks
 from acestep_like.models.diffusion.prompts import lyric_prompt, text_prompt
 from acestep_like.models.diffusion.reference import reference_latents
@@ -51,7 +52,7 @@ class PreparedBatch:
 
 
 def prepare_batch(networks: Networks, request: DiffusionRequest) -> PreparedBatch:
-    """Encode source and references, read the codes and the prompts, and settle length and schedule.
+    """Encode source and references, read the codes and the prompts, and decide length and schedule.
 
     Raises:
         InputError: a length or value that the checkpoint does not take, or a silent reference.
@@ -60,7 +61,7 @@ def prepare_batch(networks: Networks, request: DiffusionRequest) -> PreparedBatc
     codec, info = networks.codec, networks.info
     silence = networks.dit.silence.float().to(networks.device)
     codebook = _codebook_size(networks)
-    codes = [parse_codes(item.audio_codes, codebook) for item in request.items]
+    codes = [[min(code, codebook - 1) for code in item.codes] for item in request.items]
     spec = TASKS[request.task]
     codes_instead = spec.source_as_codes and any(codes) and request.flow_edit is None
     audio = request.source if request.works_on_source and not codes_instead else None
@@ -121,7 +122,7 @@ def _codebook_size(networks: Networks) -> int:
 
 def _audible(references: Sequence[torch.Tensor]) -> Sequence[torch.Tensor]:
     for audio in references:
-        if float(audio.abs().max()) < SILENT_BELOW:
+        if is_silent(audio):
             raise InputError("reference_audio", "silence", "audio that can be heard")
     return references
 

@@ -21,9 +21,9 @@ class ItemRequest:
         language: code of `music.LANGUAGES`, or `unknown`.
         bpm, keyscale, timesignature: None or "" where unknown (written as `N/A`).
         seed: of initial noise, stochastic steps, posterior and reference positions of this item.
-        audio_codes: `<|audio_code_N|>` string of 5 Hz codes, or "".
+        codes: 5 Hz audio codes, or none.
         plan: drawn as guide when the checkpoint has one; None leaves the guide unknown.
-        plan_alone: the same for the steps of a cover that no longer hear the source, where it differs.
+        plan_alone: the same for the steps of a cover that see nothing of the source any more, where it differs.
     """
 
     caption: str
@@ -33,7 +33,7 @@ class ItemRequest:
     keyscale: str
     timesignature: str
     seed: int
-    audio_codes: str = ""
+    codes: tuple[int, ...] = ()
     plan: SongPlan | None = None
     plan_alone: SongPlan | None = None
 
@@ -59,7 +59,7 @@ class DiffusionRequest:
         items: one to eight items.
         duration_s: target length. With a source the output is as long as the source, and this is only the length
             written into the prompt (of the unpadded source when it was padded for outpainting); None means the
-            source's own length. Codes decide the length where neither is given.
+            source's own length. Codes decide the length where neither is given, and are cut or continued otherwise.
         source: [2, N] float32 at 48 kHz, or None; source_latents: [1, T, C] of it, where they are known already.
         references: timbre references, each [2, N] at 48 kHz; all items share them.
         windows: spans in seconds to generate (repaint, lego); empty means everything.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 import torch
@@ -21,6 +22,7 @@ from acestep_like.models.diffusion.schedule import (
 )
 from acestep_like.models.diffusion.wavelet_correction import DCW_MODES, WaveletCorrection, filter_bank
 from acestep_like.types.tasks import TASKS, task_spec
+from acestep_like.types.units import FRAMES_PER_CODE
 
 
 @dataclass(frozen=True)
@@ -77,7 +79,7 @@ def check_task(request: DiffusionRequest, info: CheckpointInfo) -> None:
         )
     if not request.items:
         raise InputError("items", request.items, "at least one item")
-    codes = any(item.audio_codes for item in request.items)
+    codes = any(item.codes for item in request.items)
     if codes and not info.has_audio_tokenizer:
         raise InputError("audio_codes", "codes", f"none: {info.name} has no audio tokenizer to read them")
     spec = TASKS[request.task]
@@ -173,7 +175,8 @@ def target_frames(
     sample_rate: int,
     hop: int,
 ) -> int:
-    """Length of the result in latent frames: the source's, else the codes', else the asked duration's.
+    """Length of the result in latent frames: the source's, else the asked duration's (in whole frames that hold all
+    of it), else the codes'.
 
     Raises:
         InputError: no length is known, or it is beyond what the checkpoint makes.
@@ -182,10 +185,10 @@ def target_frames(
         raise InputError("src_audio", f"less than {hop} samples", f"at least {hop} samples ({hop / sample_rate:g} s)")
     if source_frames is not None:
         frames, field_name = source_frames, "src_audio"
-    elif codes:
-        frames, field_name = 5 * codes, "audio_codes"
     elif request.duration_s is not None and request.duration_s > 0:
-        frames, field_name = int(max(0.1, round(request.duration_s, 1)) * sample_rate) // hop, "duration"
+        frames, field_name = math.ceil(request.duration_s * sample_rate / hop - 1e-6), "duration"
+    elif codes:
+        frames, field_name = FRAMES_PER_CODE * codes, "audio_codes"
     else:
         raise InputError("duration", request.duration_s, "a length in seconds where there is neither source nor codes")
     seconds = frames * hop / sample_rate

@@ -34,7 +34,7 @@ def understand(lm: LoadedLM, audio_codes: str, options: DescribeOptions) -> Desc
     seconds = len(codes) // CODES_PER_S
     given: Metadata = {"duration": seconds} if DURATION_RANGE_S[0] <= seconds <= DURATION_RANGE_S[1] else {}
     tempo = lm.taggers.bpm(codes)
-    detected = lm.taggers.hear(codes, tempo)
+    detected = lm.taggers.detect(codes, tempo)
     if tempo is not None:
         given["bpm"] = tempo
     if detected is not None:

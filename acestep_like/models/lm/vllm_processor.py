@@ -62,6 +62,6 @@ class PairProcessor(LogitsProcessor):
         return token
 
 
-def _new_row(params: Any, prompt: list[int] | None, emitted: list[int]) -> _Row | None:
+def _new_row(params: Any, prompt: list[int] | None, emitted: list[int]) -> _Row | None:  # noqa: ARG001
     extra = params.extra_args or {}
     return _Row(extra["pair"], extra["role"], emitted) if "pair" in extra else None

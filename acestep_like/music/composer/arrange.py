@@ -3,25 +3,31 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Mapping, Sequence
 
 from acestep_like.music.composer.bass import bass_part
 from acestep_like.music.composer.comping import Voicer, comp_part
 from acestep_like.music.composer.context import Context, SectionContext
 from acestep_like.music.composer.drums import drum_part, percussion_part
-from acestep_like.music.composer.ensembles import ALL, Part
-from acestep_like.music.composer.melody import make_motif, melody_part, vary
+from acestep_like.music.composer.ensembles import ALL, Ensemble, Part
+from acestep_like.music.composer.melody import Motif, make_motif, melody_part, section_motif
 from acestep_like.music.composer.voicing import lead_voices
 from acestep_like.music.general_midi import DRUM_BANK, PROGRAM_NAMES, class_of
-from acestep_like.music.score import Note, Track
+from acestep_like.music.score import Note, Syllable, Track
+from acestep_like.music.streams import Stream
 
-Stream = Callable[[str], random.Random]
 _REST_CHANCE = {"intro": 0.5, "bridge": 0.35, "outro": 0.3}
 """How often a layer that is not the main chords rests in a kind of section."""
 
 
-def arrange(context: Context, sections: list[SectionContext], has_vocals: bool, stream: Stream) -> list[Track]:
-    """All tracks of a song."""
+Words = Sequence[Sequence[Syllable]]
+"""The syllables that each section sings."""
+
+
+def arrange(
+    context: Context, sections: list[SectionContext], has_vocals: bool, stream: Stream, words: Words | None = None
+) -> list[Track]:
+    """All tracks of a song. With `words` the voice sings them and nothing else."""
     ensemble = context.ensemble
     tracks: list[Track] = []
     if ensemble.drums and stream("has drums").random() < ensemble.drum_chance:
@@ -33,7 +39,7 @@ def arrange(context: Context, sections: list[SectionContext], has_vocals: bool, 
     for index, part in enumerate(ensemble.comps):
         if stream(f"has comp {index}").random() < part.chance:
             tracks.append(_comp(context, sections, part, index, stream))
-    tracks += _melodies(context, sections, has_vocals, stream)
+    tracks += _melodies(context, sections, has_vocals, stream, words)
     if ensemble.fx and stream("has fx").random() < ensemble.fx_chance:
         tracks.append(_fx(context, sections, stream))
     return tracks
@@ -135,72 +141,83 @@ def _comp(context: Context, sections: list[SectionContext], part: Part, index: i
     return _melodic(part, program, part.role, notes, rng)
 
 
-def _melodies(context: Context, sections: list[SectionContext], has_vocals: bool, stream: Stream) -> list[Track]:
+def _melodies(
+    context: Context, sections: list[SectionContext], has_vocals: bool, stream: Stream, words: Words | None
+) -> list[Track]:
     """Lead, voices, backing voices and counter-line: one motif by kind of section, varied when it returns."""
     ensemble, rng = context.ensemble, stream("melody")
-    lead_program = rng.choice(ensemble.lead.programs)
-    lead, voice, backing, counter = [], [], [], []  # type: ignore[var-annotated]
+    lead_program = rng.choice(ensemble.lead.programs) if ensemble.lead.programs else None
+    lines: dict[str, list[Note]] = {"lead": [], "vocals": [], "backing": [], "counter": []}
     has_counter = ensemble.counter is not None and rng.random() < ensemble.counter.chance
     plays_intro, plays_bridge = rng.random() < 0.3, rng.random() < 0.6
-    density = {"verse": 0.85, "chorus": 1.15, "solo": 1.5, "bridge": 0.7, "intro": 0.6, "outro": 0.5}
-    for section in sections:
-        own = stream(f"motif {section.name}")
-        motif = make_motif(own, context, min(ensemble.density * density[section.name], 1.0))
-        if section.variant:
-            motif = vary(motif, stream(f"vary {section.name} {section.variant}"))
+    for place, section in enumerate(sections):
+        motif = section_motif(context, section, stream)
         play = stream(f"melody {section.name} {section.variant}")
-        centre = ensemble.lead.low + 6 + {"chorus": 4, "solo": 6, "bridge": -2}.get(section.name, 0)
-        sung = has_vocals and section.name in ("verse", "chorus", "bridge")
+        if words is not None:
+            sung = bool(words[place])
+        else:
+            sung = has_vocals and section.name in ("verse", "chorus", "bridge")
         if sung:
-            voice += melody_part(
-                context,
-                section,
-                motif,
-                centre=65 + (4 if section.name == "chorus" else 0),
-                gate=0.97,
-                velocity=88,
-                rng=play,
-            )
-            if section.name == "chorus":
-                backing += _backing(context, section, play)
+            lines["vocals"] += _voice(context, section, motif, play) if words is None else _spoken(words[place])
+            if section.name == "chorus" or not ensemble.comps:
+                lines["backing"] += _backing(context, section, play)
         elif (
             section.name in ("verse", "chorus", "solo")
             or (section.name == "bridge" and plays_bridge)
             or (section.name in ("intro", "outro") and plays_intro and not has_vocals)
         ):
-            lead += melody_part(
-                context,
-                section,
-                motif,
-                centre=centre,
-                gate=ensemble.lead.gate,
-                velocity=ensemble.lead.velocity,
-                rng=play,
-            )
+            centre = ensemble.lead.low + 6 + {"chorus": 4, "solo": 6, "bridge": -2}.get(section.name, 0)
+            lines["lead"] += _line(context, section, motif, ensemble.lead, centre, play)
         if has_counter and ensemble.counter is not None and _plays(section, ensemble.counter.sections):
             answer = make_motif(stream(f"answer {section.name}"), context, ensemble.density * 0.6)
-            counter += melody_part(
-                context,
-                section,
-                answer,
-                centre=ensemble.counter.low + 5,
-                gate=ensemble.counter.gate,
-                velocity=ensemble.counter.velocity,
-                rng=play,
-                answer=True,
-            )
-    mix = stream("melody mix")
+            centre = ensemble.counter.low + 5
+            lines["counter"] += _line(context, section, answer, ensemble.counter, centre, play, answer=True)
+    return _melodic_tracks(ensemble, lead_program, lines, stream("melody mix"))
+
+
+def _line(
+    context: Context,
+    section: SectionContext,
+    motif: Motif,
+    part: Part,
+    centre: int,
+    rng: random.Random,
+    answer: bool = False,
+) -> list[Note]:
+    """A motif as an instrument plays it in a section."""
+    return melody_part(
+        context, section, motif, centre=centre, gate=part.gate, velocity=part.velocity, rng=rng, answer=answer
+    )
+
+
+def _voice(context: Context, section: SectionContext, motif: Motif, rng: random.Random) -> list[Note]:
+    """A motif as it is sung without words."""
+    centre = 65 + (4 if section.name == "chorus" else 0)
+    return melody_part(context, section, motif, centre=centre, gate=0.97, velocity=88, rng=rng)
+
+
+def _spoken(syllables: Sequence[Syllable]) -> list[Note]:
+    """The notes of sung words."""
+    return [Note(syllable.start_beat, syllable.beats, syllable.pitch, 88) for syllable in syllables]
+
+
+def _melodic_tracks(
+    ensemble: Ensemble, lead_program: int | None, lines: Mapping[str, list[Note]], mix: random.Random
+) -> list[Track]:
+    """The tracks of the melodies that have notes."""
     tracks = []
-    if lead:
-        tracks.append(_melodic(ensemble.lead, lead_program, "lead", lead, mix))
-    if counter and ensemble.counter is not None:
-        tracks.append(_melodic(ensemble.counter, mix.choice(ensemble.counter.programs), "counter", counter, mix))
-    if voice:
+    if lines["lead"] and lead_program is not None:
+        tracks.append(_melodic(ensemble.lead, lead_program, "lead", lines["lead"], mix))
+    if lines["counter"] and ensemble.counter is not None:
+        tracks.append(
+            _melodic(ensemble.counter, mix.choice(ensemble.counter.programs), "counter", lines["counter"], mix)
+        )
+    if lines["vocals"]:
         part = Part("vocals", (), reverb=ensemble.reverb + 0.08)
-        tracks.append(_melodic(part, mix.choice(ensemble.vocal_programs), "vocals", voice, mix))
-    if backing and mix.random() < 0.75:
+        tracks.append(_melodic(part, mix.choice(ensemble.vocal_programs), "vocals", lines["vocals"], mix))
+    if lines["backing"] and mix.random() < 0.75:
         part = Part("backing_vocals", (), pan=0.35, reverb=ensemble.reverb + 0.12)
-        tracks.append(_melodic(part, mix.choice((53, 52, 53, 54)), "backing_vocals", backing, mix))
+        tracks.append(_melodic(part, mix.choice((53, 52, 53, 54)), "backing_vocals", lines["backing"], mix))
     return tracks
 
 

@@ -18,13 +18,19 @@ _DYNAMIC = {"intro": -12, "verse": -4, "chorus": 8, "bridge": -10, "solo": 5, "o
 
 @dataclass(frozen=True)
 class Context:
-    """The song as a whole."""
+    """The song as a whole.
+
+    Attributes:
+        swing: how far the middle of a beat comes late, in beats.
+        choruses_return: every chorus has the melody of the first; else a later one brings it varied.
+    """
 
     ensemble: Ensemble
     bpm: float
     timesignature: str
     key: KeyScale
     swing: float
+    choruses_return: bool = False
 
     @property
     def beats_per_bar(self) -> int:
@@ -44,7 +50,7 @@ class Context:
 
 @dataclass(frozen=True)
 class SectionContext:
-    """One section: where it lies, what its chords are, and which time this section is detected."""
+    """One section: where it lies, what its chords are, and which time a section of its kind comes."""
 
     song: Context
     name: str

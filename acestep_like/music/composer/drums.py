@@ -28,7 +28,7 @@ PERCUSSION_KEYS = {
 }
 
 
-def _layer(section: SectionContext, bar: int, rng: random.Random) -> tuple[int, set[str] | None]:
+def _layer(section: SectionContext, bar: int) -> tuple[int, set[str] | None]:
     """Which pattern a bar takes and which voices of it sound (None: all)."""
     if section.name == "intro":
         return 0, {"hat", "ride", "kick"} if bar >= section.bars // 2 else {"hat", "ride", "pedal"}
@@ -52,7 +52,7 @@ def drum_part(context: Context, section: SectionContext, feel: str, rng: random.
             last = (36, 49) if context.ensemble.crash else (36, 51)
             notes += [context.hit(section.bar_beat(bar), key, 1.5, 92, rng) for key in last]
             break
-        index, voices = _layer(section, bar, rng)
+        index, voices = _layer(section, bar)
         row = rows[min(index, len(rows) - 1)]
         fill = bar == section.bars - 1 and section.name not in ("intro", "outro") and rng.random() < 0.85
         fill_from = steps - (steps // 2 if rng.random() < 0.35 else steps // 4) if fill else steps

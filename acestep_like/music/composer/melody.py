@@ -13,6 +13,7 @@ from acestep_like.music.composer.context import Context, SectionContext
 from acestep_like.music.composer.patterns import STEPS_PER_BEAT
 from acestep_like.music.composer.voicing import nearest_in, playable_classes
 from acestep_like.music.score import Note
+from acestep_like.music.streams import Stream
 
 # Lengths in sixteenths within a beat, from quiet to busy; negative numbers are rests.
 _CELLS = {
@@ -83,6 +84,17 @@ def vary(motif: Motif, rng: random.Random) -> Motif:
             (step + length // 2, length - length // 2, height + 1),
         ]
     return Motif(tuple(notes))
+
+
+_DENSITY = {"verse": 0.85, "chorus": 1.15, "solo": 1.5, "bridge": 0.7, "intro": 0.6, "outro": 0.5}
+
+
+def section_motif(context: Context, section: SectionContext, stream: Stream) -> Motif:
+    """The motif of a section: one for each kind, varied when it returns."""
+    density = min(context.ensemble.density * _DENSITY[section.name], 1.0)
+    motif = make_motif(stream(f"motif {section.name}"), context, density)
+    same = context.choruses_return and section.name == "chorus"
+    return vary(motif, stream(f"vary {section.name} {section.variant}")) if section.variant and not same else motif
 
 
 def cadence(motif: Motif, context: Context) -> Motif:

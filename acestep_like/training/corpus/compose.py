@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import random
 
-from acestep_like.music.composer.arrange import Stream
-from acestep_like.music.composer.compose import compose_score, streams
+from acestep_like.music.composer.compose import play_plan
 from acestep_like.music.composer.ensembles import ENSEMBLES
 from acestep_like.music.composer.form import choose_form, half_section_bars, laid_out
 from acestep_like.music.composer.harmony import (
@@ -21,7 +20,8 @@ from acestep_like.music.composer.harmony import (
     song_bars,
 )
 from acestep_like.music.song_plan import ChordSpan, Section, SongPlan
-from acestep_like.music.styles import METER_TEMPO, STYLE_HARMONY, STYLES, StyleHarmony, weighted
+from acestep_like.music.streams import Stream, streams, weighted
+from acestep_like.music.styles import METER_TEMPO, STYLE_HARMONY, STYLES, StyleHarmony
 from acestep_like.music.theory import ACE_MODE, BEATS_PER_BAR, KeyScale, parse_keyscale, parse_timesignature
 from acestep_like.training.corpus.lexicon import choose_words, tempo_class
 from acestep_like.training.corpus.song import Song
@@ -86,7 +86,7 @@ def _described(stream: Stream, seed: int, style: str, plan: SongPlan) -> Song:
     assert plan.bpm and plan.timesignature and plan.keyscale
     ensemble = ENSEMBLES[style]
     has_vocals = stream("vocals").random() < ensemble.vocals
-    score = compose_score(plan, style, seed, has_vocals=has_vocals)
+    score = play_plan(plan, style, seed, has_vocals=has_vocals)
     speed = tempo_class(plan.bpm, plan.timesignature)
     words = choose_words(stream("words"), style, ACE_MODE[plan.keyscale.mode], speed, ensemble.reverb)
     return Song(

@@ -16,8 +16,8 @@ from acestep_like.errors import DependencyError
 from acestep_like.music.general_midi import DRUM_BANK
 from acestep_like.music.score import Track
 from acestep_like.training.corpus.song import Song
+from acestep_like.types.units import SAMPLE_RATE
 
-SAMPLE_RATE = 48000
 ROLE_LEVEL_DB = {
     "drums": -22.0,
     "percussion": -28.0,

@@ -46,10 +46,10 @@ def states(modules):
 @pytest.mark.parametrize(
     ("name", "turbo", "xl", "steps", "shift", "guidance", "tasks"),
     [
-        ("acestep-v15-base", False, False, 50, 1.0, 7.0, 6),
-        ("acestep-v15-turbo", True, False, 8, 3.0, 1.0, 3),
-        ("acestep-v15-xl-sft", False, True, 50, 1.0, 7.0, 3),
-        ("plain", False, False, 50, 1.0, 7.0, 5),
+        ("acestep-v15-base", False, False, 50, 1.0, 7.0, 7),
+        ("acestep-v15-turbo", True, False, 8, 3.0, 1.0, 4),
+        ("acestep-v15-xl-sft", False, True, 50, 1.0, 7.0, 4),
+        ("plain", False, False, 50, 1.0, 7.0, 6),
         ("guided", False, False, 4, 1.5, 3.0, 6),
     ],
 )

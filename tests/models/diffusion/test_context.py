@@ -11,11 +11,9 @@ from acestep_like.models.diffusion.hints import (
     fit_frames,
     hints_from_codes,
     hints_from_latents,
-    parse_codes,
     silence_frames,
     tokenize,
 )
-from acestep_like.types.audio_codes import format_codes
 from acestep_like.types.tasks import TASKS
 
 FRAMES, C = 12, 4
@@ -98,12 +96,6 @@ def test_windows_lie_on_the_latent_grid(spans, expected):
 
 def test_no_window_means_everything():
     assert window_mask([], 25, 48000, 1920) is None
-
-
-def test_code_strings_are_read_generously_and_clamped():
-    assert parse_codes("x<|audio_code_7|> and <|audio_code_99999|><|audio_code_|>", 64) == [7, 63]
-    assert parse_codes(format_codes([1, 2, 3]), 64) == [1, 2, 3]
-    assert parse_codes("no codes here", 64) == []
 
 
 def test_silence_continues_what_is_too_short():

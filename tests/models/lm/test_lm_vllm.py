@@ -48,7 +48,7 @@ def vllm(folder) -> Iterator[LoadedLM]:
     except DependencyError as error:
         pytest.skip(str(error))
     assert before[0] == random.getstate() and torch.equal(before[1], torch.get_rng_state())
-    yield lm
+    return lm
 
 
 def request(

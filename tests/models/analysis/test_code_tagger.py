@@ -60,7 +60,7 @@ def test_a_trained_ear_names_what_songs_it_never_heard_are(tmp_path: Path) -> No
     assert report["style_chance"] < 0.7
     tagger = CodeTagger.find(tmp_path)
     assert tagger is not None
-    detected = tagger.hear(codes[2][0].tolist())
+    detected = tagger.detect(codes[2][0].tolist())
     assert detected is not None and (detected.genre, detected.keyscale, detected.timesignature) == (
         NAMES["rock"][0],
         "A minor",
@@ -77,7 +77,7 @@ def test_an_ear_survives_the_file_and_leaves_the_callers_random_state_alone(tmp_
     found = CodeTagger.find(tmp_path)
     assert found is not None and torch.equal(torch.get_rng_state(), before)
     codes, beats = list(range(30)), torch.rand(72)
-    assert found.hear(codes, beats) == tagger.half().float().hear(codes, beats)
+    assert found.detect(codes, beats) == tagger.half().float().detect(codes, beats)
 
 
 def test_what_repeats_at_the_beats_decides_the_meter() -> None:
@@ -98,7 +98,7 @@ def test_a_long_song_is_heard_in_windows_of_twenty_seconds() -> None:
     tagger, codes = _ear(), torch.arange(170) % 64
     with torch.no_grad():
         halves = [tagger(part[None], None)[3][0] for part in (codes[:100], codes[-100:])]
-    detected = tagger.hear(codes.tolist())
+    detected = tagger.detect(codes.tolist())
     assert detected is not None
     sure = (halves[0] + halves[1]) / 2
     assert set(detected.tracks) == {name for name, logit in zip(TRACK_NAMES, sure, strict=True) if logit > 0}
@@ -111,10 +111,10 @@ def test_an_ear_of_an_older_version_is_told_with_its_file(tmp_path: Path) -> Non
 
 
 def test_too_few_codes_tell_nothing_and_a_folder_may_have_no_ear(tmp_path: Path) -> None:
-    assert _ear().hear([1, 2, 3]) is None
+    assert _ear().detect([1, 2, 3]) is None
     assert (
         CodeTaggers.find(tmp_path, 64) == CodeTaggers()
-        and CodeTaggers().hear([1] * 50) is None
+        and CodeTaggers().detect([1] * 50) is None
         and CodeTaggers().bpm([1] * 50) is None
     )
 
@@ -125,7 +125,7 @@ def test_understanding_takes_key_meter_and_genre_from_the_ear(tmp_path: Path) ->
     codes = [3, 9, 27, 17] * 15
     lm = load_lm(folder, backend="pt", device="cpu")
     described = understand(lm, format_codes(codes), DescribeOptions())
-    detected = lm.taggers.hear(codes)
+    detected = lm.taggers.detect(codes)
     assert detected is not None
     said = (described.genres, described.keyscale, described.timesignature)
     assert said == (detected.genre, detected.keyscale, detected.timesignature)

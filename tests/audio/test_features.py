@@ -129,8 +129,7 @@ def test_a_section_is_heard_where_the_texture_changes():
     plan = SongPlan(16.0, 120, "4", None, (), (Section("verse", 0, 4), Section("chorus", 4, 4)))
     quiet, loud = tones([60, 64, 67], 8.0, 0.02), tones([48, 60, 64, 67, 72, 79], 8.0, 0.2)
     audio = np.concatenate([quiet, loud])
-    chroma = features.chromagram(audio, RATE)
-    novelty = adherence.bar_novelty(adherence.bar_features(audio, RATE, chroma, plan))
+    novelty = adherence.bar_novelty(adherence.bar_features(audio, RATE, plan))
     assert adherence.section_hits(novelty, adherence.section_lines(plan, len(novelty) + 1)) == [1.0]
     assert adherence.section_chance(novelty) == pytest.approx(0.2)
 

@@ -34,7 +34,10 @@ def test_an_ear_comes_back_from_its_folder_and_leaves_the_random_state_alone(
 def test_a_track_is_heard_where_it_sounds_however_short_that_is(tagger: TrackTagger) -> None:
     """The highest of all stretches: silence around a passage does not take it away."""
     passage = torch.randn(250, 64, generator=torch.Generator().manual_seed(2))
-    alone, around = tagger.hear(passage), tagger.hear(torch.cat([torch.zeros(500, 64), passage, torch.zeros(250, 64)]))
+    alone, around = (
+        tagger.detect(passage),
+        tagger.detect(torch.cat([torch.zeros(500, 64), passage, torch.zeros(250, 64)])),
+    )
     assert alone is not None and around is not None and list(alone) == list(TRACK_NAMES)
     assert all(around[name] >= alone[name] - 1e-6 for name in TRACK_NAMES)
 
@@ -43,15 +46,15 @@ def test_a_track_is_heard_where_it_sounds_however_short_that_is(tagger: TrackTag
 def test_every_length_is_heard_to_its_end(tagger: TrackTagger, frames: int) -> None:
     """What changes only the last two seconds changes the answer, unless another stretch says more."""
     latents = torch.zeros(frames, 64)
-    found = tagger.hear(latents)
+    found = tagger.detect(latents)
     assert found is not None
     latents[-50:] = 5 * torch.randn(50, 64, generator=torch.Generator().manual_seed(3))
-    changed = tagger.hear(latents)
+    changed = tagger.detect(latents)
     assert changed is not None and changed != found
 
 
 def test_two_seconds_are_the_least_that_tells_anything(tagger: TrackTagger) -> None:
-    assert tagger.hear(torch.zeros(49, 64)) is None
+    assert tagger.detect(torch.zeros(49, 64)) is None
 
 
 def test_a_damaged_ear_is_told_with_its_file(tagger: TrackTagger, tmp_path: Path) -> None:

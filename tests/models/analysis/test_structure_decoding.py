@@ -13,12 +13,13 @@ from fakes import FakeDiT, fake_checkpoint, tone
 from acestep_like import editing
 from acestep_like.errors import CheckpointError
 from acestep_like.inference.api import generate_music
-from acestep_like.inference.inputs import prepare
-from acestep_like.inference.merge import merge_items
+from acestep_like.inference.inputs import read_order
+from acestep_like.inference.job import GenerationJob, Models, run_steps
+from acestep_like.inference.pipeline import ASKING, READING
 from acestep_like.inference.provenance import origin_of
-from acestep_like.inference.source_analysis import apply_detected_plan, part_to_analyse
+from acestep_like.inference.source_analysis import part_to_analyse
 from acestep_like.models.analysis.structure_decoding import detect_structure
-from acestep_like.models.analysis.structure_tagger import Detected, StructureTagger
+from acestep_like.models.analysis.structure_tagger import StructureFrames, StructureTagger
 from acestep_like.models.diffusion.guide import GUIDE_GROUPS, build_guide
 from acestep_like.music.planner import plan_song
 from acestep_like.music.song_plan import SongPlan
@@ -33,12 +34,12 @@ def drawn(plan: SongPlan, frames: int, start_s: float = 0.0) -> torch.Tensor:
     return torch.from_numpy(build_guide(plan, frames, RATE, start_s))
 
 
-def perfect(plan: SongPlan, frames: int, start_s: float = 0.0) -> Detected:
+def perfect(plan: SongPlan, frames: int, start_s: float = 0.0) -> StructureFrames:
     """What a tagger without fault hears in a recording of a plan that begins at `start_s`."""
     guide = drawn(plan, frames, start_s)
     group = {name: guide[:, where] for name, where in GUIDE_GROUPS.items()}
     pairs = group["phase"].unflatten(-1, (-1, 2)).flip(-1)
-    return Detected(
+    return StructureFrames(
         pairs[:, 1], pairs[:, 2], group["meter"], group["chord"], group["root"], group["scale"], group["tonic"]
     )
 
@@ -86,7 +87,7 @@ def test_one_uncertain_beat_does_not_change_a_chord() -> None:
     assert found is not None and {span.chord.name for span in found.chords} == {"Dm"}
 
 
-def with_phases(detected: Detected, turns: torch.Tensor, per_bar: int = 4) -> Detected:
+def with_phases(detected: StructureFrames, turns: torch.Tensor, per_bar: int = 4) -> StructureFrames:
     beat, bar = (
         torch.stack([torch.cos(2 * torch.pi * t), torch.sin(2 * torch.pi * t)], dim=1) for t in (turns, turns / per_bar)
     )
@@ -138,7 +139,7 @@ def test_an_ear_comes_back_from_its_folder(tagger: StructureTagger, tmp_path: Pa
     again = StructureTagger.find(tmp_path)
     assert again is not None and StructureTagger.find(tmp_path / "nowhere") is None
     latents = torch.randn(100, 64, generator=torch.Generator().manual_seed(1))
-    assert torch.allclose(again.hear(latents).tones, tagger.hear(latents).tones, atol=1e-2)
+    assert torch.allclose(again.detect(latents).tones, tagger.detect(latents).tones, atol=1e-2)
     (tmp_path / "plan_ear.safetensors").write_bytes(b"not weights at all")
     with pytest.raises(CheckpointError, match="plan_ear.safetensors is damaged"):
         StructureTagger.find(tmp_path)
@@ -146,7 +147,7 @@ def test_an_ear_comes_back_from_its_folder(tagger: StructureTagger, tmp_path: Pa
 
 @pytest.mark.parametrize("frames", [1, 2, 250, 251, 999, 1000, 1001, 1750, 1751, 6000])
 def test_every_frame_of_any_length_is_heard(tagger: StructureTagger, frames: int) -> None:
-    detected = tagger.hear(torch.randn(frames, 64, generator=torch.Generator().manual_seed(frames)))
+    detected = tagger.detect(torch.randn(frames, 64, generator=torch.Generator().manual_seed(frames)))
     for name in ("meter", "root", "tonic"):
         assert torch.allclose(getattr(detected, name).sum(dim=1), torch.ones(frames), atol=1e-4)
     assert len(detected.beat) == frames and float(detected.beat.norm(dim=1).max()) <= 1 + 1e-5
@@ -161,15 +162,26 @@ def foreign(seconds: float = 16.0) -> tuple[np.ndarray, int]:
 
 def job_of(detected: SongPlan | None, **fields):
     fields = {"task_type": "cover", "src_audio": foreign(), "caption": "jazz", "thinking": False, **fields}
-    job = prepare(GenerationParams(**fields), GenerationConfig(batch_size=1), fake_checkpoint(guide_version=2))
-    return apply_detected_plan(job, detected)
+    job = read(GenerationParams(**fields), fake_checkpoint(guide_version=2))
+    return asked(job, detected)
+
+
+def read(params: GenerationParams, checkpoint) -> GenerationJob:
+    return run_steps(READING, read_order(params, GenerationConfig(batch_size=1), checkpoint), Models())
+
+
+def asked(job: GenerationJob, detected: SongPlan | None) -> GenerationJob:
+    """The job with its requests, where the source is detected as given."""
+    dit = FakeDiT(job.checkpoint)
+    dit.plan = detected
+    return run_steps(ASKING, job, Models(dit))
 
 
 HEARD = SongPlan(16.0, 97.3, "3", parse_keyscale("D minor"), planned().chords, first_bar_s=-0.5)
 
 
 def test_a_cover_of_a_foreign_source_is_drawn_on_what_was_heard_in_it() -> None:
-    request = merge_items(job_of(HEARD), [None])[0].request
+    request = job_of(HEARD).items[0].request
     assert request.plan is not None and request.plan.chords == HEARD.chords and request.plan.first_bar_s == -0.5
     assert (request.bpm, request.timesignature, request.keyscale) == (97, "3", "D minor")
     assert request.plan_alone is not None and request.plan_alone.bpm is None and not request.plan_alone.chords
@@ -190,20 +202,20 @@ def test_who_tells_the_chords_or_hears_nothing_needs_no_ear(fields) -> None:
 
 def test_a_checkpoint_without_a_guide_needs_no_ear() -> None:
     params = GenerationParams(task_type="cover", src_audio=foreign(), caption="jazz")
-    assert part_to_analyse(prepare(params, GenerationConfig(batch_size=1), fake_checkpoint())) is None
+    assert part_to_analyse(read(params, fake_checkpoint())) is None
 
 
 @pytest.mark.parametrize("fields", [{"bpm": 120}, {"timesignature": "4"}, {"keyscale": "E major"}])
 def test_what_was_told_otherwise_wins_and_is_said(fields) -> None:
     job = job_of(HEARD, **fields)
     assert job.detected is None and "was asked, its bars and chords were left open" in job.notes[-1]
-    request = merge_items(job, [None])[0].request
+    request = job.items[0].request
     assert request.plan is not None and not request.plan.chords
 
 
 @pytest.mark.parametrize("fields", [{"bpm": 98}, {"timesignature": "3/4"}, {"keyscale": "F major"}])
 def test_what_was_told_alike_is_drawn_as_it_was_heard(fields) -> None:
-    request = merge_items(job_of(HEARD, **fields), [None])[0].request
+    request = job_of(HEARD, **fields).items[0].request
     assert request.plan is not None and request.plan.bpm == 97.3 and request.plan.chords == HEARD.chords
 
 
@@ -216,7 +228,7 @@ def test_silence_around_a_source_moves_its_bars_and_leaves_the_chords_open(befor
     part = part_to_analyse(job)
     assert part == pytest.approx((before_s + 3, before_s + 13), abs=1e-3)
     detected = replace(HEARD, duration_s=10.0, first_bar_s=part[0] - 0.5)
-    plan = merge_items(apply_detected_plan(job, detected), [None])[0].request.plan
+    plan = asked(job, detected).items[0].request.plan
     assert plan is not None and plan.chords == () and plan.bpm == 97.3
     bars = (part[0] - 0.5 - plan.first_bar_s) / HEARD.seconds_per_bar()
     assert -HEARD.seconds_per_bar() < plan.first_bar_s <= 0 and bars == pytest.approx(round(bars), abs=1e-6)
@@ -225,7 +237,7 @@ def test_silence_around_a_source_moves_its_bars_and_leaves_the_chords_open(befor
 def test_a_moment_of_silence_before_the_music_leaves_its_chords_where_they_sound() -> None:
     """As encoders put it before a song: bars and chords move together."""
     detected = replace(HEARD, first_bar_s=0.05)
-    plan = merge_items(apply_detected_plan(job_of(None), detected), [None])[0].request.plan
+    plan = job_of(detected).items[0].request.plan
     assert plan is not None and len(plan.chords) == len(detected.chords)
     beat_s = 60 / HEARD.bpm
     moved = [plan.first_bar_s + span.start_beat * beat_s for span in plan.chords]
