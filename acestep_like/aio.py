@@ -92,7 +92,7 @@ class AsyncAudioClient:
             async with aclosing(_asynchronous(events, events)) as coming:
                 async for event in coming:
                     if isinstance(event, ClipReady):
-                        values.append(await asyncio.to_thread(encode, event.clip))
+                        values.append(await asyncio.to_thread(encode, event.clip))  # noqa: PERF401 - those before a failure stay
         return values[0] if request.num_audio == 1 else values
 
 

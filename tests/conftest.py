@@ -65,3 +65,15 @@ def few_steps(mini, monkeypatch):
     defaults = replace(info.defaults, inference_steps=6)
     monkeypatch.setattr(mini.networks, "info", replace(info, defaults=defaults))
     return mini
+
+
+@pytest.fixture
+def fresh_pool(monkeypatch):
+    """Clients share no model with those of other tests."""
+    from acestep_like.client import client, pool
+    from acestep_like.entrypoints.batch import run
+
+    models = pool.ModelPool()
+    for module in (client, run):
+        monkeypatch.setattr(module, "pool", models)
+    return models

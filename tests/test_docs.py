@@ -76,7 +76,7 @@ def test_command_lines_of_the_pages_parse():
 
     from acestep_like.entrypoints.cli.main import build_parser
 
-    pages = ("README.md", "docs/audio-client.md")
+    pages = ("README.md", "docs/audio-client.md", "docs/batch.md")
     commands = [
         line
         for page in pages
@@ -103,15 +103,42 @@ def test_python_blocks_run_in_order_on_the_embedded_model(page, few_steps, mini_
     assert names["result"].success, names["result"].error
 
 
-def test_the_page_of_the_audio_client_runs_on_the_embedded_model(few_steps, tmp_path, monkeypatch, capsys):
-    from acestep_like.client import client
+def test_the_page_of_the_audio_client_runs_on_the_embedded_model(few_steps, fresh_pool, tmp_path, monkeypatch, capsys):
     from acestep_like.handler import AceStepHandler
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(AceStepHandler, "from_pretrained", lambda *_, **__: few_steps)
-    monkeypatch.setattr(client, "_loaded", {})
     names: dict = {}
     for code in blocks(ROOT / "docs" / "audio-client.md", "python"):
         exec(compile(code, "audio-client.md", "exec"), names)
     assert (tmp_path / names["path"]).is_file() and (tmp_path / "first.flac").is_file()
     assert len(names["pair"]) == 2 and names["event"].step == 2
+
+
+def test_the_configurations_of_the_batch_page_run_on_the_embedded_model(
+    few_steps, fresh_pool, tmp_path, monkeypatch, capsys
+):
+    from acestep_like.entrypoints.cli.main import main
+    from acestep_like.handler import AceStepHandler
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(AceStepHandler, "from_pretrained", lambda *_, **__: few_steps)
+    (tmp_path / "prompts.txt").write_text("Cyberpunk\n", encoding="utf-8")
+    configurations = blocks(ROOT / "docs" / "batch.md", "json")
+    assert len(configurations) == 2
+    for text in configurations:
+        faster = re.sub(r'"steps": \d+', '"steps": 3', text)
+        (tmp_path / "config.json").write_text(faster, encoding="utf-8")
+        words = ["batch", "--generation-config", "config.json", "--pretrained-name", "acestep:mini", "--device", "cpu"]
+        assert main(words) == 0, capsys.readouterr().err
+    made = {path.suffix for path in (tmp_path / "generated").rglob("*.*")}
+    assert made == {".flac", ".json", ".jsonl", ".mp3"}
+
+
+def test_the_batch_page_has_every_key():
+    from acestep_like.entrypoints.batch.config import FILE_FORMATS, Conditioning, Generation, Output
+    from acestep_like.types.fields import specs
+
+    page = (ROOT / "docs" / "batch.md").read_text(encoding="utf-8")
+    keys = [name for section in (Generation, Conditioning, Output) for name in specs(section)]
+    assert all(f"`{name}`" in page for name in (*keys, *FILE_FORMATS))

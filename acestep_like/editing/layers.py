@@ -1,4 +1,4 @@
-"""Layers."""
+"""Layers: `lego` adds a track to a source, `complete` adds several."""
 
 from __future__ import annotations
 

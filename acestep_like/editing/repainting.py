@@ -1,4 +1,4 @@
-"""Repaint."""
+"""Passages: `repaint` makes parts of a source anew, `extend` adds to its ends."""
 
 from __future__ import annotations
 

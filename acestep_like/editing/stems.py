@@ -1,4 +1,4 @@
-"""Stems."""
+"""Stems: `extract` takes one track out of a source."""
 
 from __future__ import annotations
 

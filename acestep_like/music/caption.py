@@ -1,4 +1,4 @@
-"""Caption."""
+"""What a caption says in words of style, tempo, meter and key."""
 
 from __future__ import annotations
 

@@ -16,8 +16,7 @@ import sine_provider
 import soundfile as sf
 
 from acestep_like.audio.io import load_audio
-from acestep_like.client import client, families, pool
-from acestep_like.entrypoints.batch import run
+from acestep_like.client import families
 from acestep_like.entrypoints.batch.config import FILE_FORMATS
 from acestep_like.entrypoints.batch.names import FreeNames, safe
 from acestep_like.entrypoints.cli import batch as command
@@ -29,14 +28,11 @@ SAMPLES = [{"prompt": "a jazz piece"}, {"prompt": "dance music"}]
 
 
 @pytest.fixture(autouse=True)
-def sine(monkeypatch, tmp_path):
+def sine(monkeypatch, tmp_path, fresh_pool):
     """The sine family, in an empty working directory."""
     monkeypatch.setitem(sys.modules, "acestep_like.client.providers.sine", sine_provider)
     for module in (catalog, families):
         monkeypatch.setattr(module, "FAMILIES", (*catalog.FAMILIES, "sine"))
-    fresh = pool.ModelPool()
-    for module in (client, run):
-        monkeypatch.setattr(module, "pool", fresh)
     monkeypatch.chdir(tmp_path)
 
 
