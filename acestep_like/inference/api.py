@@ -114,7 +114,7 @@ def understand_audio(
     """Read caption, lyrics, metadata, tracks and chords from a recording: `understand_music` on the codes of a file, an
     `(array, sample_rate)` pair or an earlier audio. `options` are those of `understand_music`.
 
-    Where the checkpoint has taggers, tracks, tempo, key, meter and chords are what those hear: latents tell more than
+    Where the checkpoint has taggers, tracks, tempo, key, meter and chords are what those detect: latents say more than
     codes.
     """
     ready, _ = loaded_dit(dit_handler)

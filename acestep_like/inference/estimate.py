@@ -1,4 +1,4 @@
-"""`plan`: what a request will need on this machine, told before any weight is loaded.
+"""`plan`: what a request will need on this machine, before any weight is loaded.
 
 Memory and work are counted by running the networks' code on tensors without memory (`diffusion/cost_counter.py`).
 Seconds are those counts at this machine's rates, set right by two short probes: two blocks of the DiT and a piece of

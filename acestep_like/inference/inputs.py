@@ -29,7 +29,7 @@ _TURBO_STEPS = 20
 
 
 def default_duration_s(lyrics: str) -> float:
-    """Length when nobody says one: 30 s without words, else 4 s a line and 12 s around them, 30 to 240 s."""
+    """Length where none is given or planned: 30 s without words, else 4 s a line and 12 s around them, 30 to 240 s."""
     lines = sung_lines(lyrics)
     if not lines:
         return DEFAULT_DURATION_S
@@ -154,7 +154,7 @@ def read_source(job: GenerationJob, _models: Models) -> Additions:
     known = NOTHING_KNOWN
     notes: tuple[str, ...] = ()
     if not job.task.source_as_codes:
-        # A cover hears the source as much as `audio_cover_strength` says and in no other way: at 0 it is another song.
+        # What a cover keeps of its source is for `audio_cover_strength` to say: at 0 it is another song.
         known, notes = origin.music(guided=job.checkpoint.guide_version is not None)
     parents = {"parents": [origin.key]} if origin.key else {}
     return {

@@ -35,7 +35,7 @@ class Source:
     Attributes:
         samples: [2, N] at 48 kHz, with room for windows that reach beyond the audio.
         duration_s: of the audio without that room; `left_padding_s` is the room before it.
-        gain: what brings the samples to the level that models hear sources at (`audio.level.source_gain`).
+        gain: what brings the samples to the level at which models are given sources (`audio.level.source_gain`).
     """
 
     samples: torch.Tensor
@@ -45,7 +45,7 @@ class Source:
 
     @property
     def at_model_level(self) -> torch.Tensor:
-        """The samples as models hear them."""
+        """The samples as models are given them."""
         return self.samples * self.gain
 
 
@@ -73,9 +73,9 @@ class GenerationJob:
         lineage: names and digests of the audio that goes in, for the recipe.
         known: tempo, key, meter and chords that the recipe of the source records, for new music that must fit it (not
             of a cover's); what was given wins.
-        words_first: the language model defers to the caption; `caption_facts` is what that itself says of tempo, key
-            and meter.
-        thoughts: the language model's answers, one an item; None where it did not run.
+        defers_to_caption: the language model leaves to the caption what that says; `caption_facts` is what it says of
+            tempo, key and meter.
+        lm_outputs: the language model's answers, one an item; None where it did not run.
         encoded, detected: the source's latents where a tagger needed them, and the plan that it detected in a source of
             which nothing was known.
         items, requests: what the DiT is asked, by item and by call, with the places of the call's items.
@@ -97,9 +97,9 @@ class GenerationJob:
     references: tuple[torch.Tensor, ...] = ()
     lineage: Mapping[str, Any] = field(default_factory=dict)
     known: KnownMusic = NOTHING_KNOWN
-    words_first: bool = False
+    defers_to_caption: bool = False
     caption_facts: KnownMusic = NOTHING_KNOWN
-    thoughts: tuple[LMOutput, ...] | None = None
+    lm_outputs: tuple[LMOutput, ...] | None = None
     encoded: EncodedAudio | None = None
     detected: SongPlan | None = None
     items: tuple[Item, ...] = ()
@@ -113,7 +113,7 @@ class GenerationJob:
 
     @property
     def ignores_source(self) -> bool:
-        """Whether a cover hears nothing of its source, at strength 0: then it is music made from nothing."""
+        """Whether a cover is shown nothing of its source, at strength 0: then it is music made from nothing."""
         return self.task.source_as_codes and self.params.audio_cover_strength == 0 and not self.edits_flow
 
 

@@ -138,7 +138,7 @@ def _filled(result: Result, answer: Description, failure: str) -> Result:
     """A result with what the model answered.
 
     Raises:
-        LMError: the answer holds nothing legal; `failure` is its status.
+        LMError: nothing in the answer is legal; `failure` is its status.
     """
     if not answer.fields:
         raise LMError("Empty metadata returned", status=failure)

@@ -33,41 +33,41 @@ if TYPE_CHECKING:
 
 def merge_items(job: GenerationJob, _models: Models) -> Additions:
     """Join what the caller gave with what the language model decided, item by item; what was given always wins."""
-    thoughts = job.thoughts or [None] * len(job.seeds)
-    return {"items": tuple(_item(job, seed, thought) for seed, thought in zip(job.seeds, thoughts, strict=True))}
+    lm_outputs = job.lm_outputs or [None] * len(job.seeds)
+    return {"items": tuple(_item(job, seed, answer) for seed, answer in zip(job.seeds, lm_outputs, strict=True))}
 
 
-def _item(job: GenerationJob, seed: int, thought: LMOutput | None) -> Item:
+def _item(job: GenerationJob, seed: int, answer: LMOutput | None) -> Item:
     params = job.params
-    decided = {name: thought.metadata[name] for name in thought.decided if name in thought.metadata} if thought else {}
+    decided = {name: answer.metadata[name] for name in answer.decided if name in answer.metadata} if answer else {}
     cot = _cot_fields(decided)
-    codes = job.parsed.codes or tuple(parse_codes(thought.codes) if thought else ())
+    codes = job.parsed.codes or tuple(parse_codes(answer.codes) if answer else ())
     duration_s, codes, notes = _resolve_duration(job, cot.get("cot_duration"), codes)
     music = _music(job, cot)
     language = params.vocal_language if params.vocal_language != "unknown" else cot.get("cot_vocal_language", "unknown")
-    rewritten = "" if job.words_first and params.caption.strip() else cot.get("cot_caption", "")
+    rewritten = "" if job.defers_to_caption and params.caption.strip() else cot.get("cot_caption", "")
     caption = _lego_caption(job) or rewritten or params.caption
     planned = _plan(job, duration_s, music, caption, seed)
     plan = planned if job.detected is None or planned is None else with_detected_plan(planned, job.detected)
     request = _item_request(job, seed, caption, language, codes, music, plan)
     if plan is not planned:
         request = replace(request, plan_alone=planned)
-    return Item(request, duration_s, cot, notes + (thought.notes if thought else ()))
+    return Item(request, duration_s, cot, notes + (answer.notes if answer else ()))
 
 
 def _music(job: GenerationJob, cot: Mapping[str, Any]) -> KnownMusic:
     """What is known of an item's music before its plan: given, said by the caption, decided by the language model, or
     recorded of the source; in this order."""
     parsed, words, known = job.parsed, job.caption_facts, job.known
-    thought = KnownMusic(
+    answer = KnownMusic(
         cot.get("cot_bpm"),
         parse_keyscale(cot["cot_keyscale"]) if "cot_keyscale" in cot else None,
         cot.get("cot_timesignature", ""),
     )
     return KnownMusic(
-        bpm=next((bpm for bpm in (job.params.bpm, words.bpm, thought.bpm) if bpm is not None), known.bpm),
-        keyscale=parsed.keyscale or words.keyscale or thought.keyscale or known.keyscale,
-        timesignature=parsed.timesignature or words.timesignature or thought.timesignature or known.timesignature,
+        bpm=next((bpm for bpm in (job.params.bpm, words.bpm, answer.bpm) if bpm is not None), known.bpm),
+        keyscale=parsed.keyscale or words.keyscale or answer.keyscale or known.keyscale,
+        timesignature=parsed.timesignature or words.timesignature or answer.timesignature or known.timesignature,
         chart=parsed.chart or known.chart,
     )
 
@@ -159,7 +159,7 @@ def _plan(job: GenerationJob, duration_s: float | None, music: KnownMusic, capti
     """The plan that a guided checkpoint is steered by; None for checkpoints without a guide.
 
     Music made from nothing gets a whole plan, and so does a cover at strength 0. Any other source has a tempo and
-    harmony of its own: what nobody planned stays unknown there, and so does the grid when audio is put before its
+    harmony of its own: what is not known of them stays open, and so does the grid when audio is put before its
     start.
     """
     if job.checkpoint.guide_version is None or duration_s is None:

@@ -42,8 +42,8 @@ READING = (
 )
 """The audio of an order. No model runs yet: what can be wrong with the input is known afterwards."""
 THINKING = (
-    step(read_caption_facts, adds="words_first caption_facts"),
-    step(think, adds="thoughts", needs="caption_facts"),
+    step(read_caption_facts, adds="defers_to_caption caption_facts"),
+    step(think, adds="lm_outputs", needs="caption_facts"),
 )
 """What the language model decides."""
 ASKING = (
@@ -51,7 +51,7 @@ ASKING = (
     step(
         merge_items,
         adds="items",
-        needs="source known thoughts words_first caption_facts detected",
+        needs="source known lm_outputs defers_to_caption caption_facts detected",
     ),
     step(build_requests, adds="requests", needs="items source windows references encoded"),
 )
@@ -91,7 +91,7 @@ def run_pipeline(
         loras = [lora.facts() for lora in dit.loras if lora.scale != 0]
     clock.lap("dit_total_time_cost")
 
-    lm_name = models.lm.name if models.lm is not None and job.thoughts else ""
+    lm_name = models.lm.name if models.lm is not None and job.lm_outputs else ""
     audios, seams = _audios(job, outputs, lm_name, {"loras": loras} if loras else {})
     report(_SAVING, "Preparing audio data...")
     if cancel is not None:
@@ -99,7 +99,7 @@ def run_pipeline(
     if folder is not None:
         save_all(audios, folder, job.config, file_recipe(checkpoint, lm_name))
     clock.lap("saving_time")
-    extra = extra_outputs(job, outputs, clock.costs(job.thoughts, outputs))
+    extra = extra_outputs(job, outputs, clock.costs(job.lm_outputs, outputs))
     extra["loras"] = loras
     if any(seams):
         extra["seams"] = seams
@@ -171,7 +171,7 @@ class _Clock:
         self._last = now
 
     def costs(
-        self, thoughts: Sequence[LMOutput] | None, outputs: Sequence[tuple[list[int], DiffusionOutput]]
+        self, lm_outputs: Sequence[LMOutput] | None, outputs: Sequence[tuple[list[int], DiffusionOutput]]
     ) -> dict[str, float]:
         """`time_costs` in seconds. The four totals (preparation, LM, DiT, saving) add up to the pipeline's."""
         costs: dict[str, float] = {}
@@ -183,9 +183,9 @@ class _Clock:
         costs["dit_total_time_cost"] = self._laps["dit_total_time_cost"]
         costs["preparation_time"] = self._laps["preparation_time"]
         costs["saving_time"] = self._laps["saving_time"]
-        if thoughts is not None:
-            costs["lm_phase1_time"] = sum(thought.phase1_s for thought in thoughts)
-            costs["lm_phase2_time"] = sum(thought.phase2_s for thought in thoughts)
+        if lm_outputs is not None:
+            costs["lm_phase1_time"] = sum(answer.phase1_s for answer in lm_outputs)
+            costs["lm_phase2_time"] = sum(answer.phase2_s for answer in lm_outputs)
             costs["lm_total_time"] = self._laps["lm_total_time"]
         costs["pipeline_total_time"] = self._last - self._begin
         return costs

@@ -27,8 +27,8 @@ class Finished:
 def finish_audio(job: GenerationJob, item: Item, raw: torch.Tensor) -> Finished:
     """Splice (repaint), bring to level and fade one item's codec output [2, N].
 
-    The model heard the source at a level of its own. What adds to a source, takes from it or stands in it goes back to
-    the source's level, so that parts still fit together; new music is brought to the level that was asked for.
+    The model was given the source at a level of its own. What adds to a source, takes from it or stands in it goes back
+    to the source's level, so that parts still fit together; new music is brought to the level that was asked for.
     """
     params, source = job.params, job.source
     samples, seams = raw.float(), None

@@ -1,6 +1,7 @@
 """What a source already tells: the recipe of an earlier audio, in memory or in a file, and the plan it was made to.
 
-A recipe is data of strangers: its values pass the same checks as parameters, and what does not is left out with a note.
+Anyone may have written a recipe: its values pass the same checks as parameters, and what does not is left out with a
+note.
 """
 
 from __future__ import annotations

@@ -103,7 +103,7 @@ def _file_name(value: Any, shown: Any) -> Any:
 
 
 def _plan_facts(item: Item) -> dict[str, Any]:
-    """The song plan of a guided checkpoint in words: what was chosen where nobody said anything."""
+    """The song plan of a guided checkpoint in words: what was given, and what was chosen where nothing was."""
     plan = item.request.plan
     if plan is None:
         return {}

@@ -23,7 +23,7 @@ def extra_outputs(
     job: GenerationJob, outputs: Sequence[tuple[list[int], DiffusionOutput]], time_costs: dict[str, float]
 ) -> dict[str, Any]:
     """Upstream's keys. Tensors are [B, ...], or a list of single items where their lengths differ."""
-    items, thoughts = job.items, job.thoughts
+    items, lm_outputs = job.items, job.lm_outputs
 
     def tensor(name: str) -> Any:
         parts = [getattr(output, name) for _, output in outputs]
@@ -44,8 +44,8 @@ def extra_outputs(
         for row, place in enumerate(places)
     }
     return {
-        "lm_metadata": dict(thoughts[0].metadata) if thoughts else None,
-        "lm_metadata_items": [dict(thought.metadata) for thought in thoughts] if thoughts else [],
+        "lm_metadata": dict(lm_outputs[0].metadata) if lm_outputs else None,
+        "lm_metadata_items": [dict(answer.metadata) for answer in lm_outputs] if lm_outputs else [],
         "time_costs": time_costs,
         "latents": latents,
         "masks": masks,
@@ -87,17 +87,17 @@ def status_message(
     lm_loaded: bool,
 ) -> str:
     """Upstream's lines, and one sentence for everything that was not done as asked."""
-    thoughts = job.thoughts
+    lm_outputs = job.lm_outputs
     notes = [*job.notes, *(note for item in job.items for note in item.notes)]
     notes += [note for _, output in outputs for note in output.status]
-    if job.params.thinking and job.task.planned_by_lm and thoughts is None and not lm_loaded:
+    if job.params.thinking and job.task.planned_by_lm and lm_outputs is None and not lm_loaded:
         notes.append("No language model is loaded; nothing was planned by one.")
     notes += _loud_notes(audios)
     silent = [str(place + 1) for place, audio in enumerate(audios) if audio.silent]
     if silent:
         notes.append(f"Item {', '.join(silent)} is silent and was not saved.")
     size = job.config.lm_batch_chunk_size if job.config.allow_lm_batch else 1
-    chunks = [thoughts[start : start + size] for start in range(0, len(thoughts), size)] if thoughts else []
+    chunks = [lm_outputs[start : start + size] for start in range(0, len(lm_outputs), size)] if lm_outputs else []
     lines = [_chunk_line(number, chunk) for number, chunk in enumerate(chunks, 1)]
     return "\n".join([*dict.fromkeys(notes), *lines, _DONE])
 

@@ -29,9 +29,9 @@ def think(job: GenerationJob, models: Models) -> Additions:
     request = think_request(job, models.lm is not None)
     if request is None or models.lm is None:
         return {}
-    thoughts = models.lm.think(request, cancel=models.cancel, observer=_LMProgress(models.report, request))
+    lm_outputs = models.lm.think(request, cancel=models.cancel, observer=_LMProgress(models.report, request))
     models.report(_LM_DONE, "Language model done")
-    return {"thoughts": tuple(thoughts)}
+    return {"lm_outputs": tuple(lm_outputs)}
 
 
 class _LMProgress:
@@ -61,7 +61,7 @@ def read_caption_facts(job: GenerationJob, models: Models) -> Additions:
     facts: dict[str, Any] = caption_facts(job.params.caption)
     if "keyscale" in facts:
         facts["keyscale"] = parse_keyscale(facts["keyscale"])
-    return {"words_first": True, "caption_facts": KnownMusic(**facts)}
+    return {"defers_to_caption": True, "caption_facts": KnownMusic(**facts)}
 
 
 def think_request(job: GenerationJob, lm_ready: bool) -> ThinkRequest | None:

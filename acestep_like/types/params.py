@@ -424,7 +424,7 @@ class GenerationParams(_Parameters):
         "balanced",
         "str",
         _TASK,
-        "How closely repaint holds to the source outside the window while sampling.",
+        "How closely repaint keeps to the source outside the window while sampling.",
         choices=("conservative", "balanced", "aggressive"),
     )
     repaint_strength: float = parameter(

@@ -40,7 +40,7 @@ class TaskSpec:
             has no window.
         base_only: the published turbo and sft checkpoints were not trained for it.
         keeps_level: the output is not normalised, so that it still fits the source.
-        plays_along: makes music to the tempo and harmony of the source. (What extract takes out is there already: told
+        plays_along: makes music to the tempo and harmony of the source. (What extract takes out is there already: given
             tempo and chords it comes out worse.)
         follows_instruments: the instruments that the caption names are drawn in the guide.
         planned_by_lm: the language model may plan it and write its codes. (Codes would pre-empt a source.)
