@@ -21,6 +21,7 @@ from acestep_like.errors import (
 from acestep_like.handler import AceStepHandler
 from acestep_like.models.diffusion import pipeline as run
 from acestep_like.models.diffusion import sampling
+from acestep_like.models.diffusion.encode import source_latents
 from acestep_like.models.diffusion.request import DiffusionRequest, FlowEditRequest, ItemRequest
 from acestep_like.music.song_plan import SongPlan
 from acestep_like.music.theory import parse_keyscale
@@ -466,7 +467,7 @@ def test_a_checkpoint_of_the_first_guide_layout_still_plays(tmp_path):
 def test_a_cover_that_starts_near_its_source_starts_from_the_source_itself(guided, source):
     """Not from the decoded codes that its context shows."""
     asked = request(task="cover", source=source, inference_steps=50, cover_noise_strength=0.98)
-    output, latents = guided.generate(asked), guided.encode_audio((source, 48000)).latents
+    output, latents = guided.generate(asked), source_latents(guided.networks, source)
     hints = output.source_latents
     assert len(output.timesteps) == 2
     assert float((output.latents - latents).abs().mean()) < 0.2 * float((output.latents - hints).abs().mean())
@@ -492,7 +493,7 @@ def test_a_number_that_is_none_is_an_error_that_names_its_stage(root, source, br
 
 def test_a_flow_edit_carries_the_source_from_one_description_to_another(guided, source):
     described = FlowEditRequest("lo-fi piano", "[Instrumental]")
-    latents = guided.encode_audio((source, 48000)).latents
+    latents = source_latents(guided.networks, source)
 
     def edited(task="text2music", **changes):
         asked = request(task=task, source=source, flow_edit=replace(described, **changes), inference_steps=4)
