@@ -20,11 +20,12 @@ from acestep_like.audio.containers import breaks_off
 from acestep_like.audio.quiet import quiet_mp3
 from acestep_like.audio.sources import OpenedFile
 from acestep_like.errors import DependencyError, InputError
+from acestep_like.types.units import SAMPLE_RATE
 
 MIN_RATE, MAX_RATE = 1000, 768000
 """Sample rates that are read, in Hz."""
 MAX_CHANNELS = 32
-MAX_SAMPLES = 2 * 48000 * 3600
+MAX_SAMPLES = 2 * SAMPLE_RATE * 3600
 """Most samples of all channels that are decoded: an hour of stereo at 48 kHz."""
 
 _BLOCK_FRAMES = 1 << 16

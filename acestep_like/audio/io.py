@@ -14,6 +14,7 @@ from acestep_like.audio.decode import MAX_CHANNELS, MAX_RATE, MIN_RATE, Decoded,
 from acestep_like.audio.level import SILENT_PEAK
 from acestep_like.audio.sources import is_encoded, open_source
 from acestep_like.errors import InputError
+from acestep_like.types.units import SAMPLE_RATE
 
 MIN_SECONDS = 0.1
 """Shortest source: below this there is no music to work from."""
@@ -41,7 +42,12 @@ class Waveform:
 
 
 def load_audio(
-    source: Any, *, field: str, sample_rate: int = 48000, allow_silent: bool = False, max_seconds: float = MAX_SECONDS
+    source: Any,
+    *,
+    field: str,
+    sample_rate: int = SAMPLE_RATE,
+    allow_silent: bool = False,
+    max_seconds: float = MAX_SECONDS,
 ) -> Waveform:
     """Read a source as stereo float32 at `sample_rate`.
 

@@ -16,6 +16,7 @@ import torch
 
 from acestep_like.audio.level import loudest_rms
 from acestep_like.audio.splice_report import Edge, Span, TrackChange, beat_offset_ms
+from acestep_like.types.units import SAMPLE_RATE
 
 Window = tuple[float, float]
 """Start and end in seconds."""
@@ -29,7 +30,7 @@ WIDEST_CROSSFADE_S = 0.05
 
 
 def pad_for_windows(
-    source: torch.Tensor, windows: Sequence[Window], sample_rate: int = 48000
+    source: torch.Tensor, windows: Sequence[Window], sample_rate: int = SAMPLE_RATE
 ) -> tuple[torch.Tensor, tuple[Window, ...], float]:
     """Room for windows that reach beyond the source (outpainting): zeros before and after.
 
@@ -75,7 +76,7 @@ def splice(
     windows: Sequence[Window],
     crossfade_s: float,
     *,
-    sample_rate: int = 48000,
+    sample_rate: int = SAMPLE_RATE,
     bpm: float | None = None,
     gain: float = 1.0,
 ) -> tuple[torch.Tensor, SeamReport]:

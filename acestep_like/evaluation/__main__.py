@@ -20,6 +20,7 @@ from acestep_like.evaluation.contact_sheet import contact_sheet, make_examples
 from acestep_like.evaluation.reference import Renderer, build_reference, save_reference
 from acestep_like.handler import AceStepHandler
 from acestep_like.models.analysis.evaluator import default_evaluator
+from acestep_like.types.units import SAMPLE_RATE
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -68,7 +69,7 @@ def _reference(options: argparse.Namespace) -> int:
 
 
 def _sheet(options: argparse.Namespace) -> int:
-    clips = [(path.stem, load_audio(path, field="files", sample_rate=48000).samples) for path in options.files]
+    clips = [(path.stem, load_audio(path, field="files", sample_rate=SAMPLE_RATE).samples) for path in options.files]
     contact_sheet(clips, options.out)
     print(options.out)
     return 0

@@ -16,6 +16,7 @@ from torch import Tensor
 from acestep_like.errors import DependencyError
 from acestep_like.models.codec import dsp
 from acestep_like.models.codec.spectral import SpectralAutoencoder
+from acestep_like.types.units import SAMPLE_RATE
 
 _MEL_RESOLUTIONS = ((512, 40), (1024, 80), (2048, 128), (4096, 192))
 _ANALYSIS_RATE = 22050
@@ -33,7 +34,7 @@ def _librosa() -> Any:
     return librosa
 
 
-def log_mel_distance(ours: Tensor, true: Tensor, sample_rate: int = 48000) -> float:
+def log_mel_distance(ours: Tensor, true: Tensor, sample_rate: int = SAMPLE_RATE) -> float:
     """Mean |ln(mel + 0.01)| difference over four resolutions and both channels; `[2, N]` each."""
     total = 0.0
     for n_fft, bands in _MEL_RESOLUTIONS:
@@ -74,7 +75,7 @@ def onset_agreement(ours: np.ndarray, true: np.ndarray) -> tuple[float, float]:
     return correlation, 2 * hits / (len(a) + len(b))
 
 
-def compare(ours: Tensor, true: Tensor, sample_rate: int = 48000) -> dict[str, float]:
+def compare(ours: Tensor, true: Tensor, sample_rate: int = SAMPLE_RATE) -> dict[str, float]:
     """All `METRICS` of a rebuilt recording `[2, N]` against the true one.
 
     Raises:

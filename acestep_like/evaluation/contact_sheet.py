@@ -14,6 +14,7 @@ from acestep_like.audio.features import log_mel
 from acestep_like.errors import AceStepError, DependencyError, InputError
 from acestep_like.inference.api import generate_music
 from acestep_like.types.params import GenerationConfig, GenerationParams
+from acestep_like.types.units import SAMPLE_RATE
 
 _FRAMES_PER_S = 100
 
@@ -47,7 +48,7 @@ def contact_sheet(
     for panel in panels.flat[len(clips) :]:
         panel.set_axis_off()
     for panel, (title, audio) in zip(panels.flat, clips, strict=False):
-        mel = log_mel(audio, 48000, bands=128)[:, : int(seconds * _FRAMES_PER_S)]
+        mel = log_mel(audio, SAMPLE_RATE, bands=128)[:, : int(seconds * _FRAMES_PER_S)]
         top = float(np.quantile(mel, 0.999))
         extent = (0.0, mel.shape[1] / _FRAMES_PER_S, 0.0, 128.0)
         panel.imshow(mel, origin="lower", aspect="auto", cmap="magma", vmin=top - 7, vmax=top, extent=extent)

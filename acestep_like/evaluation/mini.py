@@ -29,6 +29,7 @@ from acestep_like.inference.api import generate_music
 from acestep_like.models.analysis.evaluator import Evaluator, default_evaluator
 from acestep_like.music.planner import plan_song
 from acestep_like.types.params import GenerationConfig, GenerationParams
+from acestep_like.types.units import SAMPLE_RATE
 
 AIMS = {
     "tempo, styles with drums": "0.90",
@@ -107,7 +108,7 @@ def measure_free(make: Maker, evaluator: Evaluator, seconds: float, thinking: bo
         params = {"caption": prompt.text, "duration": seconds, "thinking": thinking, "instrumental": True}
         audio, recorded = make(params, _FREE_SEED + index)
         bpm, meter = planned_bpm({**params, **recorded, "caption": prompt.text})
-        detected = features.estimate_tempo(audio, 48000).bpm
+        detected = features.estimate_tempo(audio, SAMPLE_RATE).bpm
         judged = evaluator.judge(audio)
         found.append(
             {
@@ -160,7 +161,7 @@ def free_figures(rows: Sequence[dict[str, Any]], seed: int = 0) -> dict[str, Fig
 
 def texture(audio: torch.Tensor) -> np.ndarray:
     """Log mel of a clip [80, T] at 100 frames a second, smoothed over 0.2 s: what its texture is compared by."""
-    mel = features.log_mel(audio, 48000)
+    mel = features.log_mel(audio, SAMPLE_RATE)
     frames = mel.shape[1] // 20 * 20
     return mel[:, :frames].reshape(80, -1, 20).mean(axis=2)
 

@@ -21,6 +21,7 @@ from acestep_like.evaluation.codec import compare
 from acestep_like.evaluation.prompts import HeldOutPrompt, held_out_prompts, song_of
 from acestep_like.models.analysis.evaluator import Evaluator
 from acestep_like.training import corpus
+from acestep_like.types.units import SAMPLE_RATE
 
 REFERENCE_FILE = Path(__file__).with_name("real_reference.json")
 
@@ -37,7 +38,7 @@ class Renderer:
     def stems(self, song: Any) -> dict[str, torch.Tensor]:
         """Wet stems [2, N] by track class; their sum is the mix."""
         dry = {name: torch.from_numpy(audio) for name, audio in self.synth.render(song).items()}
-        samples = round(song.plan.duration_s * 48000)
+        samples = round(song.plan.duration_s * SAMPLE_RATE)
         return {name: stem[:, :samples] for name, stem in corpus.mix(dry, song).stems.items()}
 
     def mix(self, song: Any) -> torch.Tensor:

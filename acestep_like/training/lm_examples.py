@@ -19,8 +19,7 @@ from tokenizers import Tokenizer
 from acestep_like.models.lm import prompts
 from acestep_like.music.theory import FLAT_NAMES, PITCH_NAMES
 from acestep_like.training.lm_facts import facts_of
-
-LATENT_RATE_HZ, FRAMES_PER_CODE, CODES_PER_S = 25, 5, 5
+from acestep_like.types.units import CODE_RATE_HZ, FRAMES_PER_CODE, LATENT_RATE_HZ
 
 MIX = {"generate": 0.33, "unconditional": 0.04, "understand": 0.31, "plan": 0.12, "inspire": 0.10, "format": 0.10}
 """Share of each kind of sequence. The last three need no codes."""
@@ -187,22 +186,22 @@ class ExampleBuilder:
         """Codes of a random stretch of a song, its start in seconds and its whole seconds."""
         codes, song, rng = self.codes[index], self.songs[index], self.rng
         assert codes is not None
-        total_s = codes.shape[1] / CODES_PER_S
+        total_s = codes.shape[1] / CODE_RATE_HZ
         if rng.random() < self.long_share and song.bar_s * 4 < total_s:
             duration = rng.randint(min(self.max_s, LONGEST_S), LONGEST_S)
             return self._stitched(codes, song.bar_s, duration), 0.0, duration
         shortest = min(self.min_s, int(total_s))
         duration = rng.randint(shortest, max(shortest, min(self.max_s, int(total_s))))
-        last_start_s = max(total_s - duration - 1 / CODES_PER_S, 0.0)
+        last_start_s = max(total_s - duration - 1 / CODE_RATE_HZ, 0.0)
         start_s = rng.randint(0, int(last_start_s / song.bar_s)) * song.bar_s if bars else rng.uniform(0, last_start_s)
-        frames = round(start_s * LATENT_RATE_HZ) + FRAMES_PER_CODE * np.arange(duration * CODES_PER_S)
+        frames = round(start_s * LATENT_RATE_HZ) + FRAMES_PER_CODE * np.arange(duration * CODE_RATE_HZ)
         return _codes_at(codes, frames), start_s, duration
 
     def _stitched(self, codes: np.ndarray, bar_s: float, duration: int) -> np.ndarray:
         """A stretch longer than the song: parts of it joined at bar lines, so that beat and bar go on unbroken."""
         rng, bar = self.rng, bar_s * LATENT_RATE_HZ
         bars = int(codes.shape[1] * FRAMES_PER_CODE / bar)
-        frames = FRAMES_PER_CODE * np.arange(duration * CODES_PER_S)
+        frames = FRAMES_PER_CODE * np.arange(duration * CODE_RATE_HZ)
         source = np.empty_like(frames)
         at, here = 0, rng.randrange(bars)  # bars written, bar of the song to go on from
         while round(at * bar) < len(frames) * FRAMES_PER_CODE:

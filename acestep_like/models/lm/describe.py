@@ -13,11 +13,12 @@ from acestep_like.models.lm.grammar import metadata_grammar
 from acestep_like.models.lm.model import LoadedLM
 from acestep_like.models.lm.parse import DURATION_RANGE_S, parse_answer
 from acestep_like.models.lm.requests import DescribeOptions, Description, Metadata
-from acestep_like.models.lm.think import CODES_PER_S, METADATA_TOKENS, check_room
+from acestep_like.models.lm.think import METADATA_TOKENS, check_room
 from acestep_like.music.planner import caption_facts
 from acestep_like.music.theory import parse_keyscale
 from acestep_like.types.audio_codes import format_codes, parse_codes
 from acestep_like.types.fields import check_text
+from acestep_like.types.units import CODE_RATE_HZ
 
 ANSWER_TOKENS = 2048
 """Room for metadata and 4,096 characters of lyrics."""
@@ -31,7 +32,7 @@ def understand(lm: LoadedLM, audio_codes: str, options: DescribeOptions) -> Desc
         InputError: no codes, codes that the model does not know, or more than its context holds.
     """
     codes = checked_codes(lm, audio_codes)
-    seconds = len(codes) // CODES_PER_S
+    seconds = len(codes) // CODE_RATE_HZ
     given: Metadata = {"duration": seconds} if DURATION_RANGE_S[0] <= seconds <= DURATION_RANGE_S[1] else {}
     tempo = lm.taggers.bpm(codes)
     detected = lm.taggers.detect(codes, tempo)

@@ -17,8 +17,8 @@ from acestep_like.models.lm.requests import LMObserver, LMOutput, Metadata, Thin
 from acestep_like.types.audio_codes import format_codes
 from acestep_like.types.fields import check_text
 from acestep_like.types.progress import CancelToken
+from acestep_like.types.units import CODE_RATE_HZ
 
-CODES_PER_S = 5
 METADATA_TOKENS = 768
 """Room for a thought: 512 characters of caption in the worst spelling, and the other fields."""
 
@@ -178,7 +178,7 @@ def _write_codes(
 def code_count(request: ThinkRequest, metadata: Metadata) -> int:
     """Codes of a song: five a second of the user's duration, else of the model's."""
     seconds = request.duration_s if request.duration_s is not None else metadata.get("duration")
-    count = int(float(seconds) * CODES_PER_S) if seconds is not None else 0
+    count = int(float(seconds) * CODE_RATE_HZ) if seconds is not None else 0
     if count < 1:
         raise InputError(
             "duration",
