@@ -18,7 +18,7 @@ import soxr
 import torch
 
 from acestep_like.audio.tags import encode_recipe
-from acestep_like.errors import InputError, OutputError
+from acestep_like.errors import InputError, OutputError, shown
 from acestep_like.types.paths import user_path
 
 
@@ -75,7 +75,7 @@ def prepare_output_dir(path: str | Path) -> Path:
         with tempfile.TemporaryFile(dir=folder) as probe:
             probe.write(b"\0" * 4096)
     except (OSError, ValueError) as error:
-        raise OutputError(f"cannot write to the folder {str(folder)!r}: {_reason(error)}") from error
+        raise OutputError(f"cannot write to the folder {shown(str(folder))}: {_reason(error)}") from error
     return folder
 
 
@@ -133,7 +133,7 @@ def write_atomic(path: Path, data: bytes) -> None:
             os.fsync(file.fileno())
         os.replace(temporary, path)
     except (OSError, ValueError) as error:
-        raise OutputError(f"cannot write {str(path)!r}: {_reason(error)}") from error
+        raise OutputError(f"cannot write {shown(str(path))}: {_reason(error)}") from error
     finally:
         with contextlib.suppress(OSError, ValueError):
             temporary.unlink(missing_ok=True)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import functools
-import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec
+
+import torch
 
 from acestep_like.audio.formats import prepare_output_dir
 from acestep_like.audio.io import load_audio
@@ -15,16 +16,14 @@ from acestep_like.inference.handlers import loaded_dit
 from acestep_like.inference.pipeline import run_pipeline
 from acestep_like.inference.provenance import Origin, origin_of
 from acestep_like.inference.recipes import one_item
-from acestep_like.types.fields import reject_unknown
+from acestep_like.types.fields import FieldSpec, reject_unknown, specs
 from acestep_like.types.params import GenerationConfig, GenerationParams
 from acestep_like.types.progress import Progress, guarded
 from acestep_like.types.results import AudioResult, GenerationResult, answered
 from acestep_like.types.tasks import track_name
-from acestep_like.types.units import SAMPLE_RATE
+from acestep_like.types.units import MAX_DURATION_S, SAMPLE_RATE
 
 if TYPE_CHECKING:
-    import torch
-
     from acestep_like.handler import AceStepHandler
 
 
@@ -53,7 +52,8 @@ def edit_fields(dit_handler: AceStepHandler, options: dict[str, Any], **task: An
     """Fields of `GenerationParams`: the helper's own, and what the caller adds.
 
     Raises:
-        NotLoadedError: the handler has no weights. InputError: an option that is no field, or the helper's own.
+        NotLoadedError: the handler has no weights.
+        InputError: an option that is no field, or the helper's own, or a value that is not accepted.
     """
     loaded_dit(dit_handler)
     given = {name: value for name, value in options.items() if name not in _CALL_ARGUMENTS}
@@ -61,7 +61,34 @@ def edit_fields(dit_handler: AceStepHandler, options: dict[str, Any], **task: An
     clash = sorted((set(given) & set(task)) | (set(given) & {"task_type", "src_audio"}))
     if clash:
         raise InputError(clash[0], given[clash[0]], "no such option here", "The function has an argument for it.")
-    return {**task, **given}
+    known = specs(GenerationParams)
+    return {name: None if value is None else known[name].check(value) for name, value in {**task, **given}.items()}
+
+
+_ARGUMENTS = {
+    spec.name: spec
+    for spec in (
+        FieldSpec("float", "Level of a track in the mix.", "", "gain_db", low=-120, high=60, unit="dB"),
+        FieldSpec("float", "Time to add before the source.", "", "left_s", low=0, high=MAX_DURATION_S, unit="seconds"),
+        FieldSpec("float", "Time to add after the source.", "", "right_s", low=0, high=MAX_DURATION_S, unit="seconds"),
+        FieldSpec("float", "Time made anew at an end.", "", "overlap_s", low=0, high=MAX_DURATION_S, unit="seconds"),
+        FieldSpec("float", "Agreement to reach.", "", "target_similarity", low=0, high=1, optional=True),
+        FieldSpec("bool", "Use the stem as a mask.", "", "masked"),
+        FieldSpec("bool", "Ask the tagger for tracks.", "", "listen"),
+        FieldSpec("bool", "Keep the source in the sum.", "", "keep_source"),
+        FieldSpec("bool", "Keep the source's plan.", "", "keep_plan"),
+    )
+}
+"""Arguments of the edit helpers that are no fields of `GenerationParams`."""
+
+
+def argument(name: str, value: Any) -> Any:
+    """The value of an argument of a helper as a plain Python value.
+
+    Raises:
+        InputError: it is not accepted.
+    """
+    return _ARGUMENTS[name].check(value)
 
 
 def run_edit(
@@ -101,21 +128,19 @@ def read_windows(windows: Any) -> list[tuple[float, float]]:
     """One window or several as a list of pairs of numbers."""
     several = isinstance(windows, (list, tuple)) and any(isinstance(window, (list, tuple)) for window in windows)
     pairs = []
-    for window in windows if several or windows == [] else [windows]:
-        numbers = (
-            isinstance(window, (tuple, list))
-            and len(window) == 2
-            and all(
-                isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
-                for value in window
-            )
-        )
-        if not numbers:
+    for window in windows if several or (isinstance(windows, list) and not windows) else [windows]:
+        if not isinstance(window, (tuple, list)) or len(window) != 2:
             raise InputError("windows", windows, "a pair (start, end) in seconds, or a list of such pairs")
-        pairs.append((float(window[0]), float(window[1])))
+        start, end = (_SECONDS.check(value) for value in window)
+        pairs.append((start, end))
     if not pairs:
         raise InputError("windows", windows, "at least one pair (start, end) in seconds")
     return pairs
+
+
+_SECONDS = FieldSpec(
+    "float", "Start or end of a window.", "", "windows", low=-MAX_DURATION_S, high=3600, unit="seconds"
+)
 
 
 def read_tracks(tracks: str | Sequence[str]) -> list[str]:
@@ -140,8 +165,6 @@ def single_item(config: GenerationConfig | None) -> GenerationConfig:
 
 def fitted(audio: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
     """Audio cut or continued by silence to the length of another."""
-    import torch
-
     length = like.shape[-1]
     return torch.nn.functional.pad(audio, (0, max(0, length - audio.shape[-1])))[..., :length]
 

@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from acestep_like.audio.similarity import agreement as measure
-from acestep_like.editing.common import edit_fields, edit_helper, loaded_source, progress_share, single_item
+from acestep_like.editing.common import argument, edit_fields, edit_helper, loaded_source, progress_share, single_item
 from acestep_like.editing.long_sources import run_whole
-from acestep_like.errors import InputError
 from acestep_like.inference.provenance import origin_of
 from acestep_like.inference.recipes import one_item, save_derived
 from acestep_like.types.params import GenerationConfig
@@ -52,18 +51,16 @@ def cover(
     fields = edit_fields(
         dit_handler, options, caption=caption, audio_cover_strength=strength, cover_noise_strength=noise_strength
     )
+    wanted, keep_plan = argument("target_similarity", target_similarity), argument("keep_plan", keep_plan)
     source = loaded_source(source)
     if keep_plan:
         fields = _plan_of(dit_handler, source) | fields
     else:
         source = replace(source, params={})
-    if target_similarity is None:
+    if wanted is None:
         result = run_whole(dit_handler, "cover", source, fields, one_item(config), options)
         return save_derived(dit_handler, result, config, save_dir)
-    wanted = target_similarity
-    if isinstance(wanted, bool) or not isinstance(wanted, (int, float)) or not 0 <= wanted <= 1:
-        raise InputError("target_similarity", wanted, "a number from 0 to 1, or None")
-    return _search_strength(dit_handler, source, fields, float(wanted), single_item(config), save_dir, options)
+    return _search_strength(dit_handler, source, fields, wanted, single_item(config), save_dir, options)
 
 
 def _plan_of(dit_handler: AceStepHandler, source: AudioResult) -> dict[str, Any]:

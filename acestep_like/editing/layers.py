@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 from acestep_like.audio.level import from_db, no_louder, peak_normalize
 from acestep_like.audio.separation import added_part
-from acestep_like.editing.common import edit_fields, edit_helper, fitted, loaded_source, read_tracks, read_windows
+from acestep_like.editing.common import (
+    argument,
+    edit_fields,
+    edit_helper,
+    fitted,
+    loaded_source,
+    read_tracks,
+    read_windows,
+)
 from acestep_like.editing.long_sources import run_whole
 from acestep_like.inference.recipes import derived_audio, one_item, save_derived
 from acestep_like.types.params import GenerationConfig
@@ -41,6 +49,7 @@ def lego(
         gain_db: of the track in the mix, where it is at first no louder than the backing. A mix beyond full scale is
             lowered as a whole.
     """
+    gain_db = argument("gain_db", gain_db)
     base = loaded_source(source)
     spans = read_windows(windows) if windows is not None else [(0.0, -1.0)]
     fields = edit_fields(
@@ -86,6 +95,7 @@ def complete(
             louder than the source, is the other part; a sum beyond full scale is lowered as a whole). False answers
             the model's whole.
     """
+    keep_source = argument("keep_source", keep_source)
     instruction = build_instruction("complete", read_tracks(tracks))
     fields = edit_fields(dit_handler, options, caption=caption, instruction=instruction)
     base = loaded_source(source)

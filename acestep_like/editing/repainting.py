@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from acestep_like.editing.common import edit_fields, edit_helper, loaded_source, read_windows
+from acestep_like.editing.common import argument, edit_fields, edit_helper, loaded_source, read_windows
 from acestep_like.editing.long_sources import run_windows
 from acestep_like.editing.padding import crop_left, widened
 from acestep_like.errors import InputError
@@ -17,9 +17,6 @@ from acestep_like.types.results import GenerationResult
 
 if TYPE_CHECKING:
     from acestep_like.handler import AceStepHandler
-
-
-MAX_EXTENSION_S = 600.0
 
 
 @edit_helper
@@ -68,9 +65,9 @@ def extend(
         left_s, right_s: seconds to add.
         overlap_s: seconds of the source at each extended end that are made anew, e.g. to replace a fade-out.
     """
-    for name, value in (("left_s", left_s), ("right_s", right_s), ("overlap_s", overlap_s)):
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= MAX_EXTENSION_S:
-            raise InputError(name, value, f"seconds from 0 to {MAX_EXTENSION_S:.0f}")
+    left_s, right_s, overlap_s = (
+        argument(name, value) for name, value in (("left_s", left_s), ("right_s", right_s), ("overlap_s", overlap_s))
+    )
     if left_s + right_s <= 0:
         raise InputError("right_s", right_s, "seconds above 0 in left_s, right_s or both")
     fields = edit_fields(dit_handler, options, caption=caption)

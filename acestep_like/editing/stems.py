@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from acestep_like.audio.level import rms_dbfs
 from acestep_like.audio.separation import exact_residual, mask_stems
 from acestep_like.editing.common import (
+    argument,
     edit_fields,
     edit_helper,
     fitted,
@@ -62,6 +63,7 @@ def extract(
     `extra_outputs["stems"]` says for each track its level against the mix (dB), the probability that the tagger gives
     it (None without a tagger), and whether it is in the mix at all.
     """
+    masked, listen = argument("masked", masked), argument("listen", listen)
     names = read_tracks(tracks)
     base = loaded_source(source)
     config = single_item(config)

@@ -7,10 +7,12 @@ the codec's decoder, of the checkpoint's shapes but without its weights.
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from acestep_like.errors import InputError
 from acestep_like.handler import AceStepHandler
 from acestep_like.inference.inputs import read_order
 from acestep_like.inference.job import Models, run_steps
@@ -175,6 +177,8 @@ def _place(
         dtypes = (networks.dit.transformer.dtype, codec.dtype)
         offloaded = networks.residency.offloaded
     else:
+        if not isinstance(handler, CheckpointInfo | str | os.PathLike):
+            raise InputError("handler", handler, "an AceStepHandler, a CheckpointInfo, or a name or path")
         info = handler if isinstance(handler, CheckpointInfo) else resolve(handler)
         home = pick_device(device)
         offloaded = frozenset(resting_stages(home, offload, offload_dit))

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from acestep_like import __version__
 from acestep_like.audio.formats import parse_format, prepare_output_dir, write_audio
 from acestep_like.audio.level import INAUDIBLE_PEAK, is_silent
+from acestep_like.errors import InputError
 from acestep_like.inference.handlers import loaded_dit
 from acestep_like.inference.job import GenerationJob, Item
 from acestep_like.models.checkpoints.hashes import hashes
@@ -30,7 +31,13 @@ if TYPE_CHECKING:
 
 
 def one_item(config: GenerationConfig | None) -> GenerationConfig:
-    """The given configuration; one item where there is none."""
+    """The given configuration; one item where there is none.
+
+    Raises:
+        InputError: not a configuration.
+    """
+    if not isinstance(config, GenerationConfig | None):
+        raise InputError("config", config, "a GenerationConfig, or None")
     return GenerationConfig(batch_size=1) if config is None else config
 
 
