@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+import torch
+
 from acestep_like.audio.level import digest
 from acestep_like.audio.splice import crossfade
 from acestep_like.editing.common import fitted, progress_share, run_edit
@@ -59,33 +61,59 @@ def run_whole(
     Tiles share a seed and are joined by crossfades; `extra_outputs["tiles"]` names them, its other entries are those
     of the first tile.
     """
-    import torch
-
     known = _known(dit_handler, source, fields)
     bar_s = bar_seconds(known)
     spans = tile_spans(source.duration_s, _limit_s(dit_handler), bar_s)
     if len(spans) == 1:
         return run_edit(dit_handler, task, source, fields, config, options)
-    results: list[GenerationResult] = []
+    results: list[GenerationResult | None] = []
     for place, span in enumerate(spans):
-        asked = {**fields, **_shifted(known, bar_s, span[0])}
+        windows = _windows_within(fields, span, source.duration_s)
+        if windows is None:  # nothing is asked for here
+            results.append(None)
+            continue
+        asked = {**fields, **_shifted(known, bar_s, span[0]), **windows}
         shared = {**options, "progress": progress_share(options.get("progress"), place, len(spans))}
         results.append(run_edit(dit_handler, task, _cut(source, span), asked, config, shared))
-    answer = results[0]
-    rate = source.sample_rate
+    made = [result for result in results if result is not None]
+    if not made:
+        raise InputError("windows", fields["repainting_start"], f"a window within {source.duration_s:.1f} s of source")
+    answer = made[0]
     for item, audio in enumerate(answer.audios):
-        joined = fitted(audio.tensor, _cut(source, spans[0]).tensor)
-        for span, result in zip(spans[1:], results[1:], strict=True):
-            start = round(span[0] * rate)
-            following = fitted(result.audios[item].tensor, _cut(source, span).tensor)
-            width = min(joined.shape[1] - start, round(OVERLAP_S * rate))
-            head = joined[:, : start + width].clone()
-            head[:, start:] = crossfade(joined[:, start : start + width], following[:, :width], rising=True)
-            joined = torch.cat([head, following[:, width:]], dim=1)
+        tiles = [
+            torch.zeros_like(_cut(source, span).tensor)
+            if result is None
+            else fitted(result.audios[item].tensor, _cut(source, span).tensor)
+            for span, result in zip(spans, results, strict=True)
+        ]
         facts = {"tiles": [list(span) for span in spans], "src_sha256": digest(source.tensor)}
-        answer.audios[item] = derived_audio(audio, joined, **facts)
+        answer.audios[item] = derived_audio(audio, _joined(tiles, spans, source.sample_rate), **facts)
     answer.extra_outputs["tiles"] = spans
     return answer
+
+
+def _windows_within(fields: Mapping[str, Any], span: Span, length_s: float) -> dict[str, list[float]] | None:
+    """The windows of a whole source as they lie in one of its tiles; None where they do not reach into it. Tasks that
+    were given no windows have none in a tile."""
+    starts, ends = fields.get("repainting_start"), fields.get("repainting_end")
+    if not isinstance(starts, list) or not isinstance(ends, list):
+        return {}
+    closed = [(start, length_s if end < 0 else end) for start, end in zip(starts, ends, strict=True)]
+    inside = [(max(start, span[0]) - span[0], min(end, span[1]) - span[0]) for start, end in closed]
+    inside = [window for window in inside if window[1] > window[0]]
+    return {"repainting_start": [s for s, _ in inside], "repainting_end": [e for _, e in inside]} if inside else None
+
+
+def _joined(tiles: Sequence[torch.Tensor], spans: Sequence[Span], rate: int) -> torch.Tensor:
+    """Tiles as one audio [2, N], crossfaded where they overlap."""
+    joined = tiles[0]
+    for span, following in zip(spans[1:], tiles[1:], strict=True):
+        start = round(span[0] * rate)
+        width = min(joined.shape[1] - start, round(OVERLAP_S * rate))
+        head = joined[:, : start + width].clone()
+        head[:, start:] = crossfade(joined[:, start : start + width], following[:, :width], rising=True)
+        joined = torch.cat([head, following[:, width:]], dim=1)
+    return joined
 
 
 def run_windows(

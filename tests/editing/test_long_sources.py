@@ -92,3 +92,16 @@ def test_charts_rotate_by_bars() -> None:
     assert rotated_chart("Am | F | C G", -1) == "C G | Am | F"
     assert rotated_chart("(Am | F) x2 | C", 2) == "Am | F | C | Am | F"
     assert rotated_chart("", 3) == "" and rotated_chart("verse: Am | F", 1) == "verse: Am | F"
+
+
+def test_windows_of_a_long_source_lie_at_their_time_in_its_tiles(dit) -> None:
+    source = tone(30, 1) * 0.5
+    result = editing.lego(dit, (source, RATE), "bass", "deep", windows=[(8.0, 11.5), (22.0, 24.0)], seed=1)
+    assert result.success, result.error
+    track = result.audios[0].tensor
+    for start, end, sounds in ((0, 7.9, False), (8.1, 11.4, True), (11.6, 21.9, False), (22.1, 23.9, True)):
+        assert bool(track[:, round(start * RATE) : round(end * RATE)].any()) is sounds, (start, end)
+    for request in dit.requests:
+        assert all(0 <= start < end <= 12 for start, end in request.windows)
+    beyond = editing.lego(dit, (source, RATE), "bass", "deep", windows=(40.0, 41.0))
+    assert beyond.error and beyond.error.startswith("windows: got ")
