@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from acestep_like.audio import separation
 from acestep_like.audio.separation import added_part, exact_residual, mask_stems
 from acestep_like.audio.similarity import agreement
 
@@ -103,3 +104,18 @@ def test_what_a_whole_has_beyond_its_source_is_found() -> None:
     added = added_part(scrambled(given) + new, given)
     assert si_sdr(added, new) > 3
     assert float(added_part(given, given).abs().max()) < 1e-4
+
+
+@pytest.mark.parametrize("coarse", [False, True])
+def test_pieces_of_a_long_song_join_bit_for_bit(monkeypatch: pytest.MonkeyPatch, coarse: bool) -> None:
+    """Memory stays that of a piece, however long the song."""
+    mix, estimate = notes(220, 1), notes(220, 3)[:, :-5000]
+
+    def results() -> list[torch.Tensor]:
+        (part,) = mask_stems(mix, [estimate], coarse=coarse)
+        return [part, added_part(mix, estimate), *exact_residual(mix, [part])[::2]]
+
+    whole = results()
+    monkeypatch.setattr(separation, "_PIECE", 20 * 1024)
+    assert mix.shape[-1] > 3 * separation._PIECE
+    assert all(map(torch.equal, results(), whole))
