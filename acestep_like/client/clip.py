@@ -48,7 +48,7 @@ class Clip:
     @property
     def duration_s(self) -> float:
         """Length in seconds."""
-        return self.samples.shape[-1] / self.sample_rate
+        return int(self.samples.shape[-1]) / self.sample_rate
 
     def numpy(self) -> tuple[int, np.ndarray]:
         """(sample rate in Hz, samples): `[N]` where there is one channel, else `[channels, N]`."""

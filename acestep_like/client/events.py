@@ -7,7 +7,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from enum import Enum
 from queue import SimpleQueue
-from typing import Any
+from typing import Any, NamedTuple
 
 from acestep_like.client.clip import Clip
 from acestep_like.types.progress import CancelToken
@@ -80,14 +80,13 @@ class EventStream(Iterator[Event]):
 
 
 class StreamingContentType(str, Enum):
-    """What a chunk is about."""
+    """What a chunk is about; the others that agents send are AIMU's."""
 
     AUDIO_GENERATING = "audio_generating"
 
 
-@dataclass(frozen=True)
-class StreamChunk:
-    """Progress as a loop over many kinds of content reads it.
+class StreamChunk(NamedTuple):
+    """Progress as a loop over many kinds of content reads it: the shape of AIMU's chunks.
 
     Attributes:
         phase: `StreamingContentType.AUDIO_GENERATING`.
@@ -102,8 +101,36 @@ class StreamChunk:
     iteration: int = 0
 
     def is_audio_progress(self) -> bool:
-        """Whether this tells of an audio in the making."""
+        """Whether this is about an audio in the making: always."""
         return self.phase is StreamingContentType.AUDIO_GENERATING
+
+    def is_text(self) -> bool:
+        """Whether this is another kind of chunk: never."""
+        return False
+
+    def is_tool_call(self) -> bool:
+        """As `is_text`."""
+        return False
+
+    def is_continuing(self) -> bool:
+        """As `is_text`."""
+        return False
+
+    def is_inbox(self) -> bool:
+        """As `is_text`."""
+        return False
+
+    def is_image_progress(self) -> bool:
+        """As `is_text`."""
+        return False
+
+    def is_speech_progress(self) -> bool:
+        """As `is_text`."""
+        return False
+
+    def is_done(self) -> bool:
+        """As `is_text`."""
+        return False
 
 
 def chunks(

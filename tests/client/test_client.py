@@ -6,7 +6,6 @@ import asyncio
 import base64
 import gc
 import io
-import sys
 import threading
 import weakref
 from dataclasses import replace
@@ -26,10 +25,8 @@ from acestep_like.client import (
     StepDone,
     audio_client,
     client,
-    families,
     generate_audio,
     output,
-    pool,
 )
 from acestep_like.client.families import family
 from acestep_like.errors import AceStepError, Cancelled, CheckpointError, DeviceMemoryError, InputError, OutputError
@@ -37,19 +34,7 @@ from acestep_like.models import catalog as models
 from acestep_like.tools import builtin
 from acestep_like.types.progress import CancelToken
 
-
-@pytest.fixture(autouse=True)
-def sine(monkeypatch, tmp_path):
-    """A client of the sine family, in an empty working directory."""
-    monkeypatch.setitem(sys.modules, "acestep_like.client.providers.sine", sine_provider)
-    monkeypatch.setattr(models, "FAMILIES", (*models.FAMILIES, "sine"))
-    monkeypatch.setattr(families, "FAMILIES", models.FAMILIES)
-    monkeypatch.setattr(client, "pool", pool.ModelPool())
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv(models.MODEL_VARIABLE, raising=False)
-    monkeypatch.delenv(output.OUTPUT_VARIABLE, raising=False)
-    sine_provider.loads.clear()
-    return AudioClient("sine:one", device="cpu")
+pytestmark = pytest.mark.usefixtures("sine")
 
 
 def no_audio_thread() -> bool:

@@ -177,7 +177,9 @@ class MusicGen:
         if samples.shape[1] == 0:
             return torch.zeros((self._codebooks, 0), dtype=torch.long, device=self._model.device)
         mono_items = torch.from_numpy(samples)[:, None].to(self._model.device, self._model.dtype)
-        codes = self._model.audio_encoder.encode(mono_items).audio_codes[0]  # [channels, codebooks of one, frames]
+        codes: torch.Tensor = self._model.audio_encoder.encode(mono_items).audio_codes[
+            0
+        ]  # [channels, codebooks of one, frames]
         return codes.transpose(0, 1).flatten(0, 1)
 
     def _decode(self, codes: torch.Tensor) -> np.ndarray:
@@ -210,7 +212,8 @@ class _Draw:
 
         self._shape = LogitsProcessorList([TemperatureLogitsWarper(settings["temperature"])])
         if settings["guidance_scale"] > 1:
-            self._shape.insert(0, ClassifierFreeGuidanceLogitsProcessor(settings["guidance_scale"]))
+            guidance: Any = ClassifierFreeGuidanceLogitsProcessor
+            self._shape.insert(0, guidance(settings["guidance_scale"]))
         if settings["top_k"]:
             self._shape.append(TopKLogitsWarper(settings["top_k"]))
         if settings["top_p"]:

@@ -138,7 +138,7 @@ def start_level(request: AudioRequest) -> float:
     if request.audio is None:
         return fields.sigma_max
     if request.strength is not None:
-        return _LOWEST_INIT * (_HIGHEST_INIT / _LOWEST_INIT) ** request.strength
+        return _LOWEST_INIT * math.pow(_HIGHEST_INIT / _LOWEST_INIT, request.strength)
     return _USUAL_INIT if fields.init_noise_level is None else fields.init_noise_level
 
 
@@ -280,7 +280,8 @@ class StableAudioProvider:
         kept = torch.from_numpy(audio[:, : self.window])
         window[0, :, : kept.shape[1]] = kept
         posterior = self.vae.encode(window.to(self.device, self.vae.dtype)).latent_dist
-        return posterior.sample(generator).float()
+        latents: torch.Tensor = posterior.sample(generator)
+        return latents.float()
 
     def condition(self, texts: Sequence[str | None], seconds_start: float, seconds_total: float) -> _Condition:
         """The condition of one or two texts, the unconditional one first; None attends to zeros, as in the pipeline."""
