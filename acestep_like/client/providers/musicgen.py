@@ -177,9 +177,8 @@ class MusicGen:
         if samples.shape[1] == 0:
             return torch.zeros((self._codebooks, 0), dtype=torch.long, device=self._model.device)
         mono_items = torch.from_numpy(samples)[:, None].to(self._model.device, self._model.dtype)
-        codes: torch.Tensor = self._model.audio_encoder.encode(mono_items).audio_codes[
-            0
-        ]  # [channels, codebooks of one, frames]
+        encoded = self._model.audio_encoder.encode(mono_items)
+        codes: torch.Tensor = encoded.audio_codes[0]  # [channels, codebooks of one, frames]
         return codes.transpose(0, 1).flatten(0, 1)
 
     def _decode(self, codes: torch.Tensor) -> np.ndarray:

@@ -190,8 +190,8 @@ class SpectrogramDiffusion:
         frames may come out short. Asked for whole rows and a bit, it makes just these and cuts nothing.
         """
         rows = math.ceil(count / self._samples_per_row)
-        half_a_frame: float = 0.5 / self._pipe.vae_scale_factor
-        return (rows + half_a_frame) * self._samples_per_row / self.sample_rate
+        half_a_frame = 0.5 / self._pipe.vae_scale_factor
+        return float((rows + half_a_frame) * self._samples_per_row / self.sample_rate)
 
 
 def _beyond(tokenizer: Any, text: str) -> str:
