@@ -16,7 +16,7 @@ from acestep_like.errors import AceStepError, InputError, NotLoadedError
 from acestep_like.models.analysis.structure_decoding import detect_structure
 from acestep_like.models.analysis.structure_tagger import StructureTagger
 from acestep_like.models.analysis.track_tagger import TrackTagger
-from acestep_like.models.checkpoints.hub import resolve_or_download
+from acestep_like.models.checkpoints.hub import HubOptions, resolve_or_download
 from acestep_like.models.diffusion.encode import required_tokenizer, source_codes, source_latents
 from acestep_like.models.diffusion.lora import LoraInfo, LoraStack
 from acestep_like.models.diffusion.networks import LoadOptions, Networks, load_networks
@@ -144,6 +144,9 @@ class AceStepHandler:
         root: str | Path | None = None,
         revision: str | None = None,
         local_files_only: bool = False,
+        token: str | bool | None = None,
+        cache_dir: str | Path | None = None,
+        cancel: CancelToken | None = None,
         device: str = "auto",
         use_flash_attention: bool = False,
         compile_model: bool = False,
@@ -157,20 +160,22 @@ class AceStepHandler:
         Args:
             name_or_path: "mini", a name in a searched `checkpoints/` folder, a path, or a Hub id ("owner/name").
             root: searched first, see `checkpoints.checkpoint_roots`.
-            revision, local_files_only: of a Hub id.
+            revision, local_files_only, token, cache_dir: of a Hub id, see `checkpoints.hub.HubOptions`.
+            cancel: looked at while files are downloaded and between the networks.
 
         The others are those of `initialize_service`.
 
         Raises:
             CheckpointError: unknown, incomplete or damaged; the message lists what was found.
+            Cancelled: the caller cancelled; nothing is loaded, and what has arrived is kept for the next time.
             InputError, DependencyError: an option that this machine cannot serve.
         """
         handler = cls()
         handler._load(
             name_or_path,
             root=root,
-            revision=revision,
-            local_files_only=local_files_only,
+            hub=HubOptions(revision, local_files_only, token, cache_dir),
+            cancel=cancel,
             device=device,
             use_flash_attention=use_flash_attention,
             compile_model=compile_model,
@@ -181,15 +186,22 @@ class AceStepHandler:
         )
         return handler
 
-    def _load(self, name_or_path: str | Path, *, root: str | Path | None, **options: Any) -> None:
-        revision = options.pop("revision", None)
-        local_files_only = options.pop("local_files_only", False)
-        vae = options.pop("vae_checkpoint", None)
-        info = resolve_or_download(name_or_path, root=root, revision=revision, local_files_only=local_files_only)
+    def _load(
+        self,
+        name_or_path: str | Path,
+        *,
+        root: str | Path | None,
+        hub: HubOptions | None = None,
+        cancel: CancelToken | None = None,
+        vae_checkpoint: str | Path | None = None,
+        **options: Any,
+    ) -> None:
+        info = resolve_or_download(name_or_path, root=root, options=hub, cancel=cancel)
+        vae = vae_checkpoint
         if vae is not None:
             info = replace(info, parts={**info.parts, "vae": Path(vae)}, missing=tuple(set(info.missing) - {"vae"}))
         with self.reserved(), exclusive_load(), PrivateRandomness():
-            self._networks, self._loras = load_networks(info, LoadOptions(**options)), None
+            self._networks, self._loras = load_networks(info, LoadOptions(**options), cancel), None
 
     def generate(
         self, request: DiffusionRequest, observer: Observer | None = None, cancel: CancelToken | None = None

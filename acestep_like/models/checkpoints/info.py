@@ -57,6 +57,7 @@ class CheckpointInfo:
         codec: class of its `vae`: "AutoencoderOobleck" or "SpectralAutoencoder".
         lm_name: the language model that belongs to it, if it names one.
         codebook_size: audio codes it knows, 0 to this minus 1; None without an audio tokenizer.
+        notes: what to do about parts that are there in a form that is not read, a sentence each.
     """
 
     name: str

@@ -247,6 +247,18 @@ def _describe_upstream(folder: Path) -> CheckpointInfo:
         is_turbo=is_turbo,
         is_xl=config.get("encoder_hidden_size") is not None,
         codebook_size=_codebook_size(config),
+        notes=_pickled_notes([folder, folder.parent / "vae", folder.parent / TEXT_ENCODER_FOLDER]),
+    )
+
+
+def _pickled_notes(folders: list[Path]) -> tuple[str, ...]:
+    """What to do about parts that hold weights in a format that can run code, and no other."""
+    return tuple(
+        f"{folder} holds its weights as {file.name}, a format that can run code: save them as safetensors "
+        "(save_pretrained does), or fetch a repository that has them."
+        for folder in folders
+        if not has_weights(folder)
+        for file in [*sorted(folder.glob("*.bin")), *sorted(folder.glob("*.pth"))][:1]
     )
 
 
@@ -283,6 +295,7 @@ def _describe_diffusers(folder: Path) -> CheckpointInfo:
         max_duration_s=float(sidecar.max_duration_s),
         codec=sidecar.codec or _codec_class(parts.get("vae")),
         lm_name=sidecar.lm,
+        notes=_pickled_notes([folder / name for name in names]),
         codebook_size=_codebook_size(tokenizer_config) if tokenizer_config else None,
     )
 

@@ -14,6 +14,7 @@ from acestep_like.models.diffusion.attention import install_fast_paths
 from acestep_like.models.diffusion.load import DiTModules, TextModules, load_dit, load_text, load_vae
 from acestep_like.models.diffusion.memory_layout import lay_frames_in_rows
 from acestep_like.models.diffusion.static_shapes import install_masks
+from acestep_like.types.progress import CancelToken
 
 if TYPE_CHECKING:
     from diffusers.models.transformers.ace_step_transformer import AceStepTransformer1DModel
@@ -36,10 +37,13 @@ class LoadOptions:
     quantization: str | None = None
 
 
-def load_networks(info: CheckpointInfo, options: LoadOptions | None = None) -> Networks:
-    """Load every network of a checkpoint.
+def load_networks(
+    info: CheckpointInfo, options: LoadOptions | None = None, cancel: CancelToken | None = None
+) -> Networks:
+    """Load every network of a checkpoint; `cancel` is looked at before each.
 
     Raises:
+        Cancelled: the caller cancelled.
         CheckpointError: a part that text2music needs is missing or damaged.
         InputError, DependencyError: an option that this machine cannot serve.
     """
@@ -50,13 +54,18 @@ def load_networks(info: CheckpointInfo, options: LoadOptions | None = None) -> N
     if not info.complete:
         absent = ", ".join(part for part in info.missing if part != "scheduler")
         found = ", ".join(sorted(info.parts)) or "none of them"
-        raise CheckpointError(f"The checkpoint {info.name} at {info.path} lacks {absent}; found: {found}.")
+        hints = "".join(f" {note}" for note in info.notes)
+        raise CheckpointError(f"The checkpoint {info.name} at {info.path} lacks {absent}; found: {found}.{hints}")
+    cancel = cancel or CancelToken()
     stages = resting_stages(device, options.offload_to_cpu, options.offload_dit_to_cpu)
     residency = Residency(device, stages)
     precision = pick_precision(device, codec_on_cpu="codec" in stages)
     home = {stage: torch.device("cpu") if stage in stages else device for stage in ("dit", "text", "codec")}
+    cancel.raise_if_cancelled()
     dit = load_dit(info, device=home["dit"], dtype=precision.dit)
+    cancel.raise_if_cancelled()
     text = load_text(info, device=home["text"], dtype=precision.dit)
+    cancel.raise_if_cancelled()
     codec = load_vae(info, device=home["codec"], dtype=precision.codec)
     notes = _accelerate(dit.transformer, device, options)
     residency.own("dit", dit.networks())

@@ -15,7 +15,6 @@ from acestep_like.errors import CheckpointError, OutputError
 from acestep_like.models.checkpoints import resolve
 from acestep_like.models.checkpoints.convert import convert
 from acestep_like.models.checkpoints.hashes import hashes, verify
-from acestep_like.models.checkpoints.hub import download_size, is_hub_id, resolve_or_download
 from acestep_like.models.checkpoints.info import ALL_TASKS, DIT_PARTS
 from acestep_like.models.checkpoints.resolve import find_lm, list_checkpoints
 from acestep_like.models.checkpoints.upstream_layout import part_of, upstream_key
@@ -252,25 +251,3 @@ def test_hashes_name_every_weight_file_and_change_with_it(root, tmp_path):
     assert "transformer/diffusion_pytorch_model.safetensors" in before and len(before) == 6
     assert all(len(value) == 64 for value in before.values())
     assert verify(info) == []
-
-
-def test_hub_ids_are_told_from_paths(tmp_path, monkeypatch):
-    assert is_hub_id("ACE-Step/acestep-v15-base")
-    assert not is_hub_id("acestep-v15-base") and not is_hub_id("./a/b") and not is_hub_id(tmp_path)
-
-
-def test_a_hub_id_without_network_is_one_sentence():
-    with pytest.raises(CheckpointError, match="ACE-Step/nothing"):
-        resolve_or_download("ACE-Step/nothing", local_files_only=True)
-
-
-def test_the_size_of_a_download_is_not_asked_offline(monkeypatch):
-    import huggingface_hub.constants
-
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
-    with pytest.raises(CheckpointError, match="ACE-Step/nothing"):
-        download_size("ACE-Step/nothing")
-
-
-def test_a_local_folder_goes_before_the_hub(root):
-    assert resolve_or_download(f"{root.name}/guided", root=root.parent).name == "guided"
