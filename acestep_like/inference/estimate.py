@@ -134,7 +134,7 @@ def plan(
         duration_s=max(part.frames for part in parts) / cost.codec.latent_rate,
         batch_size=len(job.items),
         steps=max(part.settings.steps for part in parts),
-        evaluations=sum(sum(_evaluations(part.settings)) for part in parts),
+        evaluations=sum(sum(part.settings.evaluations) for part in parts),
         host_bytes=int(host),
         device_bytes=int(on_device),
         host_free_bytes=place.host_free,
@@ -201,15 +201,6 @@ def _frames(request: DiffusionRequest, info: CheckpointInfo, cost_model: CostMod
     )
 
 
-def _evaluations(settings: SamplingSettings) -> tuple[int, int]:
-    """How often the sampler asks the DiT: (conditional alone, both halves)."""
-    times = settings.schedule[:-1].tolist()
-    double = settings.options.method == "heun"
-    asked = [time for time in times for _ in range(2 if double else 1)]
-    both = sum(settings.guided and settings.t_low - 1e-7 <= time <= settings.t_high + 1e-7 for time in asked)
-    return len(asked) - both, both
-
-
 def _memory(parts: list[_Part], cost_model: CostModel, place: _Place) -> tuple[float, float, list[str]]:
     """Peaks of host and accelerator in bytes, and a sentence when a batch would have to be split."""
     stages = cost_model.weight_bytes()
@@ -272,7 +263,7 @@ def _seconds(parts: list[_Part], cost_model: CostModel, place: _Place) -> dict[s
         seconds["encoder"] += _encoding(part, cost_model, items).seconds(rates) * dit
         if part.request.source is not None:  # the encoder's work is close to the decoder's
             seconds["encoder"] += cost_model.decoding(part.frames).seconds(rates) * codec
-        alone, both = _evaluations(part.settings)
+        alone, both = part.settings.evaluations
         for times, guided in ((alone, False), (both, True)):
             if times:
                 cost = cost_model.evaluation(together, part.frames, guided=guided) * (times * items / together)

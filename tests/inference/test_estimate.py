@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import tiny
 import torch
@@ -121,6 +122,12 @@ def test_evaluations_follow_the_sampler_and_the_interval(root):
     guided = {"inference_steps": 10, "guidance_scale": 5.0}
     assert plan(order(**guided), None, info, device="cpu").evaluations == 10
     assert plan(order(**guided, sampler_mode="heun"), None, info, device="cpu").evaluations == 20
+    turbo = resolve("acestep-v15-turbo", root)
+    told = plan(order(inference_steps=8, sampler_mode="heun"), None, turbo, device="cpu")
+    assert told.evaluations == 15, "turbo does not correct the last step"
+    edit = {"flow_edit_morph": True, "src_audio": (np.full((2, 480000), 0.1, np.float32), 48000), "flow_edit_n_avg": 2}
+    told = plan(order(**guided, **edit, flow_edit_n_min=0.2, flow_edit_n_max=0.6), None, info, device="cpu")
+    assert (told.steps, told.evaluations) == (8, 4 * 2 * 2 + 4)
     whole = plan(order(**guided), None, info, device="cpu").seconds_by_stage["diffusion"]
     half = plan(order(**guided, cfg_interval_end=0.5), None, info, device="cpu").seconds_by_stage["diffusion"]
     assert half < whole

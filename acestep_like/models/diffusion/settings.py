@@ -55,6 +55,24 @@ class SamplingSettings:
         """Whether an unconditional half is needed at all."""
         return self.guidance_scale > 1.0
 
+    @property
+    def evaluations(self) -> tuple[int, int]:
+        """How often the DiT is asked: (conditional half alone, both halves)."""
+        asked = self._times_asked()
+        both = sum(self.guided and self.t_low - 1e-7 <= t <= self.t_high + 1e-7 for t in asked)
+        return len(asked) - both, both
+
+    def _times_asked(self) -> list[float]:
+        """The time of every evaluation of a run."""
+        times = [float(t) for t in self.schedule]
+        if self.flow_edit is not None:
+            first, alone = self.flow_edit.bounds(len(times) - 1)
+            compared = [t for t in times[first:alone] for _ in range(2 * self.flow_edit.n_avg)]
+            return compared + times[max(first, alone) : -1]
+        if self.options.method != "heun":
+            return times[:-1]
+        return times[:-1] + (times[1:] if self.options.correct_last else times[1:-1])
+
     def guidance(self) -> Guidance:
         """A fresh guidance; it may carry momentum through one run."""
         return make_guidance(self.guidance_mode, self.guidance_scale, self.projection)
