@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     )
     from acestep_like.inference.estimate import Plan, plan
     from acestep_like.llm_inference import LLMHandler
+    from acestep_like.types.audio_source import AudioSource
     from acestep_like.types.params import GenerationConfig, GenerationParams
     from acestep_like.types.progress import CancelToken, StepEvent
     from acestep_like.types.results import (
@@ -53,6 +54,7 @@ __all__ = [
     "AceStepHandler",
     "AudioClient",
     "AudioResult",
+    "AudioSource",
     "CancelToken",
     "Cancelled",
     "CheckpointError",
@@ -131,6 +133,7 @@ __getattr__, __dir__ = lazy_names(
         "acestep_like.editing.stems": ["extract"],
         "acestep_like.client.client": ["AudioClient", "audio_client", "generate_audio"],
         "acestep_like.client.clip": ["Clip"],
+        "acestep_like.types.audio_source": ["AudioSource"],
         "acestep_like.types.progress": ["CancelToken", "StepEvent"],
     },
 )

@@ -23,6 +23,7 @@ from acestep_like.models.diffusion.networks import LoadOptions, Networks, load_n
 from acestep_like.models.diffusion.pipeline import run_request
 from acestep_like.models.diffusion.request import DiffusionOutput, DiffusionRequest, EncodedAudio
 from acestep_like.models.loading import PrivateRandomness, exclusive_load
+from acestep_like.types.audio_source import AudioSource
 
 if TYPE_CHECKING:
     from acestep_like.models.checkpoints.info import CheckpointInfo
@@ -320,7 +321,7 @@ class AceStepHandler:
         return self._loras
 
     def encode_audio(
-        self, source: Any, *, allow_silent: bool = False, cancel: CancelToken | None = None
+        self, source: AudioSource | EncodedAudio, *, allow_silent: bool = False, cancel: CancelToken | None = None
     ) -> EncodedAudio:
         """A file, `(array, rate)` pair or earlier audio as latents, encoded once for the taggers and codes below.
 
@@ -339,7 +340,7 @@ class AceStepHandler:
         with self.reserved(cancel):
             return EncodedAudio(source_latents(networks, audio.samples * source_gain(audio.samples, rate)))
 
-    def detect_tracks(self, source: Any) -> dict[str, float] | None:
+    def detect_tracks(self, source: AudioSource | EncodedAudio) -> dict[str, float] | None:
         """The probability of each of `tasks.TRACK_NAMES` to sound in audio (as `encode_audio` takes it, or its answer).
 
         None where the checkpoint has no tagger for tracks (only the mini has one), or where the audio is under 2 s
@@ -349,7 +350,9 @@ class AceStepHandler:
         tagger = TrackTagger.find(self.networks.info.path)
         return None if tagger is None else tagger.detect(self.encode_audio(source, allow_silent=True).latents[0].cpu())
 
-    def detect_structure(self, source: Any, between_s: tuple[float, float] | None = None) -> SongPlan | None:
+    def detect_structure(
+        self, source: AudioSource | EncodedAudio, between_s: tuple[float, float] | None = None
+    ) -> SongPlan | None:
         """Tempo, bar lines, meter, key and chords of audio (as `encode_audio` takes it, or its answer), or of the part
         of it between two times in seconds. Bars are counted from the beginning of the audio all the same.
 
@@ -366,7 +369,7 @@ class AceStepHandler:
         plan = detect_structure(tagger.detect(latents[first : math.ceil(end_s * rate)]), rate)
         return plan and replace(plan, first_bar_s=plan.first_bar_s + first / rate)
 
-    def convert_src_audio_to_codes(self, source: Any) -> str:
+    def convert_src_audio_to_codes(self, source: AudioSource | EncodedAudio) -> str:
         """The `<|audio_code_N|>` string of audio (as `encode_audio` takes it, or its answer), 5 codes a second.
 
         Raises:

@@ -16,6 +16,7 @@ from acestep_like.inference.handlers import loaded_dit
 from acestep_like.inference.pipeline import run_pipeline
 from acestep_like.inference.provenance import Origin, origin_of
 from acestep_like.inference.recipes import one_item
+from acestep_like.types.audio_source import AudioSource
 from acestep_like.types.fields import FieldSpec, reject_unknown, specs
 from acestep_like.types.params import GenerationConfig, GenerationParams
 from acestep_like.types.progress import Progress, guarded
@@ -105,7 +106,7 @@ def run_edit(
     return run_pipeline(dit_handler, None, params, config, None, report, on_step, options.get("cancel"))
 
 
-def only_audio(source: Any) -> Any:
+def only_audio(source: AudioSource) -> AudioSource:
     """A result stands for its only audio."""
     audios = getattr(source, "audios", None)
     if audios is None:
@@ -115,7 +116,7 @@ def only_audio(source: Any) -> Any:
     return audios[0]
 
 
-def loaded_source(source: Any) -> AudioResult:
+def loaded_source(source: AudioSource) -> AudioResult:
     """The source in memory at 48 kHz, with the key and params of its origin."""
     source = only_audio(source)
     samples = load_audio(source, field="src_audio", sample_rate=SAMPLE_RATE).samples

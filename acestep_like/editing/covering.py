@@ -13,6 +13,7 @@ from acestep_like.editing.common import argument, edit_fields, edit_helper, load
 from acestep_like.editing.long_sources import run_whole
 from acestep_like.inference.provenance import origin_of
 from acestep_like.inference.recipes import one_item, save_derived
+from acestep_like.types.audio_source import AudioSource
 from acestep_like.types.params import GenerationConfig
 from acestep_like.types.results import AudioResult, GenerationResult
 from acestep_like.types.units import SAMPLE_RATE
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 @edit_helper
 def cover(
     dit_handler: AceStepHandler,
-    source: Any,
+    source: AudioSource,
     caption: str,
     *,
     strength: float = 1.0,
@@ -116,7 +117,7 @@ def _bracket(curve: dict[float, float], target: float) -> tuple[float, float]:
     return min(pairs, key=lambda pair: min(abs(curve[strength] - target) for strength in pair))
 
 
-def agreement(source: Any, other: Any) -> dict[str, float]:
+def agreement(source: AudioSource, other: AudioSource) -> dict[str, float]:
     """How far two audios agree: `chroma`, `onsets` and their mean `similarity`, each at most 1."""
     one, two = loaded_source(source), loaded_source(other)
     return measure(one.tensor, two.tensor, SAMPLE_RATE).to_dict()

@@ -19,6 +19,7 @@ from acestep_like.editing.common import (
 )
 from acestep_like.editing.long_sources import run_whole
 from acestep_like.inference.recipes import derived_audio, one_item, save_derived
+from acestep_like.types.audio_source import AudioSource
 from acestep_like.types.params import GenerationConfig
 from acestep_like.types.results import GenerationResult
 from acestep_like.types.tasks import build_instruction, track_name
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 @edit_helper
 def lego(
     dit_handler: AceStepHandler,
-    source: Any,
+    source: AudioSource,
     track: str,
     caption: str,
     *,
@@ -77,7 +78,7 @@ def lego(
 @edit_helper
 def complete(
     dit_handler: AceStepHandler,
-    source: Any,
+    source: AudioSource,
     tracks: str | Sequence[str],
     caption: str,
     *,

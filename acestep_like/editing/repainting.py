@@ -12,6 +12,7 @@ from acestep_like.editing.padding import crop_left, widened
 from acestep_like.errors import InputError
 from acestep_like.inference.provenance import origin_of
 from acestep_like.inference.recipes import one_item, save_derived
+from acestep_like.types.audio_source import AudioSource
 from acestep_like.types.params import GenerationConfig
 from acestep_like.types.results import GenerationResult
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 @edit_helper
 def repaint(
     dit_handler: AceStepHandler,
-    source: Any,
+    source: AudioSource,
     caption: str,
     windows: tuple[float, float] | Sequence[tuple[float, float]],
     *,
@@ -49,7 +50,7 @@ def repaint(
 @edit_helper
 def extend(
     dit_handler: AceStepHandler,
-    source: Any,
+    source: AudioSource,
     caption: str,
     *,
     left_s: float = 0.0,

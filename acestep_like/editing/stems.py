@@ -22,6 +22,7 @@ from acestep_like.editing.common import (
 from acestep_like.editing.long_sources import run_whole
 from acestep_like.inference.recipes import derived_audio, save_derived
 from acestep_like.models.analysis.track_tagger import UNHEARD_BELOW
+from acestep_like.types.audio_source import AudioSource
 from acestep_like.types.params import GenerationConfig
 from acestep_like.types.results import GenerationResult
 from acestep_like.types.tasks import build_instruction
@@ -41,7 +42,7 @@ _SILENCED = 1e-3
 @edit_helper
 def extract(
     dit_handler: AceStepHandler,
-    source: Any,
+    source: AudioSource,
     tracks: str | Sequence[str],
     *,
     masked: bool = True,

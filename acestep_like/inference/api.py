@@ -18,6 +18,7 @@ from acestep_like.inference.lm_tasks import Settings, create, reformat, understa
 from acestep_like.inference.pipeline import run_pipeline
 from acestep_like.models.analysis.track_tagger import sounding
 from acestep_like.music.chart import chart_text
+from acestep_like.types.audio_source import AudioSource
 from acestep_like.types.params import GenerationConfig, GenerationParams
 from acestep_like.types.progress import CancelToken, Observer, Progress, guarded
 from acestep_like.types.results import (
@@ -109,7 +110,7 @@ def understand_music(
 
 @answered(UnderstandResult)
 def understand_audio(
-    dit_handler: AceStepHandler | None, llm_handler: LLMHandler | None, audio: Any, **options: Any
+    dit_handler: AceStepHandler | None, llm_handler: LLMHandler | None, audio: AudioSource, **options: Any
 ) -> UnderstandResult:
     """Read caption, lyrics, metadata, tracks and chords from a recording: `understand_music` on the codes of a file, an
     `(array, sample_rate)` pair or an earlier audio. `options` are those of `understand_music`.

@@ -19,6 +19,7 @@ from acestep_like.errors import InputError
 from acestep_like.music.chart import parse_chart
 from acestep_like.music.theory import LANGUAGES, parse_keyscale, parse_timesignature
 from acestep_like.types.audio_codes import format_codes, read_codes
+from acestep_like.types.audio_source import AudioSource
 from acestep_like.types.fields import FieldSpec, UnsetFloat, UnsetInt, is_given, parameter, reject_unknown, specs
 from acestep_like.types.parsed import ParsedParams
 from acestep_like.types.seeds import MAX_SEED_BITS
@@ -166,7 +167,7 @@ class GenerationParams(_Parameters):
         "complete need one that names the tracks.",
         max_length=1024,
     )
-    reference_audio: Any = parameter(
+    reference_audio: AudioSource | list[AudioSource] | None = parameter(
         None,
         "audio",
         _TASK,
@@ -174,7 +175,7 @@ class GenerationParams(_Parameters):
         optional=True,
         none_means="no reference",
     )
-    src_audio: Any = parameter(
+    src_audio: AudioSource | None = parameter(
         None,
         "audio",
         _TASK,
