@@ -115,7 +115,7 @@ class AudioClient:
 
     @property
     def model_kwargs(self) -> dict[str, Any]:
-        """The options as they were settled."""
+        """The options in use."""
         return {
             "device": str(self.options.device),
             "torch_dtype": self.options.dtype,
@@ -186,9 +186,9 @@ class AudioClient:
     def run(self, request: AudioRequest) -> EventStream:
         """`events` of a request that `request` has made."""
 
-        def work(tell: Callable[[Event], None], cancel: CancelToken) -> None:
-            for index, clip in enumerate(self._make(request, tell, cancel)):
-                tell(ClipReady(index, clip))
+        def work(send: Callable[[Event], None], cancel: CancelToken) -> None:
+            for index, clip in enumerate(self._make(request, send, cancel)):
+                send(ClipReady(index, clip))
 
         return EventStream(work)
 

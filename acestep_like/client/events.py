@@ -34,7 +34,7 @@ Event = StepDone | ClipReady
 
 
 class EventStream(Iterator[Event]):
-    """The events that `work(tell, cancel)` tells, as they come from its own thread, which starts with the first one.
+    """The events that `work(send, cancel)` sends, as they come from its own thread, which starts with the first one.
 
     What the work raises is raised here. Closing it, or letting go of it, cancels the work and waits for its end: no
     thread is left behind. `cancel` may be called from any thread, also while another one waits for an event.
@@ -42,7 +42,7 @@ class EventStream(Iterator[Event]):
 
     def __init__(self, work: Callable[[Callable[[Event], None], CancelToken], None]) -> None:
         self._work = work
-        self._told: SimpleQueue[Event | None] = SimpleQueue()
+        self._events: SimpleQueue[Event | None] = SimpleQueue()
         self._token = CancelToken()
         self._pool: ThreadPoolExecutor | None = None
         self._future: Future[None] | None = None
@@ -52,11 +52,11 @@ class EventStream(Iterator[Event]):
         if self._ended:
             raise StopIteration
         if self._future is None:
-            told = self._told
+            events = self._events
             self._pool = ThreadPoolExecutor(1, thread_name_prefix="audio")
-            self._future = self._pool.submit(self._work, told.put, self._token)
-            self._future.add_done_callback(lambda _: told.put(None))
-        event = self._told.get()
+            self._future = self._pool.submit(self._work, events.put, self._token)
+            self._future.add_done_callback(lambda _: events.put(None))
+        event = self._events.get()
         if event is not None:
             return event
         future = self._future

@@ -67,7 +67,7 @@ class AceStepProvider:
         assert handler.checkpoint is not None
         self.handler = handler
         self.max_duration_s = float(handler.checkpoint.max_duration_s)
-        # The published checkpoints were trained from 10 s on; one with a guide is told its bars whatever their number.
+        # The published checkpoints were trained from 10 s on; one with a guide is given its bars whatever their number.
         guided = handler.checkpoint.guide_version is not None
         self._shortest_s = float(specs(GenerationParams)["duration"].low or 0) if guided else MIN_DURATION_S
 
@@ -124,7 +124,7 @@ def _as_asked(error: InputError) -> InputError:
 
 def _load(options: ModelOptions) -> AceStepProvider:
     if options.dtype is not None:
-        raise InputError("torch_dtype", str(options.dtype), "None: the checkpoint and the device settle it")
+        raise InputError("torch_dtype", str(options.dtype), "None: the checkpoint and the device decide")
     handler = AceStepHandler.from_pretrained(
         options.source, revision=options.revision, local_files_only=options.local_files_only, device=str(options.device)
     )

@@ -85,7 +85,7 @@ class Provider(Protocol):
         """One clip of a request that `Family.check` has passed, from one seed: same seed, same machine, same bits.
 
         Raises:
-            InputError: what only the loaded weights could tell, before any of them runs.
+            InputError: what only the loaded weights could show, before any of them runs.
         """
         ...
 

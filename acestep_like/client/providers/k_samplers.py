@@ -309,7 +309,7 @@ def _exponential(
 def dpm_adaptive(
     denoise: Denoiser, x: torch.Tensor, sigma_min: float, sigma_max: float, on_step: OnStep
 ) -> torch.Tensor:
-    """DPM-Solver-23 (Lu et al. 2022): third-order steps, their length settled by the distance to second-order ones.
+    """DPM-Solver-23 (Lu et al. 2022): third-order steps, their length given by the distance to second-order ones.
 
     Tolerances 0.01 absolute and relative, first step 0.05 in log sigma, k-diffusion's controller. Three calls of the
     denoiser an attempt, two after one that was not accepted.

@@ -1,4 +1,4 @@
-"""What MusicGen Melody hears of a melody: which pitch class is the strongest, frame by frame."""
+"""What MusicGen Melody is given of a melody: which pitch class is the strongest, frame by frame."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def melody_chroma(samples: torch.Tensor, sample_rate: int, classes: int = 12) ->
     """One-hot chroma of mono sound, the conditioning of Copet et al. 2023, "Simple and Controllable Music Generation".
 
     Window, hop and filters are those of transformers' `MusicgenMelodyFeatureExtractor`, which itself needs torchaudio.
-    Upstream separates vocals and other instruments with Demucs first; here the mix is detected as it is.
+    Upstream separates vocals and other instruments with Demucs first; here the mix is taken as it is.
 
     Args:
         samples: [N], float32; less than one window (16384 samples) is padded with silence on both sides.

@@ -56,7 +56,7 @@ class MusicGen:
         self.channels: int = decoder.audio_channels
         self.window = int(model.generation_config.max_length or _WINDOW_S * codec.frame_rate)
         """Frames that the model overlooks at once."""
-        self.hears_melody = model.config.model_type == "musicgen_melody"
+        self.takes_melody = model.config.model_type == "musicgen_melody"
         self._model, self._tokenizer = model, tokenizer
         self._hop: int = codec.hop_length  # samples in a frame
         self._codebooks: int = decoder.num_codebooks
@@ -72,19 +72,19 @@ class MusicGen:
 
         What is longer than the model's window of 30 s is made window by window, each 18 s further on, with the 12 s
         that overlap as what it continues (audiocraft's `extend_stride`); the melody moves along. So audio to continue
-        may be of any length: of a long one the last 12 to 30 s are heard.
+        may be of any length: of a long one the last 12 to 30 s are continued.
 
         `top_p` above 0 switches `top_k` off, as in audiocraft; 0 disables either. A `guidance_scale` of 1 is off, and
         so is guidance where there are neither words nor a melody. `on_step` counts tokens, of which there are a few
         more than frames in every window.
 
         Raises:
-            InputError: the checkpoint hears no melody, or the audio cannot be read.
+            InputError: the checkpoint takes no melody, or the audio cannot be read.
         """
         assert request.duration_s is not None  # `Family.check` gave it
-        if request.audio_role == "melody" and not self.hears_melody:
+        if request.audio_role == "melody" and not self.takes_melody:
             raise InputError(
-                "audio_role", "melody", "continue: this checkpoint hears no melody", "Load facebook/musicgen-melody."
+                "audio_role", "melody", "continue: this checkpoint takes no melody", "Load facebook/musicgen-melody."
             )
         source = self._to_continue(request)
         melody = audio_samples(request, self.sample_rate, 1)[0] if request.audio_role == "melody" else None
@@ -271,7 +271,7 @@ def _never_ask_global_random(decoder: Any) -> None:
 
 
 def load(options: ModelOptions) -> MusicGen:
-    """Load a Hub id or a folder as transformers saves it; float32 unless told otherwise.
+    """Load a Hub id or a folder as transformers saves it; float32 unless asked otherwise.
 
     Raises:
         CheckpointError: files are missing, broken, not safetensors, or of another kind.
@@ -299,7 +299,7 @@ def _model(options: ModelOptions) -> Any:
     model, found = classes[kind].from_pretrained(
         options.source,
         dtype=options.dtype or torch.float32,
-        ignore_mismatched_sizes=True,  # they are told below, in one sentence
+        ignore_mismatched_sizes=True,  # they are reported below, in one sentence
         output_loading_info=True,
         **options.from_pretrained,
     )

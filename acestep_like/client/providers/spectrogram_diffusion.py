@@ -124,7 +124,7 @@ class SpectrogramDiffusion:
 
         Raises:
             InputError: shorter than one row of latents, more steps than the scheduler was trained on, or a negative
-                prompt without the guidance that would heed it.
+                prompt without the guidance that it works through.
             AceStepError: the networks produced NaN or infinite samples.
         """
         duration_s, steps, guidance = self._checked(request)
@@ -170,7 +170,7 @@ class SpectrogramDiffusion:
         if steps > self.max_steps:
             raise InputError("num_inference_steps", steps, f"at most {self.max_steps} for this checkpoint")
         if request.negative_prompt and guidance <= 1:
-            remedy = "Without guidance nothing heeds it: raise the guidance, or leave it out."
+            remedy = "It works through guidance: raise the guidance, or leave it out."
             raise InputError("negative_prompt", request.negative_prompt, "a guidance_scale above 1 beside it", remedy)
         return duration_s, steps, guidance
 

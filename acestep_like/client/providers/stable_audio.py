@@ -179,7 +179,7 @@ def _said(text: str | None) -> str | None:
 
 @dataclass(frozen=True)
 class _Condition:
-    """What the transformer hears beside the latents, a row each for the unconditional (if any) and the conditional.
+    """What the transformer is given beside the latents, a row each for the unconditional (if any) and the conditional.
 
     `context` [R, L, C] is attended to, `globals` [R, 1, 2C] is prepended; `cut_tokens` counts those of the prompt that
     did not fit the text encoder.
@@ -217,7 +217,7 @@ class StableAudioProvider:
         """The first `round(duration_s * rate)` samples of a window, at the codec's rate and channels. The level is the
         model's own: peaks beyond -1..1 are left.
 
-        One seed settles the noise to start from, then the draw from the codec's posterior (with audio), then the
+        One seed gives the noise to start from, then the draw from the codec's posterior (with audio), then the
         sampler's noise, all on the CPU. Audio is resampled, cut or filled with silence to the window, encoded, and
         `start_level` times noise is added.
 
@@ -339,8 +339,8 @@ class StableAudioProvider:
                 rotary_embedding=rotary,
                 return_dict=False,
             )[0].float()
-            plain, told = v[:1], v[-1:]
-            mixed = _guide(plain, told, guidance, phi) if guided else told
+            plain, conditional = v[:1], v[-1:]
+            mixed = _guide(plain, conditional, guidance, phi) if guided else conditional
             return scale * scale * x - sigma * scale * mixed, scale * scale * x - sigma * scale * plain
 
         return denoise
@@ -349,16 +349,16 @@ class StableAudioProvider:
 _NOT_FINITE = "Stable Audio produced NaN or infinite values; less guidance or torch_dtype float32 may help."
 
 
-def _guide(plain: torch.Tensor, told: torch.Tensor, scale: float, phi: float) -> torch.Tensor:
-    mixed = plain + scale * (told - plain)
+def _guide(plain: torch.Tensor, conditional: torch.Tensor, scale: float, phi: float) -> torch.Tensor:
+    mixed = plain + scale * (conditional - plain)
     if phi == 0:
         return mixed
-    spread = told.std(dim=1, keepdim=True) / mixed.std(dim=1, keepdim=True)
+    spread = conditional.std(dim=1, keepdim=True) / mixed.std(dim=1, keepdim=True)
     return mixed * (1 - phi + phi * spread)
 
 
 def _load(options: ModelOptions) -> StableAudioProvider:
-    """Load the five networks; float16 on cuda and xpu unless told otherwise (bfloat16 is too coarse for the times that
+    """Load the five networks; float16 on cuda and xpu unless asked otherwise (bfloat16 is too coarse for the times that
     the transformer is given), else float32.
 
     Raises:
