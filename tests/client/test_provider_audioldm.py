@@ -229,8 +229,8 @@ def test_what_the_family_has_no_use_for_is_refused_before_loading(name, values, 
         ({"num_inference_steps": 1000}, "num_inference_steps: got 1000; expected at most 999 for this checkpoint."),
         (
             {"negative_prompt": "wind", "guidance_scale": 1.0},
-            "negative_prompt: got 'wind'; expected a guidance_scale above 1 beside it. It works through guidance: raise "
-            "the guidance, or leave it out.",
+            "negative_prompt: got 'wind'; expected a guidance_scale above 1 beside it. It works through guidance: "
+            "raise the guidance, or leave it out.",
         ),
     ],
 )

@@ -353,7 +353,7 @@ def test_nan_from_the_networks_is_told(folder, sampler):
         ({"audio": tone(), "audio_role": "melody"}, "audio_role: got 'melody'; expected one of init."),
         ({"tempo": 90}, "tempo: got 90; expected no such field; Stable Audio's own are seconds_start, "),
         ({"seconds_start": -1}, "seconds_start: got -1; expected a number from 0 to 512 (seconds)."),
-        ({"seconds_start": "0"}, "seconds_start: got '0'; expected a number"),
+        ({"seconds_start": "late"}, "seconds_start: got 'late'; expected a number"),
         ({"seconds_total": 513}, "seconds_total: got 513; expected a number from 0 to 512"),
         ({"seconds_start": 5}, "seconds_start: got 5.0; expected at most seconds_total (0.5). Give seconds_total too."),
         ({"sigma_min": 0}, "sigma_min: got 0; expected a number above 0"),
