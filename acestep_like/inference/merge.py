@@ -15,6 +15,7 @@ from acestep_like.inference.provenance import KnownMusic
 from acestep_like.inference.source_analysis import with_detected_plan
 from acestep_like.models.checkpoints.files import read_json
 from acestep_like.models.diffusion.request import DiffusionRequest, FlowEditRequest, ItemRequest
+from acestep_like.music.composer.around import plan_around
 from acestep_like.music.instruments import named_tracks
 from acestep_like.music.planner import plan_song
 from acestep_like.music.sections import plain_lyrics
@@ -180,6 +181,8 @@ def _plan(job: GenerationJob, duration_s: float | None, music: KnownMusic, capti
         seed=seed,
         choose=source is None or job.ignores_source,
     )
+    if job.parsed.score is not None:
+        plan = plan_around(job.parsed.score, plan, keep_chords=job.parsed.chart is not None)
     return replace(plan, tracks=_tracks(job, caption))
 
 

@@ -18,6 +18,7 @@ from acestep_like.inference.job import GenerationJob, Item
 from acestep_like.models.checkpoints.hashes import hashes
 from acestep_like.models.device import require_finite
 from acestep_like.music.chart import chart_text
+from acestep_like.music.midi import score_text
 from acestep_like.types.audio_codes import format_codes
 from acestep_like.types.params import GenerationConfig, GenerationParams
 from acestep_like.types.results import AudioResult, GenerationResult
@@ -88,6 +89,7 @@ def item_params(job: GenerationJob, item: Item, lm_name: str) -> dict[str, Any]:
         "instruction": job.parsed.instruction,
         "seed": item.request.seed,
         "audio_codes": format_codes(item.request.codes),
+        **({"score": score_text(job.parsed.score)} if job.parsed.score else {}),
         **_plan_facts(item),
         "checkpoint": job.checkpoint.name,
         "lm": lm_name,

@@ -10,7 +10,10 @@ from its notes (`composer/harmonise.py`).
 
 from __future__ import annotations
 
+import base64
+import binascii
 import io
+import os
 from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Iterable
@@ -99,12 +102,48 @@ def read_midi(source: str | Path | bytes) -> Score:
     return _Reading(mido, file, shown).score()
 
 
+_TEXT_FORM = "data:audio/midi;base64,"
+
+
+def score_text(score: Score) -> str:
+    """A score as one line of text, its MIDI file in base64, for recipes; `read_score` reads it."""
+    return _TEXT_FORM + base64.b64encode(midi_bytes(score)).decode("ascii")
+
+
+def read_score(value: object) -> Score:
+    """A score from a `Score`, the path or bytes of a MIDI file, or the text of `score_text`.
+
+    Raises:
+        InputError: none of them, or as `read_midi`.
+    """
+    if isinstance(value, Score):
+        if not (value.tracks and value.plan.bpm and value.plan.timesignature):
+            raise InputError("score", "a Score without tracks, tempo or meter", "a Score with all three")
+        return value
+    if isinstance(value, str) and value.startswith(_TEXT_FORM):
+        text = value[len(_TEXT_FORM) :]
+        if len(text) > MAX_BYTES * 4 // 3 + 4:
+            raise InputError("score", value, f"a MIDI file of at most {MAX_BYTES:,} bytes")
+        try:
+            return read_midi(base64.b64decode(text, validate=True))
+        except binascii.Error:
+            raise InputError("score", value, "base64 after its prefix") from None
+    if isinstance(value, str | os.PathLike) and os.fspath(value):
+        return read_midi(Path(os.fspath(value)))
+    if isinstance(value, bytes | bytearray):
+        return read_midi(bytes(value))
+    raise InputError("score", value, "a Score, or the path or bytes of a MIDI file")
+
+
 def _file_bytes(path: Path) -> bytes:
-    path = path.expanduser()
-    if not path.is_file():
-        raise InputError("score", str(path), "an existing MIDI file")
-    with path.open("rb") as file:
-        return file.read(MAX_BYTES + 1)
+    try:
+        path = path.expanduser()
+        if path.is_file():
+            with path.open("rb") as file:
+                return file.read(MAX_BYTES + 1)
+    except (OSError, RuntimeError, ValueError):  # unreadable, of an unknown user, or a name that no system takes
+        pass
+    raise InputError("score", str(path), "an existing MIDI file")
 
 
 def _ticks(score: Score, beat: float) -> int:

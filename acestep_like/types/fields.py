@@ -47,7 +47,7 @@ class FieldSpec:
 
     Attributes:
         kind: "str", "int", "float", "bool", "ints" (a list, or one), "floats" (a list), "window" (a number or a
-            list of numbers), "codes" (audio codes as text or numbers), "audio" or "any".
+            list of numbers), "codes" (audio codes as text or numbers), "audio", "score" or "any".
         help: the meaning in one sentence or two.
         group: heading in the CLI help and the docs.
         low, high: inclusive range of numbers (of every entry of a list).
@@ -284,6 +284,7 @@ _KIND_PHRASES = {
     "audio": "a path, the bytes of a file, an (array, sample_rate) pair or an audio of an earlier result",
     "any": "any value",
     "codes": "a string or list of codes",
+    "score": "a Score, or the path or bytes of a MIDI file",
 }
 
 _CHECKS: dict[str, Callable[[FieldSpec, Any], Any]] = {
@@ -297,6 +298,7 @@ _CHECKS: dict[str, Callable[[FieldSpec, Any], Any]] = {
     "audio": FieldSpec._check_audio,
     "any": lambda spec, value: value,
     "codes": FieldSpec._check_codes,
+    "score": FieldSpec._check_audio,
 }
 
 _NUMBER_KINDS = ("int", "float", "ints", "floats", "window")

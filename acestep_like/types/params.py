@@ -17,6 +17,9 @@ from typing import Any, TypeVar
 
 from acestep_like.errors import InputError
 from acestep_like.music.chart import parse_chart
+from acestep_like.music.midi import read_score, score_text
+from acestep_like.music.score import Score
+from acestep_like.music.song_plan import SongPlan
 from acestep_like.music.theory import LANGUAGES, parse_keyscale, parse_timesignature
 from acestep_like.types.audio_codes import format_codes, read_codes
 from acestep_like.types.audio_source import AudioSource
@@ -77,6 +80,7 @@ ALIASES = {
 
 MAX_TIMESTEPS, MAX_WINDOWS = 201, 64
 _MAX_CAPTION = 4096
+_SHORTEST_SCORE_S = 1.0
 
 _Self = TypeVar("_Self", bound="_Parameters")
 
@@ -458,6 +462,17 @@ class GenerationParams(_Parameters):
         reader=_reader(parse_chart, None),
         example="'Am | F | C | G'",
     )
+    score: Any = parameter(
+        None,
+        "score",
+        _META,
+        "A tune, some parts or a whole song in notes: a MIDI file or a Score. Its tempo, meter, key, chords, sections "
+        "and length hold where nothing else is given; the parts that it lacks are composed around it. Only for "
+        "checkpoints with a guide.",
+        reader=read_score,
+        optional=True,
+        none_means="a song that is composed anew",
+    )
     repaint_latent_crossfade_frames: int | None = parameter(
         None,
         "int",
@@ -592,7 +607,7 @@ class GenerationParams(_Parameters):
         return is_given(value) if spec.by_checkpoint else value != _default(type(self), name)
 
     def checked(self) -> GenerationParams:
-        """A checked copy with plain values. Files are not opened here.
+        """A checked copy with plain values. No audio is opened here; a score is read.
 
         Raises:
             InputError: the first value that is not accepted, or a combination that makes no sense.
@@ -625,6 +640,8 @@ class GenerationParams(_Parameters):
                 "flow_edit_n_min", params.flow_edit_n_min, f"at most flow_edit_n_max ({params.flow_edit_n_max:g})"
             )
         _check_task(params)
+        if read["score"] is not None:
+            _follow_score(params, read)
         instruction, tracks = read_instruction(params.task_type, params.instruction)
         parsed = ParsedParams(
             codes=read["audio_codes"],
@@ -635,6 +652,7 @@ class GenerationParams(_Parameters):
             timesteps=tuple(params.timesteps) if params.timesteps else None,
             tracks=tracks,
             instruction=instruction,
+            score=read["score"],
         )
         return params, parsed
 
@@ -722,6 +740,25 @@ def _check_timesteps(timesteps: list[float] | None) -> None:
         )
 
 
+def _follow_score(params: GenerationParams, read: dict[str, Any]) -> None:
+    """Let a score say what is not given otherwise: tempo, meter, key and length.
+
+    Raises:
+        InputError: the task makes no new music, or another meter is given than the score has.
+    """
+    if task_spec(params.task_type).name != "text2music" or params.edits_flow:
+        raise InputError("score", params.task_type, "new music (text2music)", "Leave the score out for edits.")
+    plan: SongPlan = read["score"].plan
+    if read["timesignature"] not in ("", plan.timesignature):
+        raise InputError("timesignature", params.timesignature, f"{plan.timesignature!r}, which the score has, or ''")
+    params.timesignature = read["timesignature"] = plan.timesignature or ""
+    params.bpm = params.bpm or round(plan.bpm or 0) or None
+    if read["keyscale"] is None and plan.keyscale is not None:
+        params.keyscale, read["keyscale"] = plan.keyscale.name, plan.keyscale
+    if params.duration <= 0:
+        params.duration = min(max(plan.duration_s, _SHORTEST_SCORE_S), MAX_DURATION_S)
+
+
 def _check_task(params: GenerationParams) -> None:
     spec = task_spec(params.task_type)
     caption, lyrics = params.caption.strip(), params.lyrics.strip()
@@ -734,7 +771,8 @@ def _check_task(params: GenerationParams) -> None:
         )
     if spec.needs_caption and not caption:
         raise InputError("caption", params.caption, f"a description of the result of {spec.name}")
-    if not spec.needs_source and not caption and not lyrics and not params.audio_codes:
+    described = caption or lyrics or params.audio_codes or params.score is not None
+    if not spec.needs_source and not described:
         raise InputError(
             "caption",
             params.caption,
@@ -763,6 +801,8 @@ def _json_value(value: Any, depth: int = 2) -> Any:
         return None
     if value is None or isinstance(value, str | bool | int | float):
         return value
+    if isinstance(value, Score):
+        return score_text(value)
     if hasattr(value, "__fspath__"):
         return value.__fspath__()
     if isinstance(value, bytes | bytearray):

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from acestep_like.music.chart import Bars
+from acestep_like.music.score import Score
 from acestep_like.music.theory import KeyScale
 
 Window = tuple[float, float]
@@ -27,6 +28,7 @@ class ParsedParams:
         timesteps: the caller's own schedule, or None.
         tracks: that the instruction asks for.
         instruction: the sentence for the DiT, built from the task where it was left at its default.
+        score: what the song plays; None where none is given.
     """
 
     codes: tuple[int, ...]
@@ -37,3 +39,4 @@ class ParsedParams:
     timesteps: tuple[float, ...] | None
     tracks: tuple[str, ...]
     instruction: str
+    score: Score | None = None

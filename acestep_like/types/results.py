@@ -8,12 +8,18 @@ from __future__ import annotations
 import dataclasses
 import functools
 import json
+import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
-from acestep_like.errors import AceStepError
+from acestep_like.errors import AceStepError, InputError
+from acestep_like.music.lrc import save_lrc
+from acestep_like.music.midi import save_midi
+from acestep_like.music.score import Score
 from acestep_like.types.notebook_html import audio_html, result_html
+from acestep_like.types.recorded_score import recorded_score
 
 
 @dataclass(eq=False)
@@ -56,6 +62,39 @@ class AudioResult(Mapping[str, Any]):
     def duration_s(self) -> float:
         """Length in seconds."""
         return float(self.tensor.shape[-1] / self.sample_rate)
+
+    @functools.cached_property
+    def score(self) -> Score | None:
+        """The song in notes, as it was planned for this audio: its parts with their tracks, chords, sections and words.
+
+        None for edits of a recording, and for models that follow no plan. Chords, tempo and sections are what a model
+        with a guide plays; it improvises the notes themselves.
+        """
+        return recorded_score(self.params, self.duration_s)
+
+    def save_midi(self, path: str | os.PathLike[str]) -> Path:
+        """Write the score as a MIDI file: named tracks, tempo, chords, a marker for each section.
+
+        Raises:
+            InputError: this audio has no score.
+            OutputError: the file cannot be written.
+        """
+        return save_midi(self._own_score(), Path(path))
+
+    def save_lrc(self, path: str | os.PathLike[str]) -> Path:
+        """Write the lyrics with the time at which the score sings each word.
+
+        Raises:
+            InputError: this audio has no score, or nobody sings words in it.
+            OutputError: the file cannot be written.
+        """
+        return save_lrc(self._own_score(), Path(path))
+
+    def _own_score(self) -> Score:
+        if self.score is None:
+            task = self.params.get("task_type", "")
+            raise InputError("score", None, "new music (text2music) of a checkpoint with a guide", f"This is {task}.")
+        return self.score
 
     @property
     def seed(self) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
@@ -29,9 +30,21 @@ def run_generate(arguments: argparse.Namespace) -> int:
             print(plain(result.to_json(indent=2)))
         if not result.success:
             return complain(result.error, exit_code(result.exception))
+        _save_scores(result, midi=arguments.midi, lrc=arguments.lrc)
         if not arguments.json:
             _report(result)
     return DONE
+
+
+def _save_scores(result: GenerationResult, *, midi: bool, lrc: bool) -> None:
+    """Write what is asked of the scores beside the audio files; an edit of a recording has none."""
+    for audio in result.audios:
+        path = Path(audio.path)
+        if audio.path and audio.score is not None:
+            if midi:
+                audio.save_midi(path.with_suffix(".mid"))
+            if lrc and audio.score.syllables:
+                audio.save_lrc(path.with_suffix(".lrc"))
 
 
 class _Bar:

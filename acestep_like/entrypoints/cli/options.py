@@ -16,7 +16,15 @@ _ALIASES = {
     "reference_audio": ("--reference",),
     "inference_steps": ("--steps",),
 }
-_METAVARS = {"int": "N", "float": "X", "ints": "N[,N]", "floats": "X[,X]", "window": "X[,X]", "audio": "FILE"}
+_METAVARS = {
+    "int": "N",
+    "float": "X",
+    "ints": "N[,N]",
+    "floats": "X[,X]",
+    "window": "X[,X]",
+    "audio": "FILE",
+    "score": "FILE",
+}
 _NO_OPTIONS = ("prompt", "seeds", "extra")
 """Fields of a clip that are no options of their own: the argument, and what `--set` and `--seed` give."""
 

@@ -64,6 +64,8 @@ def build_parser() -> argparse.ArgumentParser:
 
 def _generate_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", metavar="DIR", default="outputs", help="folder for the files (default: outputs)")
+    parser.add_argument("--midi", action="store_true", help="write the score of each song beside it, as a .mid file")
+    parser.add_argument("--lrc", action="store_true", help="write the times of its words beside each song, as .lrc")
     add_quiet_option(parser)
     _plan_options(parser)
 

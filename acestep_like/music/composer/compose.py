@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from acestep_like.music.caption import detect_style
+from acestep_like.music.composer.around import with_given_parts
 from acestep_like.music.composer.arrange import arrange
 from acestep_like.music.composer.context import Context, SectionContext
 from acestep_like.music.composer.ensembles import ENSEMBLES, Ensemble
@@ -26,7 +27,9 @@ _NEUTRAL_STYLES = ("folk", "synthwave", "funk", "country")
 """Who plays what names no style."""
 
 
-def compose_score(plan: SongPlan, *, caption: str = "", lyrics: str = "", seed: int = 0) -> Score:
+def compose_score(
+    plan: SongPlan, *, caption: str = "", lyrics: str = "", seed: int = 0, given: Score | None = None
+) -> Score:
     """Write a song from its plan: melodies whose motifs return with their section, voice leading, bass lines, drums
     with fills, an ending; the words of the lyrics syllable by syllable.
 
@@ -36,6 +39,7 @@ def compose_score(plan: SongPlan, *, caption: str = "", lyrics: str = "", seed: 
             so for the plan's own tracks.
         lyrics: sung in the sections that their tags name; without words a voice that the caption asks for sings vowels.
         seed: decides instruments, motifs and details of playing; the same arguments give the same score.
+        given: tracks that are there already and are kept (`composer/around.py`), in the tempo of the plan.
 
     Raises:
         ValueError: the plan lacks something.
@@ -47,9 +51,9 @@ def compose_score(plan: SongPlan, *, caption: str = "", lyrics: str = "", seed: 
     lines = lines_by_section(lyrics, plan.sections)
     instrumental = is_instrumental(lyrics) or "vocals" in tracks.denied
     sings = any(lines) or (not instrumental and bool({"vocals", "backing_vocals"} & set(tracks.asked)))
-    return _written(
-        plan, style, lineup(style, tracks, named_programs(caption)), seed, sings, lines if any(lines) else None, True
-    )
+    ensemble = lineup(style, tracks, named_programs(caption))
+    score = _written(plan, style, ensemble, seed, sings, lines if any(lines) else None, True)
+    return score if given is None else with_given_parts(score, given, lyrics)
 
 
 def play_plan(plan: SongPlan, style: str, seed: int, *, has_vocals: bool) -> Score:
