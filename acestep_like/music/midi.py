@@ -13,12 +13,13 @@ from __future__ import annotations
 import base64
 import binascii
 import io
+import math
 import os
 from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import replace
-from itertools import accumulate, pairwise
+from itertools import accumulate, pairwise, zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -119,6 +120,7 @@ def read_score(value: object) -> Score:
     if isinstance(value, Score):
         if not (value.tracks and value.plan.bpm and value.plan.timesignature):
             raise InputError("score", "a Score without tracks, tempo or meter", "a Score with all three")
+        _check_tracks(value)
         return value
     if isinstance(value, str) and value.startswith(_TEXT_FORM):
         text = value[len(_TEXT_FORM) :]
@@ -133,6 +135,18 @@ def read_score(value: object) -> Score:
     if isinstance(value, bytes | bytearray):
         return read_midi(bytes(value))
     raise InputError("score", value, "a Score, or the path or bytes of a MIDI file")
+
+
+def _check_tracks(score: Score) -> None:
+    for track in score.tracks:
+        if track.track_class not in TRACK_NAMES or not 0 <= track.program < 128:
+            accepted = "a track class of TRACK_NAMES and a program from 0 to 127"
+            raise InputError("score", (track.name, track.track_class, track.program), accepted)
+        for note in track.notes:
+            if not (0 <= note.start_beat < math.inf and 0 < note.beats < math.inf and 0 <= note.pitch < 128):
+                raise InputError("score", tuple(note), "notes from beat 0 on, with a length, and a pitch from 0 to 127")
+            if not 0 < note.velocity < 128:
+                raise InputError("score", tuple(note), "notes with a velocity from 1 to 127")
 
 
 def _file_bytes(path: Path) -> bytes:
@@ -204,7 +218,7 @@ def _track(mido: Any, score: Score, track: Track, channel: int) -> Any:
         timed.append((start, 5, mido.Message("note_on", channel=channel, note=note.pitch, velocity=note.velocity)))
         timed.append((end, 3, mido.Message("note_off", channel=channel, note=note.pitch, velocity=0)))
     if track.track_class == "vocals":
-        for syllable, following in zip(score.syllables, [*score.syllables[1:], None], strict=True):
+        for syllable, following in zip_longest(score.syllables, score.syllables[1:]):
             after = " " if following is None or following.word != syllable.word else ""
             text = syllable.text + ("\n" if following is None or following.line != syllable.line else after)
             timed.append((_ticks(score, syllable.start_beat), 4, mido.MetaMessage("lyrics", text=text)))

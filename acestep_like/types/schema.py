@@ -70,6 +70,9 @@ def _main(spec: FieldSpec) -> list[dict[str, Any]]:
         return [{"type": "string"}, {"type": "array", "items": {"type": "integer", "minimum": 0}}]
     if spec.kind == "audio":
         return [_AUDIO, {"type": "array", "items": _AUDIO, "minItems": 1}]
+    if spec.kind == "score":
+        described = "A MIDI file in base64 after 'data:audio/midi;base64,'."
+        return [{"type": "string", "pattern": "^data:audio/midi;base64,", "description": described}]
     if spec.kind in ("ints", "floats", "window"):
         number = {"type": "integer" if spec.kind == "ints" else "number", **_range(spec)}
         entry = {"anyOf": [number, *({"const": value} for value in spec.also)]} if spec.also else number

@@ -14,6 +14,9 @@ from fakes import FakeDiT, FakeLM, tone
 from acestep_like.entrypoints.cli import generate, understand
 from acestep_like.entrypoints.cli import main as cli
 from acestep_like.entrypoints.cli.order import read_order
+from acestep_like.music.midi import score_text
+from acestep_like.music.score import Note, Score, Track
+from acestep_like.music.song_plan import SongPlan
 from acestep_like.types.fields import specs
 from acestep_like.types.params import GenerationConfig, GenerationParams
 
@@ -29,6 +32,9 @@ def fake(monkeypatch):
 
 def order(*words):
     return read_order(cli.build_parser().parse_args(["generate", *words]))
+
+
+TUNE = Track("hum", "vocals", "vocals", 0, 53, (Note(0.0, 1.0, 60, 90),))
 
 
 def test_every_parameter_is_an_option():
@@ -52,6 +58,7 @@ def test_every_parameter_is_an_option():
                 "guidance_scale": "3",
                 "lm_cfg_scale": "3",
                 "normalization_db": "-3",
+                "score": score_text(Score(SongPlan(2.0, 120.0, "4"), "", (TUNE,))),
             }
             sample = special.get(name, sample)
             flag = f"--{name.replace('_', '-')}"

@@ -106,6 +106,8 @@ def test_given_tracks_replace_their_like_and_nothing_else() -> None:
         ({"score": hummed(), "timesignature": "3"}, "'4', which the score has"),
         ({"score": hummed(), "task_type": "cover", "src_audio": "a.wav"}, "new music"),
         ({"score": Score(SongPlan(9.0), "", ())}, "a Score with all three"),
+        ({"score": Score(hummed().plan, "", (Track("a", "bass", "bass", 0, 33, (Note(0, 1, 300, 9),)),))}, "0 to 127"),
+        ({"score": Score(hummed().plan, "", (Track("a", "banjo", "bass", 0, 33, TUNE),))}, "of TRACK_NAMES"),
     ],
 )
 def test_scores_that_cannot_be_played_are_refused_before_a_model_runs(fields: dict, sentence: str) -> None:

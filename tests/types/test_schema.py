@@ -32,7 +32,7 @@ def test_the_schema_is_one_and_accepts_the_defaults(cls):
 
 NUMBERS = st.one_of(st.integers(-700, 70_000), st.floats(-20, 4000), st.sampled_from([-1, 0, 2**63, 48000]))
 VALUES = st.one_of(st.none(), st.booleans(), NUMBERS, st.text(max_size=5), st.lists(NUMBERS, max_size=3))
-READ_BY_THE_CLASS = {"keyscale", "timesignature", "chords", "audio_codes", "src_audio", "reference_audio"}
+READ_BY_THE_CLASS = {"keyscale", "timesignature", "chords", "audio_codes", "src_audio", "reference_audio", "score"}
 
 
 @settings(
