@@ -24,6 +24,7 @@ from acestep_like.models.diffusion.pipeline import run_request
 from acestep_like.models.diffusion.request import DiffusionOutput, DiffusionRequest, EncodedAudio
 from acestep_like.models.loading import PrivateRandomness, exclusive_load
 from acestep_like.types.audio_source import AudioSource
+from acestep_like.types.progress import taking_turns
 
 if TYPE_CHECKING:
     from acestep_like.models.checkpoints.info import CheckpointInfo
@@ -33,10 +34,6 @@ if TYPE_CHECKING:
 
 NOT_LOADED = "Model not fully initialized. Please initialize all components first."
 _LATER_ARGUMENTS = ("use_mlx_dit", "vae_checkpoint")
-
-
-_PATIENCE_S = 0.05
-"""How often a call that waits for its turn looks whether it was cancelled."""
 
 
 class AceStepHandler:
@@ -59,13 +56,8 @@ class AceStepHandler:
         Raises:
             Cancelled: the caller cancelled while it waited.
         """
-        while not self._turn.acquire(timeout=_PATIENCE_S):
-            if cancel is not None:
-                cancel.raise_if_cancelled()
-        try:
+        with taking_turns(self._turn, cancel):
             yield
-        finally:
-            self._turn.release()
 
     @property
     def checkpoint(self) -> CheckpointInfo | None:

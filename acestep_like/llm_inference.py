@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,16 +25,20 @@ from acestep_like.models.lm.requests import (
 )
 from acestep_like.models.lm.think import think
 from acestep_like.models.loading import exclusive_load
-from acestep_like.types.progress import CancelToken
+from acestep_like.types.progress import CancelToken, taking_turns
 
 if TYPE_CHECKING:
     from acestep_like.models.lm.model import LoadedLM
+
+logger = logging.getLogger(__name__)
 
 __all__ = ["NO_USER_INPUT", "Description", "LLMHandler", "LMOutput", "Metadata", "Sampling", "ThinkRequest"]
 
 
 class LLMHandler:
     """Plans songs (`think`), describes codes (`understand`), invents and rewrites requests (`inspire`, `format`).
+
+    Any number of threads may use a handler: its calls take turns, and each gives what it gives alone.
 
     Attributes:
         llm_initialized: a model is loaded.
@@ -55,9 +62,19 @@ class LLMHandler:
         return "" if self._lm is None else self._lm.backend.name
 
     @property
+    def note(self) -> str:
+        """What a caller should know about how the model was loaded, such as why another backend runs it; or ""."""
+        return "" if self._lm is None else self._lm.note
+
+    @property
     def defers_to_words(self) -> bool:
         """Whether the loaded model is too small to overrule what a caption says (its folder declares it)."""
         return self._lm is not None and self._lm.defers_to_words
+
+    @property
+    def longest_s(self) -> int:
+        """Seconds of music that the loaded model was trained to read and plan; 0 when none is loaded."""
+        return 0 if self._lm is None else self._lm.longest_s
 
     @property
     def code_count(self) -> int:
@@ -74,23 +91,26 @@ class LLMHandler:
         dtype: Any = None,
         root: str | Path | None = None,
         offload_to_cpu: bool = False,
+        strict: bool = False,
     ) -> LLMHandler:
         """Load a model by name or folder.
 
         Args:
             name_or_path: `mini` (the embedded model), a folder, or a name below `root` or a `checkpoints` folder.
-            backend: `pt`, `vllm`, or `auto` (vLLM on CUDA where it is installed, else `pt`).
+            backend: `pt`, `vllm`, `mlx`, or `auto` (vLLM on CUDA where it is installed, else `pt`).
             device: `auto`, `cuda`, `mps`, `xpu` or `cpu`.
             offload_to_cpu: the weights live on the CPU and visit the device only while the model works.
             dtype: torch dtype; None takes bfloat16 on CUDA and XPU, float32 elsewhere.
+            strict: refuse a backend that cannot be had; else `pt` takes its place, and `note` and the log say why.
 
         Raises:
             CheckpointError: no such model, or a broken one.
+            UnsafeFileError: the folder asks for code of its own to be run.
             DependencyError: the backend is not installed.
             InputError: unknown backend or device.
         """
         handler = cls()
-        handler._load(name_or_path, backend, device, dtype, root, offload_to_cpu)
+        handler._load(name_or_path, backend, device, dtype, root, offload_to_cpu, strict)
         return handler
 
     def initialize(
@@ -101,13 +121,16 @@ class LLMHandler:
         device: str = "auto",
         offload_to_cpu: bool = False,
         dtype: Any = None,
+        *,
+        strict: bool = False,
     ) -> tuple[str, bool]:
         """Load `checkpoint_dir/lm_model_path`, upstream's way: answers `(message, ok)` and raises nothing expected.
 
-        With `offload_to_cpu` the weights live on the CPU and visit the device only while the model works.
+        With `offload_to_cpu` the weights live on the CPU and visit the device only while the model works. Where the
+        backend cannot be had `pt` takes its place and the message says why; with `strict` that is refused.
         """
         try:
-            self._load(lm_model_path, backend, device, dtype, checkpoint_dir, offload_to_cpu)
+            self._load(lm_model_path, backend, device, dtype, checkpoint_dir, offload_to_cpu, strict)
         except CheckpointError as error:
             place = Path(checkpoint_dir or "checkpoints") / lm_model_path
             missing = not place.exists() and "no language model" in str(error)
@@ -134,7 +157,8 @@ class LLMHandler:
             InputError: codes without a length, or more text than the context holds.
             Cancelled: `cancel` was set.
         """
-        return think(self._loaded(), request, cancel, observer)
+        with self._reserved(cancel) as lm:
+            return think(lm, request, cancel, observer)
 
     def understand(self, audio_codes: str, **options: Any) -> Description:
         """Describe audio codes.
@@ -147,7 +171,9 @@ class LLMHandler:
             NotLoadedError: no model is loaded.
             InputError: no codes, codes out of range, or more than the context holds.
         """
-        return understand(self._loaded(), audio_codes, DescribeOptions(**options))
+        settings = DescribeOptions(**options)
+        with self._reserved(settings.cancel) as lm:
+            return understand(lm, audio_codes, settings)
 
     def inspire(
         self, query: str, *, instrumental: bool = False, vocal_language: str | None = None, **options: Any
@@ -160,7 +186,9 @@ class LLMHandler:
             NotLoadedError: no model is loaded.
             InputError: the query is no text or too long.
         """
-        return inspire(self._loaded(), query, instrumental, vocal_language, DescribeOptions(**options))
+        settings = DescribeOptions(**options)
+        with self._reserved(settings.cancel) as lm:
+            return inspire(lm, query, instrumental, vocal_language, settings)
 
     def format(
         self, caption: str, lyrics: str, *, user_metadata: Metadata | None = None, **options: Any
@@ -173,7 +201,9 @@ class LLMHandler:
             NotLoadedError: no model is loaded.
             InputError: caption or lyrics are no text or too long.
         """
-        return format_text(self._loaded(), caption, lyrics, user_metadata, DescribeOptions(**options))
+        settings = DescribeOptions(**options)
+        with self._reserved(settings.cancel) as lm:
+            return format_text(lm, caption, lyrics, user_metadata, settings)
 
     def _load(
         self,
@@ -182,11 +212,22 @@ class LLMHandler:
         device: str,
         dtype: Any,
         root: str | Path | None,
-        offload: bool = False,
+        offload: bool,
+        strict: bool,
     ) -> None:
         folder, where = find_lm(name_or_path, root).path, pick_device(device)
         with exclusive_load():
-            self._lm = load_lm(folder, backend=backend, device=where, dtype=dtype, offload=offload)
+            lm = load_lm(folder, backend=backend, device=where, dtype=dtype, offload=offload, strict=strict)
+        if lm.note:
+            logger.warning(lm.note)
+        self._lm = lm
+
+    @contextmanager
+    def _reserved(self, cancel: CancelToken | None) -> Iterator[LoadedLM]:
+        """Have the loaded model to oneself inside the block; calls of other threads wait, and can be cancelled."""
+        lm = self._loaded()
+        with taking_turns(lm.turn, cancel):
+            yield lm
 
     def _loaded(self) -> LoadedLM:
         if self._lm is None:

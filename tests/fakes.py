@@ -118,6 +118,7 @@ class FakeLM:
     llm_initialized = True
     defers_to_words = False
     name = "fake-lm"
+    longest_s = 600
 
     def __init__(self, metadata=None, *, fail=None):
         self.metadata = (

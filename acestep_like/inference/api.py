@@ -11,13 +11,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from acestep_like.audio.io import load_audio
-from acestep_like.errors import InputError
-from acestep_like.inference.handlers import loaded_dit
-from acestep_like.inference.lm_tasks import Settings, create, reformat, understand
+from acestep_like.inference.lm_tasks import LMSettings, create, reformat, understand
 from acestep_like.inference.pipeline import run_pipeline
-from acestep_like.models.analysis.track_tagger import sounding
-from acestep_like.music.chart import chart_text
+from acestep_like.inference.understanding import understand_recording
 from acestep_like.types.audio_source import AudioSource
 from acestep_like.types.params import GenerationConfig, GenerationParams
 from acestep_like.types.progress import CancelToken, Observer, Progress, guarded
@@ -29,7 +25,6 @@ from acestep_like.types.results import (
     UnderstandResult,
     answered,
 )
-from acestep_like.types.units import MAX_DURATION_S, SAMPLE_RATE
 
 if TYPE_CHECKING:
     from acestep_like.handler import AceStepHandler
@@ -102,7 +97,7 @@ def understand_music(
     `top_k` and `top_p` None are off; `seed` -1 draws one.
     """
 
-    settings = Settings(
+    settings = LMSettings(
         temperature, top_k, top_p, repetition_penalty, use_constrained_decoding, constrained_decoding_debug, seed
     )
     return understand(llm_handler, audio_codes, settings)
@@ -115,23 +110,11 @@ def understand_audio(
     """Read caption, lyrics, metadata, tracks and chords from a recording: `understand_music` on the codes of a file, an
     `(array, sample_rate)` pair or an earlier audio. `options` are those of `understand_music`.
 
-    Where the checkpoint has taggers, tracks, tempo, key, meter and chords are what those detect: latents say more than
-    codes.
+    Where the checkpoint has taggers, tracks, tempo, key, meter and chords are what those detect: latents tell more than
+    codes. Of a recording that is longer than the language model reads the first part is described, and the status says
+    so.
     """
-    ready, _ = loaded_dit(dit_handler)
-    waveform = load_audio(audio, field="audio", sample_rate=SAMPLE_RATE)
-    if waveform.duration_s > MAX_DURATION_S:
-        raise InputError("audio", f"{waveform.duration_s:.0f} s of audio", f"at most {MAX_DURATION_S} s", "Cut it.")
-    encoded = ready.encode_audio((waveform.samples, SAMPLE_RATE))
-    result = understand(llm_handler, ready.convert_src_audio_to_codes(encoded), Settings(**options))
-    chances, plan = ready.detect_tracks(encoded), ready.detect_structure(encoded)
-    if chances is not None:
-        result.tracks = sounding(chances)
-    if plan is not None:
-        assert plan.bpm is not None and plan.keyscale is not None
-        result.bpm, result.timesignature = round(plan.bpm), plan.timesignature or ""
-        result.keyscale, result.chords = plan.keyscale.ace_name, chart_text(plan)
-    return result
+    return understand_recording(dit_handler, llm_handler, audio, LMSettings(**options))
 
 
 @answered(CreateSampleResult)
@@ -151,7 +134,7 @@ def create_sample(
 ) -> CreateSampleResult:
     """Make a song idea (caption, lyrics, metadata) from a description in plain words."""
 
-    settings = Settings(
+    settings = LMSettings(
         temperature, top_k, top_p, repetition_penalty, use_constrained_decoding, constrained_decoding_debug, seed
     )
     return create(llm_handler, query, instrumental, vocal_language, settings)
@@ -175,7 +158,7 @@ def format_sample(
     """Put a caption and lyrics into the form the models know, with metadata; `user_metadata` (bpm, duration, keyscale,
     timesignature, language) is kept as given."""
 
-    settings = Settings(
+    settings = LMSettings(
         temperature, top_k, top_p, repetition_penalty, use_constrained_decoding, constrained_decoding_debug, seed
     )
     return reformat(llm_handler, caption, lyrics, user_metadata, settings)

@@ -27,6 +27,7 @@ _ARGUMENTS = {
     spec.name: spec
     for spec in (
         FieldSpec("str", "A description in plain words.", "", "query", max_length=4096),
+        FieldSpec("str", "A description to be put in order.", "", "caption", max_length=4096),
         FieldSpec("bool", "Without a voice.", "", "instrumental"),
         FieldSpec("float", "Sampling temperature.", "", "temperature", low=0, high=2),
         FieldSpec("int", "Top-k.", "", "top_k", low=0, high=100_000, optional=True, none_means="off"),
@@ -68,6 +69,8 @@ def checked_metadata(metadata: dict[str, Any] | None) -> dict[str, Any] | None:
         if name == "keyscale" and read:
             read = read.ace_name
         elif name == "duration" and read is not None:
+            if read < 0 and read != -1:  # a parameter reads every negative length as "not given"
+                raise InputError("duration", value, "a length in seconds, or -1 for not given")
             read = max(int(read), 0)
         if read and read != "unknown":
             kept[name] = read
@@ -75,7 +78,7 @@ def checked_metadata(metadata: dict[str, Any] | None) -> dict[str, Any] | None:
 
 
 @dataclass(frozen=True)
-class Settings:
+class LMSettings:
     """How the language model is asked; documented names and defaults are those of the public functions."""
 
     temperature: float = 0.85
@@ -100,7 +103,7 @@ class Settings:
         return {"seed": seed, "sampling": sampling, "constrained": constrained, "debug": debug}
 
 
-def understand(llm_handler: LLMHandler | None, audio_codes: str, settings: Settings) -> UnderstandResult:
+def understand(llm_handler: LLMHandler | None, audio_codes: str, settings: LMSettings) -> UnderstandResult:
     """What the language model reads in audio codes; raises where `understand_music` answers a failed result."""
     lm, options = loaded_lm(llm_handler), settings.options()
     _, codes = all_specs()["audio_codes"].read(audio_codes)
@@ -111,7 +114,7 @@ def understand(llm_handler: LLMHandler | None, audio_codes: str, settings: Setti
 
 
 def create(
-    llm_handler: LLMHandler | None, query: str, instrumental: bool, vocal_language: str | None, settings: Settings
+    llm_handler: LLMHandler | None, query: str, instrumental: bool, vocal_language: str | None, settings: LMSettings
 ) -> CreateSampleResult:
     """A song idea of a description; raises where `create_sample` answers a failed result."""
     lm, options = loaded_lm(llm_handler), settings.options()
@@ -124,7 +127,7 @@ def create(
 
 
 def reformat(
-    llm_handler: LLMHandler | None, caption: str, lyrics: str, metadata: dict[str, Any] | None, settings: Settings
+    llm_handler: LLMHandler | None, caption: str, lyrics: str, metadata: dict[str, Any] | None, settings: LMSettings
 ) -> FormatSampleResult:
     """Caption and lyrics in the models' form; raises where `format_sample` answers a failed result."""
     lm, options = loaded_lm(llm_handler), settings.options()
@@ -146,10 +149,5 @@ def _filled(result: Result, answer: Description, failure: str) -> Result:
         if hasattr(answer, entry.name):
             value = getattr(answer, entry.name)
             setattr(result, entry.name, "" if value == "N/A" else value)
-    notes = list(answer.notes)
-    longest = all_specs()["caption"].max_length
-    if longest is not None and len(result.caption) > longest:
-        result.caption = result.caption[:longest].rsplit(" ", 1)[0]
-        notes.append(f"The caption was cut to {longest} characters.")
-    result.status_message = "\n".join([answer.status, *notes])
+    result.status_message = "\n".join([answer.status, *answer.notes])
     return result

@@ -137,18 +137,31 @@ class CaptionTracks:
     alone: bool
 
 
-def caption_tracks(caption: str) -> CaptionTracks:
-    """What a caption says of instruments by their names.
+def _mentions(caption: str) -> list[tuple[str, str, bool]]:
+    """Track class, words and whether it is denied, of every instrument that a caption mentions.
 
     A word within a longer name does not count: a bass guitar is no guitar, and synth strings are no strings.
     """
     found = [(match.span(), name) for name, words in INSTRUMENT_WORDS.items() for match in spoken(words, caption)]
-    spans = _denied_spans(caption)
-    asked: set[str] = set()
-    denied: set[str] = set()
-    for (start, end), name in found:
-        if not any(s <= start and end <= e and (s, e) != (start, end) for (s, e), _ in found):
-            (denied if any(first <= start < last for first, last in spans) else asked).add(name)
+    spans = {span for span, _ in found}
+    denied = _denied_spans(caption)
+    return [
+        (name, caption[start:end], any(first <= start < last for first, last in denied))
+        for (start, end), name in found
+        if not any(s <= start and end <= e and (s, e) != (start, end) for s, e in spans)
+    ]
+
+
+def named_instruments(caption: str) -> tuple[str, ...]:
+    """The instruments that a caption asks for, in its own words."""
+    return tuple(words for _, words, denied in _mentions(caption) if not denied)
+
+
+def caption_tracks(caption: str) -> CaptionTracks:
+    """What a caption says of instruments by their names."""
+    mentions = _mentions(caption)
+    asked = {name for name, _, is_denied in mentions if not is_denied}
+    denied = {name for name, _, is_denied in mentions if is_denied}
     sings_alone = says(r"[au]n? ?cap+el+as?|acap+el+as?", caption)
     if sings_alone:
         asked.add("vocals")

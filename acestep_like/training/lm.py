@@ -47,7 +47,12 @@ from acestep_like.training.loop import Bar
 COLD = 0.5
 """A small model copies numbers from the words better when cold; its `acestep_like.json` says so to the sampler."""
 
-_FACTS = {"longest_s": LONGEST_S, "metadata_temperature": COLD, "defers_to_words": True}
+_FACTS = {
+    "longest_s": LONGEST_S,
+    "metadata_temperature": COLD,
+    "defers_to_words": True,
+    "lyric_languages": ["en", "es", "fr", "de", "it", "pt"],
+}
 """What the sidecar declares; a model of this size must not overrule the caller's words."""
 
 Log = Callable[[str], None]

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import inspect
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -33,6 +34,26 @@ class CancelToken:
         """Raise `Cancelled` when `cancel()` was called."""
         if self.cancelled:
             raise Cancelled("Cancelled by the caller; nothing was written.")
+
+
+_PATIENCE_S = 0.05
+"""How often somebody who waits for a turn looks whether it was cancelled."""
+
+
+@contextmanager
+def taking_turns(lock: threading.Lock | threading.RLock, cancel: CancelToken | None = None) -> Iterator[None]:
+    """Hold a lock inside the block; who waits for it can be cancelled.
+
+    Raises:
+        Cancelled: `cancel` was set while the lock was another's.
+    """
+    while not lock.acquire(timeout=_PATIENCE_S):
+        if cancel is not None:
+            cancel.raise_if_cancelled()
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 @dataclass(frozen=True)

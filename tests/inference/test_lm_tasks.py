@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from fakes import FakeDiT, FakeLM, tone
 
 from acestep_like.errors import InputError, NotLoadedError
 from acestep_like.inference.api import create_sample, format_sample, understand_audio, understand_music
+from acestep_like.music.instruments import named_tracks
 from acestep_like.music.planner import plan_song
+from acestep_like.music.theory import parse_keyscale
 
 
 def test_the_three_helpers_fill_typed_results():
@@ -39,8 +43,30 @@ def test_a_recording_is_understood_in_one_call():
     refusal = InputError("path", "song.flac", "an audio file")
     failed = understand_audio(FakeDiT(fail=refusal), lm, song)
     assert failed.error == str(refusal) and failed.exception is refusal
-    late = understand_audio(dit, lm, (tone(601, rate=8000), 8000))
-    assert late.error == "audio: got '601 s of audio'; expected at most 600 s. Cut it." and len(dit.requests) == 0
+
+
+def test_of_a_long_recording_the_first_part_is_read_and_the_status_says_so():
+    dit, lm = FakeDiT(), FakeLM()
+    lm.longest_s = 20
+    read = understand_audio(dit, lm, (tone(25, rate=8000), 8000))
+    assert read.success and read.duration == 25.0
+    assert read.status_message.endswith("The recording lasts 25 s; fake-lm read its first 20 s.")
+
+
+def test_the_caption_of_a_recording_names_what_is_detected():
+    dit, lm = FakeDiT(), FakeLM()
+    dit.detected = {"bass": 0.7, "drums": 0.9}
+    read = understand_audio(dit, lm, (tone(2), 48000))
+    assert read.tracks == ("drums", "bass") and named_tracks(read.caption) == ("bass", "drums"), read.caption
+
+
+def test_the_key_of_a_recording_agrees_with_its_chords():
+    dit, lm = FakeDiT(), FakeLM()
+    plan = plan_song(duration_s=8, bpm=100, timesignature="4", keyscale="F# major", chords_text="Am | F | C | G")
+    dit.plan = plan
+    assert understand_audio(dit, lm, (tone(2), 48000)).keyscale in ("C major", "A minor")
+    dit.plan = replace(plan, keyscale=parse_keyscale("A minor"))
+    assert understand_audio(dit, lm, (tone(2), 48000)).keyscale == "A minor", "what fits is kept"
 
 
 def test_the_helpers_without_a_model_answer_as_documented():
@@ -63,6 +89,7 @@ def test_the_helpers_without_a_model_answer_as_documented():
         (lambda lm: format_sample(lm, "x", 3), "lyrics"),
         (lambda lm: format_sample(lm, "x", "y", user_metadata={"tempo": 3}), "user_metadata"),
         (lambda lm: format_sample(lm, "x", "y", user_metadata={"bpm": 3}), "bpm"),
+        (lambda lm: format_sample(lm, "x", "y", user_metadata={"duration": -50}), "duration"),
         (lambda lm: format_sample(lm, "x", "y", seed=1.5), "seed"),
     ],
 )

@@ -179,6 +179,11 @@ class CodeTaggers:
                 )
         return taggers
 
+    @property
+    def genres(self) -> tuple[str, ...]:
+        """The genres, in words, that can be detected."""
+        return () if self.content is None else self.content.genres
+
     def bpm(self, codes: Sequence[int]) -> int | None:
         """The tempo, where there is a tagger for it and enough codes."""
         return None if self.tempo is None else self.tempo.bpm(codes)

@@ -11,10 +11,23 @@ from acestep_like.types.progress import CancelToken
 
 
 @dataclass(frozen=True)
+class TextLimit:
+    """A field of free text that ends after so many tokens at the latest, with what must then follow its value."""
+
+    field: str
+    max_tokens: int
+    closing: str
+
+
+@dataclass(frozen=True)
 class Grammar:
-    """Output must match an EBNF grammar (xgrammar's dialect) whose start rule is `root`."""
+    """Output must match an EBNF grammar (xgrammar's dialect) whose start rule is `root`.
+
+    `limits` bound its fields of free text: an EBNF can count characters, but not tokens.
+    """
 
     ebnf: str
+    limits: tuple[TextLimit, ...] = ()
 
 
 @dataclass(frozen=True)

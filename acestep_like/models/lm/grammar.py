@@ -1,34 +1,88 @@
-"""One grammar for the metadata that the 5 Hz LM writes, as EBNF in xgrammar's dialect.
+"""One grammar for what the 5 Hz LM writes, as EBNF in xgrammar's dialect: metadata, and lyrics after them.
 
 Field order and ranges are those of ACE-Step 1.5 (`acestep/constrained_logits_processor.py`), which walks a hand-made
-state machine instead. Fields that the user gave are literals; fields that are not wanted are absent.
+state machine instead. Fields that the user gave are literals; fields that are not wanted are absent. Texts are YAML
+scalars as PyYAML writes them at its default width of 80, which is how the published models learned them: plain, in
+single or in double quotes, folded at a blank into lines that begin with two.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from enum import Enum
 
-from acestep_like.models.lm.base import Grammar
+from acestep_like.models.lm.base import Grammar, TextLimit
 from acestep_like.models.lm.parse import FIELDS
 from acestep_like.models.lm.prompts import cot_value, yaml_line
 from acestep_like.music.theory import LANGUAGES, TIME_SIGNATURES
 
-CAPTION_LIMIT, GENRES_LIMIT = 512, 120
-"""Longest caption (all its lines) and genres in characters."""
+TEXT_TOKENS = {"caption": 512, "genres": 64}
+"""Tokens that a text may have; upstream's limit of a caption."""
 
-# No `<` keeps control tokens out; no backtick as upstream; no YAML syntax, so that any reader of YAML agrees.
-_CHARACTER = r"[^\x00-\x1f\x7f-\x9f<`:#\"\ufeff\u2028\u2029\ud800-\udfff]"
-_FIRST = r"[^\x00-\x20\x7f-\xa0<`:#\"'\-?,\[\]{}&*!|>%@\\~=\ufeff\u2028\u2029\u3000\ud800-\udfff]"
-_WORD = r"[^\x00-\x20\x7f-\xa0<`:#\"\ufeff\u2028\u2029\u3000\ud800-\udfff]"
 
-_RULES = {
+class Lyrics(Enum):
+    """What follows the metadata."""
+
+    NONE = "nothing"
+    FREE = "any text; models that were trained on real lyrics know where they end"
+    FORM = "section tags, with or without lines under them, for a model that would go on for ever"
+    SUNG = "sections with lines under them"
+
+
+# Never a control character, half a surrogate pair or a line break of Unicode; `<` only where it opens no token.
+_CONTROL = r"\x00-\x1f\x7f-\x9f\ufeff\u2028\u2029\ud800-\udfff"
+_ESCAPES = r'[0abtnvfre"\\/ N_LP] | "x" hex hex | "u" hex hex hex hex | "U" hex hex hex hex hex hex hex hex'
+
+_TEXT_RULES = {
+    "text": "plain | single | double",
+    "plain": "(first_word | [=~] between word) (between word)*",
+    "between": '" "+ | fold',
+    "first_word": "first | first inner* last | [\\-?:=~] last | [\\-?:=~] inner+ last",
+    "word": "alone | start inner* last",
+    "first": rf"[^{_CONTROL} <`:#\"'\-?,\[\]{{}}&*!|>%@=~] | open",
+    "alone": rf"[^{_CONTROL} <#:] | open",
+    "start": rf"[^{_CONTROL} <#] | open",
+    "inner": rf"[^{_CONTROL} <] | open",
+    "last": rf"[^{_CONTROL} <:] | open",
+    "open": rf'"<" [^{_CONTROL} <|/t:\"\']',
+    "fold": '"\\n  "',
+    "single": '"\'" (in_single | "\'\'" | "\\n"{1,4} "  ")* "\'"',
+    "in_single": rf"[^{_CONTROL}<'] | open",
+    "double": r'"\"" (in_double | "\\" escape | "\\\n  ")* "\""',
+    "in_double": rf"[^{_CONTROL}<\"\\] | open",
+    "escape": _ESCAPES,
+    "hex": "[0-9a-fA-F]",
+}
+"""Plain text has no `: ` and no ` #`; in single quotes a quote is doubled and a line break is an empty line."""
+
+_VALUE_RULES = {
     "bpm": '[3-9] [0-9] | [12] [0-9] [0-9] | "300"',
-    # Lines as YAML folds them at 80 columns (a last word may reach beyond); six of them stay below the limit.
-    "caption": f'{_FIRST} {_CHARACTER}{{0,87}} ("\\n  " {_WORD} {_CHARACTER}{{0,82}}){{0,5}}',
-    "genres": f"{_FIRST} {_CHARACTER}{{0,{GENRES_LIMIT - 1}}}",
+    "caption": "text",
+    "genres": "text",
     "keyscale": '[A-G] ("#" | "b" | "♯" | "♭")? " " ("major" | "minor")',
     "language": " | ".join(f'"{code}"' for code in LANGUAGES),
     "timesignature": " | ".join(f'"{beats}"' for beats in TIME_SIGNATURES),
+}
+
+_SECTION_RULES = {
+    "sung": "bare? sung_section (gap (sung_section | closing)){1,6}",
+    "form": "(tag gap_or_line){1,3} any_section (gap_or_line any_section){0,8}",
+    "bare": '"[Intro]" gap',
+    "closing": '"[Outro]" | "[Solo]" | "[Interlude]" | "[Guitar Solo]"',
+    "sung_section": '"[" ("Verse" | "Verse " [1-4] | "Chorus" | "Bridge") "]" ("\\n" line){2,4}',
+    "any_section": 'tag ("\\n" line){0,4}',
+    "tag": '"[" ("Intro" | "Verse" | "Verse " [1-6] | "Chorus" | "Bridge" | "Outro" | "Solo" | "Interlude"'
+    ' | "Guitar Solo") "]"',
+    "line": rf"[^{_CONTROL} <\[\](){{}}\-#*] [^{_CONTROL}<\[\]]{{4,79}}",
+    "gap": '"\\n\\n"',
+    "gap_or_line": '"\\n" | "\\n\\n"',
+}
+
+_ENDINGS = {
+    Lyrics.NONE: '"</think>"',
+    Lyrics.FREE: '"</think>" [^<]*',
+    Lyrics.FORM: '"</think>\\n\\n# Lyric\\n" form',
+    Lyrics.SUNG: '"</think>\\n\\n# Lyric\\n" sung',
 }
 
 
@@ -36,7 +90,7 @@ def metadata_grammar(
     given: Mapping[str, int | str],
     *,
     skip: Collection[str] = (),
-    lyrics: bool = False,
+    lyrics: Lyrics = Lyrics.NONE,
     longest_s: int = 600,
 ) -> Grammar:
     """The grammar of an answer.
@@ -44,18 +98,24 @@ def metadata_grammar(
     Args:
         given: the user's fields, written exactly as `prompts.yaml_line` writes them.
         skip: fields that are left out.
-        lyrics: free text follows the thought (understand, inspire, format).
-        longest_s: the largest duration the model may choose.
+        lyrics: what follows the metadata (in understand, inspire and format).
+        longest_s: the largest duration the model may choose, in seconds.
     """
-    parts, rules = [], []
-    for name in FIELDS:
+    names = [name for name in FIELDS if name in given or name not in skip]
+    parts, rules, limits = [], {}, []
+    for name, following in zip(names, [*names[1:], None], strict=True):
         if name in given:
             parts.append(_literal(yaml_line(name, cot_value(name, given[name])) + "\n"))
-        elif name not in skip:
-            parts.append(f'"{name}: " {name} "\\n"')
-            rules.append(f"{name} ::= {_duration_rule(longest_s) if name == 'duration' else _RULES[name]}")
-    ending = r'"</think>" [^<]*' if lyrics else '"</think>"'
-    return Grammar("\n".join([f'root ::= "<think>\\n" {" ".join(parts)} {ending}', *rules]) + "\n")
+            continue
+        parts.append(f'"{name}: " {name} "\\n"')
+        rules[name] = _duration_rule(longest_s) if name == "duration" else _VALUE_RULES[name]
+        if name in TEXT_TOKENS:
+            rules |= _TEXT_RULES
+            limits.append(TextLimit(name, TEXT_TOKENS[name], f"\n{following}:" if following else "\n</think>"))
+    if lyrics in (Lyrics.FORM, Lyrics.SUNG):
+        rules |= _SECTION_RULES
+    root = f'root ::= "<think>\\n" {" ".join(parts)} {_ENDINGS[lyrics]}'
+    return Grammar("\n".join([root, *(f"{name} ::= {rule}" for name, rule in rules.items())]) + "\n", tuple(limits))
 
 
 def _literal(text: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -25,7 +26,8 @@ from acestep_like.types.progress import CancelToken
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-BACKENDS = ("auto", "pt", "vllm")
+BACKENDS = ("auto", "pt", "vllm", "mlx")
+"""Names that upstream knows. `mlx` is not built here: `pt` runs on Apple's GPUs through Metal."""
 VALID_CODES = 64_000
 """Codes that ACE-Step's quantiser knows; the published vocabularies hold tokens beyond it."""
 SIDECAR = "acestep_like.json"
@@ -70,9 +72,12 @@ class LoadedLM:
         metadata_temperature: factor on the temperature while metadata are drawn (small models copy numbers better
             when cold); 1 unless the folder's sidecar says otherwise.
         defers_to_words: the caption's own words outrank what the model makes of them; declared by small models.
+        lyric_languages: codes of the languages that the model writes lyrics in; empty for a model that knows many.
         taggers: hear tempo, style, key and meter of codes for a model that is too small to; others have none.
         offloaded: the weights live on the CPU and visit `device` while they work.
         note: what a caller should know about how it was loaded, or "".
+        turn: held by the call that uses the model. Tokenizer, grammar compiler and offloaded weights serve one call at
+            a time; a call that waits gives what it gives alone.
     """
 
     name: str
@@ -83,9 +88,11 @@ class LoadedLM:
     longest_s: int = 600
     metadata_temperature: float = 1.0
     defers_to_words: bool = False
+    lyric_languages: tuple[str, ...] = ()
     taggers: CodeTaggers = field(default_factory=CodeTaggers)
     offloaded: bool = False
     note: str = ""
+    turn: threading.RLock = field(default_factory=threading.RLock, repr=False, compare=False)
 
     def generate(
         self, requests: Sequence[LMRequest], observer: TokenObserver | None, cancel: CancelToken | None
@@ -110,6 +117,10 @@ class LoadedLM:
     def decode(self, ids: tuple[int, ...]) -> str:
         return str(self.tokenizer.decode(list(ids), skip_special_tokens=False, clean_up_tokenization_spaces=False))
 
+    def writes_lyrics_in(self, language: str) -> bool:
+        """Whether the model can write lyrics in a language."""
+        return not self.lyric_languages or language in self.lyric_languages
+
     def cooled(self, sampling: Sampling) -> Sampling:
         """The sampling of metadata: without guidance (as upstream since April 2026) and colder where declared."""
         return replace(sampling, cfg_scale=1.0, temperature=sampling.temperature * self.metadata_temperature)
@@ -122,28 +133,28 @@ def load_lm(
     device: torch.device | str = "cpu",
     dtype: torch.dtype | None = None,
     offload: bool = False,
+    strict: bool = False,
 ) -> LoadedLM:
     """Load a folder in the transformers layout.
 
     Args:
-        backend: `pt`, `vllm`, or `auto`: vLLM where it is installed and the device is CUDA, else `pt`.
+        backend: `pt`, `vllm`, `mlx`, or `auto`: vLLM where it is installed and the device is CUDA, else `pt`. Where
+            `vllm` or `mlx` cannot be had `pt` takes its place, and the answer's `note` says why.
         offload: keep the weights on the CPU between calls (`pt` only).
+        strict: refuse a backend that cannot be had instead.
 
     Raises:
         CheckpointError: the folder is broken or not a 5 Hz LM.
         UnsafeFileError: the folder asks for code of its own to be run.
-        DependencyError: `vllm` was asked for and is not installed.
-        LMError: `vllm` was asked for and its engine did not start.
-        InputError: an unknown backend.
+        DependencyError: `strict`, and `vllm` was asked for and is not installed.
+        LMError: `strict`, and `vllm` was asked for and its engine did not start.
+        InputError: an unknown backend, or, with `strict`, one that does not go with the rest.
     """
     from transformers import AutoTokenizer
 
     if backend not in BACKENDS:
         raise InputError("backend", backend, "one of " + ", ".join(BACKENDS))
     device = torch.device(device)
-    if offload and backend == "vllm":
-        raise InputError("backend", backend, "pt with offload_to_cpu", "vLLM keeps its weights on the device.")
-    backend = "pt" if offload else backend
     refuse_remote_code(folder)
     dtype = dtype or (torch.bfloat16 if device.type in ("cuda", "xpu") else torch.float32)
     try:
@@ -153,7 +164,18 @@ def load_lm(
         raise CheckpointError(f"The tokenizer of {folder} cannot be read: {error}") from error
     vocabulary = Vocabulary.of(tokenizer, folder.name)
     resting = torch.device("cpu") if offload else device
-    engine, note = _backend(backend, folder, tokenizer, vocabulary, resting, dtype)
+    backend, note = _available(backend, device, offload, strict)
+    if backend == "vllm":
+        try:
+            engine: LMBackend = VLLMBackend.load(
+                folder, tokenizer, vocabulary.end_turn, device=str(device), dtype=dtype
+            )
+        except (DependencyError, LMError) as error:
+            if strict:
+                raise
+            backend, note = "pt", f"Backend pt is used instead of vllm: {error}"
+    if backend == "pt":
+        engine = TransformersBackend.load(folder, tokenizer, vocabulary.end_turn, device=str(resting), dtype=dtype)
     if engine.vocab_size < vocabulary.first_code + vocabulary.codes:
         raise CheckpointError(
             f"{folder.name} has {engine.vocab_size} token vectors, but its tokenizer's codes end at"
@@ -169,22 +191,27 @@ def load_lm(
         int(sidecar.get("longest_s", 600)),
         float(sidecar.get("metadata_temperature", 1.0)),
         bool(sidecar.get("defers_to_words", False)),
+        tuple(str(code) for code in sidecar.get("lyric_languages", ())),
         taggers,
         offload,
         note,
     )
 
 
-def _backend(
-    name: str, folder: Path, tokenizer: Any, vocabulary: Vocabulary, device: torch.device, dtype: torch.dtype
-) -> tuple[LMBackend, str]:
-    """The backend of a name, and a sentence when `auto` could not take the faster one."""
-    note = ""
-    if name == "vllm" or (name == "auto" and device.type == "cuda"):
-        try:
-            return VLLMBackend.load(folder, tokenizer, vocabulary.end_turn, device=str(device), dtype=dtype), ""
-        except (DependencyError, LMError) as error:
-            if name == "vllm":
-                raise
-            note = f"vLLM is not used: {error}"
-    return TransformersBackend.load(folder, tokenizer, vocabulary.end_turn, device=str(device), dtype=dtype), note
+def _available(name: str, device: torch.device, offload: bool, strict: bool) -> tuple[str, str]:
+    """The backend to try for a name, `vllm` or `pt`, and a sentence where it is another than the one asked for.
+
+    Raises:
+        InputError: `strict`, and the backend asked for cannot be used.
+    """
+    if name == "auto":
+        return ("vllm" if device.type == "cuda" and not offload else "pt"), ""
+    if name == "mlx":
+        reason = "mlx is not built here; on Apple's GPUs pt runs through Metal."
+    elif name == "vllm" and offload:
+        reason = "vLLM keeps its weights on the device, which offload_to_cpu forbids."
+    else:
+        return name, ""
+    if strict:
+        raise InputError("backend", name, "pt or auto", reason)
+    return "pt", f"Backend pt is used instead of {name}: {reason}"

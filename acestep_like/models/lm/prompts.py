@@ -13,13 +13,13 @@ from typing import Any
 import yaml
 
 from acestep_like.models.lm.requests import NO_USER_INPUT, Metadata
+from acestep_like.models.lm.voice import INSTRUMENTAL
 
 GENERATE = "Generate audio semantic tokens based on the given conditions:"
 UNDERSTAND = "Understand the given musical conditions and describe the audio semantics accordingly:"
 INSPIRE = "Expand the user's input into a more detailed and specific musical description:"
 FORMAT = "Format the user's input into a more detailed and specific musical description:"
 
-INSTRUMENTAL = "[Instrumental]"
 COT_FIELDS = ("bpm", "caption", "duration", "keyscale", "language", "timesignature")
 """Fields of the chain of thought of phase 2, in its (alphabetical) order."""
 

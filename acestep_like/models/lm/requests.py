@@ -30,7 +30,7 @@ _SAMPLING_RANGES = (
 
 @dataclass(frozen=True)
 class Sampling:
-    """How tokens are drawn. `temperature` 0 means the most probable; `top_k` 0 and `top_p` 1 mean off
+    """How tokens are drawn. `temperature` 0, or nearly, means the most probable; `top_k` 0 and `top_p` 1 mean off
     (`top_p` 0 keeps the best token only).
 
     Raises:

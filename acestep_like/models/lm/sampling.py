@@ -13,6 +13,9 @@ import torch
 
 from acestep_like.models.lm.requests import Sampling
 
+GREEDY_BELOW = 1e-5
+"""Temperatures under it mean the most probable token: logits divided by less leave what float32 holds."""
+
 
 def guide(cond: torch.Tensor, uncond: torch.Tensor, scale: float) -> torch.Tensor:
     """Classifier-free guidance on logits: `uncond + scale * (cond - uncond)` (Ho and Salimans 2022)."""
@@ -32,7 +35,7 @@ def draw(
     Args:
         cond, uncond: logits [B, V] of the guided and unguided branch; no guidance without the latter.
         previous: columns of V drawn so far in each row, for the repetition penalty.
-        generators: one CPU generator per row; untouched when the temperature is 0.
+        generators: one CPU generator per row; untouched when the temperature is (nearly) 0.
         apply_mask: sets the logits [B, V] of forbidden columns to -inf, in place.
 
     Raises:
@@ -45,7 +48,7 @@ def draw(
         apply_mask(logits)
     if sampling.repetition_penalty != 1.0:
         penalise(logits, previous, sampling.repetition_penalty)
-    if sampling.temperature <= 0:
+    if sampling.temperature < GREEDY_BELOW:
         return [int(token) for token in logits.argmax(-1).tolist()]
     values, columns = logits.sort(dim=-1, descending=True, stable=True)
     keep_nucleus(values, sampling.top_k, sampling.top_p)

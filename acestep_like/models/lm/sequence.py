@@ -77,7 +77,7 @@ class StreamOpener:
         if isinstance(request.constraint, Grammar):
             if self._compiler is None:
                 self._compiler = GrammarCompiler(self._tokenizer, self._vocab_size, self._stop_id)
-            grammar = self._compiler.start(request.constraint.ebnf, debug=request.debug)
+            grammar = self._compiler.start(request.constraint, debug=request.debug)
         return TokenSequence(request, grammar, self._vocab_size)
 
 

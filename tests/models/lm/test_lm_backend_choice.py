@@ -54,14 +54,16 @@ def test_a_vllm_that_will_not_do(
     """Asked for by name it raises with the remedy; `auto` goes on without and says so in the status."""
     install(text, tmp_path, monkeypatch)
     with pytest.raises(DependencyError, match=reason) as caught:
-        load_lm(random_lm_folder(), backend="vllm", device="cpu")
+        load_lm(random_lm_folder(), backend="vllm", device="cpu", strict=True)
     assert "pip install 'acestep-like[vllm]'" in str(caught.value)
     folder = random_lm_folder()
     handler = LLMHandler()
     message, ok = handler.initialize(folder.parent, folder.name, backend="auto", device="cuda")
     assert ok and handler.backend_name == "pt"
-    assert re.search(r"\nvLLM is not used: .*" + reason, message)
+    assert re.search(r"\nBackend pt is used instead of vllm: .*" + reason, message)
     message, ok = handler.initialize(folder.parent, folder.name, backend="vllm", device="cuda")
+    assert ok and handler.backend_name == "pt" and re.search(reason, message)
+    message, ok = handler.initialize(folder.parent, folder.name, backend="vllm", device="cuda", strict=True)
     assert not ok and message.startswith("❌") and re.search(reason, message)
 
 
@@ -72,8 +74,10 @@ def test_an_engine_that_does_not_start(tmp_path: Path, monkeypatch: pytest.Monke
     )
     monkeypatch.setattr(sys.modules["acestep_like.models.lm.vllm_processor"], "PairProcessor", object, raising=False)
     with pytest.raises(LMError, match=r"did not start on tiny-5Hz-lm: no memory\. Use backend='pt'"):
-        load_lm(random_lm_folder(), backend="vllm", device="cpu")
-    assert load_lm(random_lm_folder(), backend="auto", device="cuda").note.startswith("vLLM is not used: vLLM did not")
+        load_lm(random_lm_folder(), backend="vllm", device="cpu", strict=True)
+    assert load_lm(random_lm_folder(), backend="auto", device="cuda").note.startswith(
+        "Backend pt is used instead of vllm: vLLM"
+    )
 
 
 def test_the_cpu_takes_pt() -> None:

@@ -146,7 +146,7 @@ def test_given_fields_are_forced_verbatim(compiler: GrammarCompiler, caption: st
         "language": "no",
         "timesignature": "4",
     }
-    state, ids = compiler.start(metadata_grammar(given).ebnf), []
+    state, ids = compiler.start(metadata_grammar(given)), []
     while not ids or ids[-1] != lm.vocabulary.end_turn:
         token = state.forced()
         if token is None:  # a spelling is left open; any of them will do

@@ -44,7 +44,7 @@ def vllm(folder) -> Iterator[LoadedLM]:
     os.environ.setdefault("VLLM_CPU_OMP_THREADS_BIND", "nobind")  # other processes want their cores
     before = (random.getstate(), torch.get_rng_state())
     try:
-        lm = load_lm(folder, backend="vllm", dtype=torch.float32)
+        lm = load_lm(folder, backend="vllm", dtype=torch.float32, strict=True)
     except DependencyError as error:
         pytest.skip(str(error))
     assert before[0] == random.getstate() and torch.equal(before[1], torch.get_rng_state())

@@ -30,6 +30,13 @@ def test_greedy_takes_the_guided_best_and_no_random_number() -> None:
     assert torch.equal(before, generator[0].get_state())
 
 
+@pytest.mark.parametrize("temperature", [1e-300, 1e-39, 1e-7])
+def test_a_temperature_near_zero_takes_the_best(temperature: float) -> None:
+    logits = torch.tensor([[1.0, 2.0, -30.0]])
+    for seed in range(5):
+        assert draw(logits, None, Sampling(temperature=temperature), [[]], generators(seed)) == [1]
+
+
 def test_mask_comes_after_guidance() -> None:
     """Masking before guidance would give -inf - -inf."""
 
