@@ -15,7 +15,7 @@ MODEL_VARIABLE = "ACESTEP_LIKE_AUDIO_MODEL"
 """Environment variable that names the model where a caller names none; without it, the embedded one."""
 
 
-FAMILIES = ("acestep", "musicgen", "audioldm", "audioldm2", "stable_audio")
+FAMILIES = ("acestep", "musicgen", "audioldm", "audioldm2", "stable_audio", "stable_audio_tools")
 """Each is a module of this name in `providers`, with a `FAMILY`."""
 
 
@@ -133,10 +133,13 @@ def _spec(source: str, family_name: str) -> HuggingFaceAudioSpec:
 
 
 def family_of_folder(folder: Path) -> str | None:
-    """The family of a model's folder, as its `model_index.json` (of a pipeline) or `config.json` tells; None for
+    """The family of a model's folder, as its `model_index.json` (of a pipeline), `model_config.json`
+    (of stable-audio-tools) or `config.json` tells; None for
     another kind."""
     if (folder / "model_index.json").is_file():
         return _PIPELINES.get(_entry(folder / "model_index.json", "_class_name"))
+    if (folder / "model_config.json").is_file():
+        return "stable_audio_tools"
     by_type = _MODEL_TYPES.get(_entry(folder / "config.json", "model_type"))
     return by_type or ("acestep" if _is_ours(str(folder)) else None)
 

@@ -300,3 +300,34 @@ def test_the_example_of_the_documentation_runs_on_the_embedded_model(few_steps, 
     (path,) = files(".mp3")
     assert sf.info(path).duration == pytest.approx(11, abs=0.1)
     assert "ACE-Step has no use for sampler_type" in capsys.readouterr().out
+
+
+class TestFilesOfStableAudioTools:
+    GOLDEN = ROOT / "tests" / "goldens" / "stable_audio_tools"
+
+    def words(self, **changes):
+        options = {
+            "--model-config": self.GOLDEN / "model_config.json",
+            "--ckpt-path": self.GOLDEN / "model.safetensors",
+        }
+        options |= {f"--{name.replace('_', '-')}": value for name, value in changes.items()}
+        words = config(SAMPLES[:1], {"cut_to_seconds_total": False})[:3]
+        return [*words, *(str(word) for pair in options.items() if pair[1] for word in pair)]
+
+    def test_they_are_played_in_the_window_of_the_model(self, capsys):
+        assert main(self.words()) == 0
+        assert sf.info(files()[0]).frames == 63 * 256
+        assert "Note" not in capsys.readouterr().out
+
+    @pytest.mark.parametrize(
+        ("changes", "complaint"),
+        [
+            ({"ckpt_path": None}, "ckpt_path"),
+            ({"ckpt_path": "nowhere.ckpt"}, "ckpt_path"),
+            ({"model_config": None, "pretrained_name": "sine:one"}, "ckpt_path"),
+            ({"pretransform_ckpt_path": "nowhere.ckpt"}, "pretransform_ckpt_path"),
+        ],
+    )
+    def test_options_that_lack_something(self, changes, complaint, capsys):
+        assert main(self.words(**changes)) == 2
+        assert complaint in capsys.readouterr().err

@@ -79,11 +79,14 @@ def _batch_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--generation-config", metavar="FILE", required=True, help="what to make: JSON as of stable-audio-tools"
     )
+    model = parser.add_mutually_exclusive_group(required=True)
+    model.add_argument(
+        "--pretrained-name", metavar="NAME", help="acestep:mini, hf:OWNER/NAME, FAMILY:OWNER/NAME or a folder"
+    )
+    model.add_argument("--model-config", metavar="FILE", help="a model config of stable-audio-tools")
+    parser.add_argument("--ckpt-path", metavar="FILE", help="its weights, .safetensors or .ckpt (with --model-config)")
     parser.add_argument(
-        "--pretrained-name",
-        metavar="NAME",
-        required=True,
-        help="acestep:mini, hf:OWNER/NAME, FAMILY:OWNER/NAME or a folder",
+        "--pretransform-ckpt-path", metavar="FILE", help="weights that replace its autoencoder's (with --model-config)"
     )
     parser.add_argument("--model-half", action="store_true", help="weights in half precision (fp16)")
     parser.add_argument("--resume", action="store_true", help="keep what an earlier run made, go on with the rest")
