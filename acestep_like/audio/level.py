@@ -41,7 +41,7 @@ def peak_dbfs(audio: torch.Tensor) -> float:
 
 def rms_dbfs(audio: torch.Tensor) -> float:
     """Root mean square over all samples and channels in dB relative to full scale; -inf for silence."""
-    return to_db(float(audio.double().square().mean().sqrt())) if audio.numel() else -math.inf
+    return to_db(float(audio.square().mean(dtype=torch.float64).sqrt())) if audio.numel() else -math.inf
 
 
 SOURCE_RMS_DBFS, SOURCE_PEAK = -17.0, 0.97

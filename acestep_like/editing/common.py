@@ -167,6 +167,8 @@ def single_item(config: GenerationConfig | None) -> GenerationConfig:
 def fitted(audio: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
     """Audio cut or continued by silence to the length of another."""
     length = like.shape[-1]
+    if audio.shape[-1] == length:
+        return audio
     return torch.nn.functional.pad(audio, (0, max(0, length - audio.shape[-1])))[..., :length]
 
 

@@ -74,6 +74,27 @@ def test_an_estimate_of_silence_takes_nothing_out(coarse: bool) -> None:
     assert float(stem.abs().max()) < 1e-4
 
 
+@pytest.mark.parametrize("coarse", [False, True])
+def test_long_audio_is_worked_on_in_pieces_that_leave_no_trace(coarse: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    low, high = notes(110, 1), notes(1760, 2)
+    mix = low + high
+
+    def outcome() -> list[torch.Tensor]:
+        stems = mask_stems(mix, [scrambled(low), scrambled(high)[:, :-4000]], coarse=coarse)
+        whole, parts, residual = exact_residual(mix, stems)
+        return [*stems, added_part(mix, low), whole, *parts, residual]
+
+    at_once = outcome()
+    monkeypatch.setattr(separation, "_PIECE", 30 * 1024)
+    sizes = []
+    monkeypatch.setattr(
+        separation, "_spectrum", lambda audio, real=separation._spectrum: sizes.append(audio.shape[-1]) or real(audio)
+    )
+    for once, in_pieces in zip(at_once, outcome(), strict=True):
+        torch.testing.assert_close(in_pieces, once, rtol=0, atol=1e-6)
+    assert max(sizes) <= (30 + 2 * 16) * 1024
+
+
 @pytest.mark.parametrize("bits", [15, 30])
 def test_parts_sum_to_the_mix_bit_for_bit_in_any_order(bits: int) -> None:
     mix = (notes(220, 1) * 2**bits).round().div(2**bits).float()
