@@ -89,7 +89,7 @@ def test_command_lines_of_the_pages_parse():
         build_parser().parse_args(shlex.split(line, comments=True)[1:])
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/quickstart.md"])
+@pytest.mark.parametrize("page", ["README.md", "docs/quickstart.md", "docs/scores.md"])
 def test_python_blocks_run_in_order_on_the_embedded_model(page, few_steps, mini_lm, tmp_path, monkeypatch, capsys):
     from acestep_like.handler import AceStepHandler
     from acestep_like.llm_inference import LLMHandler

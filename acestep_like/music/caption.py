@@ -16,7 +16,8 @@ TEMPO_WORDS: tuple[tuple[str, float], ...] = (
         r"fast([ -]paced)?|up[ -]?tempo|upbeat|quick|speedy|rapid|brisk|allegro|vivace|lively|high[ -](tempo|energy)",
         0.9,
     ),
-    (r"energetic|driving|exciting|intense", 0.7),
+    (r"energetic|driving|exciting|intense|trailer", 0.7),
+    (r"nocturnes?|lullabies|berceuse|sad|sorrowful|mournful|melanchol\w+|elegy|requiem|funeral", 0.15),
 )
 """Words and the place they mean within a style's tempo range; the first line that matches counts."""
 

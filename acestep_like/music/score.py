@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from acestep_like.music.instruments import TRACK_NAMES
+from acestep_like.music.piano_roll import piano_roll_svg
 from acestep_like.music.song_plan import SongPlan
 
 
@@ -89,6 +90,9 @@ class Score:
     def seconds(self, beat: float) -> float:
         """When a beat sounds, in seconds from the start of the audio."""
         return self.plan.first_bar_s + beat * self.seconds_per_beat
+
+    def _repr_html_(self) -> str:
+        return piano_roll_svg(self)
 
     @property
     def track_classes(self) -> tuple[str, ...]:

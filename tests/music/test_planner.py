@@ -41,6 +41,17 @@ PLANS = st.fixed_dictionaries(
 )
 
 
+@pytest.mark.parametrize("words", ["sad and beautiful", "a nocturne", "lullaby", "a mournful elegy"])
+def test_quiet_moods_mean_a_quiet_tempo(words: str) -> None:
+    tempi = [plan_song(duration_s=20, caption=f"just a grand piano, {words}", seed=seed).bpm for seed in range(8)]
+    assert max(tempi) <= 95
+
+
+def test_a_mood_does_not_slow_what_is_called_fast() -> None:
+    assert plan_song(duration_s=20, caption="a sad but fast punk rock song", seed=1).bpm >= 127
+    assert plan_song(duration_s=20, caption="epic trailer", seed=1).bpm >= 105
+
+
 def bar_chords(plan: SongPlan) -> list[list[str]]:
     beats = plan.beats_per_bar
     bars: list[list[str]] = [[] for _ in range(round((plan.chords[-1].start_beat + plan.chords[-1].beats) / beats))]

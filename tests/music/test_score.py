@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from xml.etree import ElementTree
+
 import pytest
 
 from acestep_like.music.composer.compose import compose_score
@@ -155,3 +157,11 @@ def test_a_song_ends_on_its_tonic_and_lets_it_ring() -> None:
 )
 def test_words_fall_into_syllables(word: str, parts: str) -> None:
     assert syllables(word) == parts.split()
+
+
+def test_a_score_shows_as_a_picture_that_parses() -> None:
+    song = score("pop rock with singer", LYRICS)
+    root = ElementTree.fromstring(song._repr_html_())
+    boxes = [node for node in root if node.tag.endswith("rect")]
+    assert len(boxes) == 1 + sum(len(track.notes) for track in song.tracks)
+    assert {"verse", "chorus"} <= {node.text for node in root if node.tag.endswith("text")}
