@@ -14,14 +14,22 @@ INAUDIBLE_PEAK = 1e-5
 """Up to this peak (-100 dBFS) a result is silence, below the last step of 16 bits: nothing to save."""
 
 
+def peak(audio: torch.Tensor) -> float:
+    """Largest magnitude, 0 without samples; nothing as large as the audio is made for it."""
+    if audio.numel() == 0:
+        return 0.0
+    low, high = torch.aminmax(audio)
+    return max(-float(low), float(high))
+
+
 def is_silent(audio: torch.Tensor, below: float = SILENT_PEAK) -> bool:
     """Whether there are no samples, or none as large as `below`."""
-    return audio.numel() == 0 or float(audio.abs().max()) < below
+    return audio.numel() == 0 or peak(audio) < below
 
 
 def digest(samples: torch.Tensor) -> str:
     """What identifies samples in a recipe: the first 16 digits of their SHA-256."""
-    return hashlib.sha256(samples.contiguous().numpy().tobytes()).hexdigest()[:16]
+    return hashlib.sha256(samples.contiguous().numpy().data).hexdigest()[:16]
 
 
 def to_db(ratio: float) -> float:
@@ -36,7 +44,7 @@ def from_db(db: float) -> float:
 
 def peak_dbfs(audio: torch.Tensor) -> float:
     """Largest magnitude in dB relative to full scale; -inf for silence."""
-    return to_db(float(audio.abs().max())) if audio.numel() else -math.inf
+    return to_db(peak(audio))
 
 
 def rms_dbfs(audio: torch.Tensor) -> float:
@@ -64,10 +72,10 @@ def source_gain(audio: torch.Tensor, sample_rate: int) -> float:
 
     What a model makes of the scaled source is divided by it, and so lies at the source's own level.
     """
-    peak = float(audio.abs().max()) if audio.numel() else 0.0
-    if peak < SILENT_PEAK:
+    loudest = peak(audio)
+    if loudest < SILENT_PEAK:
         return 1.0
-    return min(from_db(SOURCE_RMS_DBFS) / float(active_rms(audio, sample_rate)), SOURCE_PEAK / peak)
+    return min(from_db(SOURCE_RMS_DBFS) / float(active_rms(audio, sample_rate)), SOURCE_PEAK / loudest)
 
 
 def loudest_rms(audio: torch.Tensor, sample_rate: int) -> float:
@@ -86,21 +94,23 @@ def no_louder(audio: torch.Tensor, reference: torch.Tensor, sample_rate: int) ->
 
 def peak_normalize(audio: torch.Tensor, target_dbfs: float = -1.0) -> torch.Tensor:
     """Scale one item [2, N] so that its peak is `target_dbfs`; a peak below 1e-6 is left as it is."""
-    peak = float(audio.abs().max()) if audio.numel() else 0.0
-    return audio if peak < SILENT_PEAK else audio * (from_db(target_dbfs) / peak)
+    loudest = peak(audio)
+    return audio if loudest < SILENT_PEAK else audio * (from_db(target_dbfs) / loudest)
 
 
 def fade(audio: torch.Tensor, sample_rate: int, fade_in_s: float = 0.0, fade_out_s: float = 0.0) -> torch.Tensor:
     """Linear fades of one item [2, N]; a fade longer than the audio takes the whole of it."""
     length = audio.shape[-1]
-    gain = torch.ones(length, dtype=audio.dtype)
     n_in = min(length, round(fade_in_s * sample_rate))
     n_out = min(length, round(fade_out_s * sample_rate))
+    if n_in <= 0 and n_out <= 0:
+        return audio
+    gain = torch.ones(length, dtype=audio.dtype)
     if n_in > 0:
         gain[:n_in] *= torch.arange(n_in, dtype=audio.dtype) / n_in
     if n_out > 0:
         gain[length - n_out :] *= torch.arange(n_out - 1, -1, -1, dtype=audio.dtype) / n_out
-    return audio if n_in <= 0 and n_out <= 0 else audio * gain.to(audio.device)
+    return audio * gain.to(audio.device)
 
 
 def gate(

@@ -107,7 +107,8 @@ def require_finite(values: torch.Tensor, stage: str, dtype: torch.dtype | None =
     Raises:
         AceStepError: some value is NaN or infinite.
     """
-    if bool(torch.isfinite(values).all()):
+    extremes = torch.stack(torch.aminmax(values)) if values.numel() else values  # NaN is one; no copy is made
+    if bool(torch.isfinite(extremes).all()):
         return values
     narrow = dtype in (torch.float16, torch.bfloat16)
     remedy = " It ran in {}; set ACESTEP_DTYPE=float32.".format(str(dtype).removeprefix("torch.")) if narrow else ""

@@ -47,6 +47,15 @@ def overlap_add(frames: Tensor, hop: int) -> Tensor:
     return out.flatten(-2)
 
 
+def overlapped_window(window: Tensor, count: int, hop: int) -> Tensor:
+    """`overlap_add` of a window `[n]` that comes `count` times, without a copy for each: its middle repeats."""
+    parts = window.shape[0] // hop
+    if count <= parts:
+        return overlap_add(window.expand(count, -1), hop)
+    blocks = overlap_add(window.expand(parts, -1), hop).unflatten(0, (-1, hop))
+    return torch.cat([blocks[:parts], blocks[parts - 1].expand(count - parts, -1), blocks[parts:]]).flatten()
+
+
 def hann(n_fft: int) -> Tensor:
     """Periodic Hann window `[n_fft]`."""
     return torch.hann_window(n_fft, dtype=torch.float32)

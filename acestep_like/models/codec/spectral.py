@@ -282,7 +282,7 @@ class SpectralAutoencoder(ModelMixin, ConfigMixin):
             stereo = self.stereo.spread(mono, block.pan, block.coherence)
             part = dsp.overlap_add(torch.fft.irfft(stereo, n=n_fft) * window, hop)
             out[:, block.first * hop : block.first * hop + part.shape[-1]] += part
-        out /= dsp.overlap_add((window**2).expand(frames, -1), hop).clamp(min=1e-3)
+        out /= dsp.overlapped_window(window**2, frames, hop).clamp(min=1e-3)
         margin = (n_fft - hop) // 2
         return out[:, margin : margin + frames * hop]
 

@@ -267,6 +267,12 @@ def test_mel_matrix_is_the_known_one() -> None:
     assert torch.allclose(dsp.mel_matrix(2048, 80, RATE).T, torch.from_numpy(expected), atol=1e-4)
 
 
+@pytest.mark.parametrize("count", [1, 7, 8, 9, 40])
+def test_the_sum_of_a_window_that_comes_often_is_that_of_its_copies(count: int) -> None:
+    window = dsp.hann(3840) ** 2
+    assert torch.equal(dsp.overlapped_window(window, count, 480), dsp.overlap_add(window.expand(count, -1), 480))
+
+
 def test_phase_stream_rebuilds_a_tone() -> None:
     window = dsp.hann(3840)
     time = torch.arange(RATE) / RATE
