@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, Iterator
 from contextlib import aclosing
 from typing import Any, TypeVar
 
@@ -74,7 +74,7 @@ class AsyncAudioClient:
         """`AudioClient.clips` (without its callback)."""
         return await _clips(self.client.events(prompt, **fields))
 
-    def events(self, prompt: str, **fields: Any) -> AsyncIterator[Event]:
+    def events(self, prompt: str, **fields: Any) -> AsyncGenerator[Event, None]:
         """`AudioClient.events`, to be read with `async for`."""
         events = self.client.events(prompt, **fields)
         return _asynchronous(events, events)
@@ -108,6 +108,7 @@ async def _asynchronous(values: Iterator[_T], work: EventStream) -> AsyncGenerat
     try:
         while True:
             waiting = asyncio.ensure_future(asyncio.to_thread(next, values, end))
+            waiting.add_done_callback(asked)
             await asyncio.wait([waiting])  # which, cancelled, leaves the thread to its end
             value = waiting.result()
             if value is end:
@@ -118,5 +119,10 @@ async def _asynchronous(values: Iterator[_T], work: EventStream) -> AsyncGenerat
         work.cancel()
         if waiting is not None:
             await asyncio.wait([waiting])
-            waiting.exception()  # that it was stopped; asyncio logs what nobody asks for
         await asyncio.to_thread(work.close)
+
+
+def asked(work: asyncio.Future[Any]) -> None:
+    """A callback for work whose end nobody may wait for: asyncio logs a traceback for errors that nobody asked for."""
+    if not work.cancelled():
+        work.exception()

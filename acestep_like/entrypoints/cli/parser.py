@@ -94,6 +94,12 @@ def _batch_options(parser: argparse.ArgumentParser) -> None:
     add_quiet_option(parser)
 
 
+def _mcp_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--out", metavar="DIR", help="the one folder that agents read from and write to")
+    parser.add_argument("--model", metavar="NAME", help="of `generate`, where an agent names none (default: mini)")
+    add_device_option(parser)
+
+
 def _understand_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("file", metavar="FILE", help="audio file")
     parser.add_argument("--seed", default="0", metavar="N", help="seed of the answer (default: 0)")
@@ -136,6 +142,12 @@ COMMANDS = {
         _plan_options,
         "plan:run_plan",
         "Takes the options of `generate`; loads no weights and makes nothing. The language model is not included.",
+    ),
+    "mcp": Command(
+        "serve agents over the Model Context Protocol (standard input and output)",
+        _mcp_options,
+        "mcp:run_mcp",
+        "An MCP server with the tools generate, edit, understand and list_models, confined to one folder.",
     ),
     "understand": Command("say what an audio file sounds like", _understand_options, "understand:run_understand"),
     "show": Command("read the recipe in a file that this program made", _show_options, "show:run_show"),
