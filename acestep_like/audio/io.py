@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numbers
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -111,7 +111,8 @@ def _read_any(source: Any, field: str, max_seconds: float) -> tuple[Decoded, str
         raise InputError(field, source, _ACCEPTED) from error
     if tensor is None:
         raise InputError(field, "an audio without samples", _ACCEPTED)
-    return _from_array(tensor, rate, field), "an earlier audio"
+    notes = tuple(getattr(source, "notes", ()))
+    return replace(_from_array(tensor, rate, field), notes=notes), "an earlier audio"
 
 
 def _from_array(array: Any, rate: Any, field: str) -> Decoded:

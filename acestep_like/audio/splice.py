@@ -2,20 +2,20 @@
 
 Upstream ACE-Step 1.5 crossfades linearly over a fixed length (`acestep/core/generation/handler/generate_music.py`,
 `_resolve_repaint_config`). Here the crossfade is equal-power, of the length and at the place that disturb the track
-least (`seam_change.py` measures that), and every sample beyond it is bit-identical to the source.
+least (`splice_report.py` measures that), and every sample beyond it is bit-identical to the source.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import torch
 
-from acestep_like.audio.level import loudest_rms
-from acestep_like.audio.splice_report import Edge, Span, TrackChange, beat_offset_ms
+from acestep_like.audio.level import loudest_rms, to_db
+from acestep_like.audio.splice_report import Edge, Span, TrackChange, beat_offsets_ms
 from acestep_like.types.units import SAMPLE_RATE
 
 Window = tuple[float, float]
@@ -69,6 +69,25 @@ class SeamReport:
         """JSON values."""
         return {**asdict(self), "edges": [{**asdict(edge), "smooth": edge.smooth} for edge in self.edges]}
 
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> SeamReport:
+        """The report that `to_dict` wrote."""
+        edges = tuple(
+            Edge(**{name: value for name, value in edge.items() if name != "smooth"}) for edge in values["edges"]
+        )
+        changed = tuple((start, end) for start, end in values["changed"])
+        return cls(edges, changed, tuple(values["gain_db"]), values["untouched_exact"], values["untouched_samples"])
+
+    def shifted(self, offset: int, length: int, sample_rate: int) -> SeamReport:
+        """The same splice within audio of `length` samples in which it begins `offset` samples later (or earlier)."""
+        changed = tuple((max(0, start + offset), min(end + offset, length)) for start, end in self.changed)
+        return replace(
+            self,
+            edges=tuple(replace(edge, time_s=edge.time_s + offset / sample_rate) for edge in self.edges),
+            changed=changed,
+            untouched_samples=length - sum(end - start for start, end in changed),
+        )
+
 
 def splice(
     source: torch.Tensor,
@@ -99,45 +118,58 @@ def splice(
     source = source * gain
     generated = torch.nn.functional.pad(generated, (0, max(0, length - generated.shape[-1])))[..., :length]
     spans = _spans(windows, length, sample_rate)
-    own = TrackChange(source, spans, sample_rate)
     reach = round(max(crossfade_s, MIN_CROSSFADE_S) * sample_rate)
-    audio, gains = source.clone(), []
-    generated = generated.clone()
+    generated, gains = _lowered(source, generated, spans, reach, sample_rate, full_scale=gain)
+    own = TrackChange(source, spans, sample_rate)
+    audio = source.clone()
     for start, end in spans:
-        gains.append(_fitting_gain(source, generated[:, start:end], spans, sample_rate, full_scale=gain))
-        generated[:, max(0, start - reach) : end + reach] *= gains[-1]
         audio[:, start:end] = generated[:, start:end]
-    changed, edges = [], []
-    for index, (start, end) in enumerate(spans):
-        before = (start - spans[index - 1][1]) // 2 if index else start
-        after = (spans[index + 1][0] - end) // 2 if index + 1 < len(spans) else length - end
-        inner = (end - start) // 4
-        opening = _join(audio, source, generated, start, -min(reach, before), inner, own)
-        closing = _join(audio, source, generated, end, min(reach, after), inner, own)
-        changed.append((min(start, opening[0]), max(end, closing[1])))
-        offset = None if bpm is None else beat_offset_ms(audio, (start, end), sample_rate, bpm)
+    fades = [
+        (_join(audio, source, generated, opening, own), _join(audio, source, generated, closing, own))
+        for opening, closing in _borders(spans, reach, length)
+    ]
+    offsets = [None for _ in spans] if bpm is None else beat_offsets_ms(audio, spans, sample_rate, bpm)
+    edges = []
+    for (start, end), (opening, closing), offset in zip(spans, fades, offsets, strict=True):
         edges += [own.edge(audio, start, True, opening, offset)] if start > 0 else []
         edges += [own.edge(audio, end, False, closing, offset)] if end < length else []
-    touched = torch.zeros(length, dtype=torch.bool)
-    for start, end in changed:
-        touched[start:end] = True
+    changed = tuple(
+        (min(start, opening[0]), max(end, closing[1]))
+        for (start, end), (opening, closing) in zip(spans, fades, strict=True)
+    )
+    touched = _within(changed, length)
     audio = torch.where(touched, audio / gain, given)
     exact = torch.equal(audio[:, ~touched], given[:, ~touched])
-    gains_db = tuple(20 * math.log10(gain) for gain in gains)
-    return audio, SeamReport(tuple(edges), tuple(changed), gains_db, exact, int((~touched).sum()))
+    return audio, SeamReport(tuple(edges), changed, tuple(map(to_db, gains)), exact, int((~touched).sum()))
 
 
-def _fitting_gain(
-    source: torch.Tensor, window: torch.Tensor, spans: Sequence[Span], sample_rate: int, full_scale: float
-) -> float:
-    """The gain, at most 1, that keeps a window within full scale and no louder than the source's loudest passage."""
-    outside = torch.ones(source.shape[-1], dtype=torch.bool)
+def _within(spans: Sequence[Span], length: int) -> torch.Tensor:
+    """Which samples lie in one of the spans, bool [length]."""
+    inside = torch.zeros(length, dtype=torch.bool)
     for start, end in spans:
-        outside[start:end] = False
-    kept = source[:, outside]
-    gain = full_scale / max(full_scale, float(window.abs().max()))
-    loudest, loud = loudest_rms(kept, sample_rate), loudest_rms(window, sample_rate)
-    return min(gain, loudest / loud) if 0 < loudest < loud else gain
+        inside[start:end] = True
+    return inside
+
+
+def _lowered(
+    source: torch.Tensor,
+    generated: torch.Tensor,
+    spans: Sequence[Span],
+    reach: int,
+    sample_rate: int,
+    full_scale: float,
+) -> tuple[torch.Tensor, list[float]]:
+    """`generated` with each window within full scale and no louder than the source's loudest passage outside of all
+    windows, and the gain of each, at most 1."""
+    loudest = loudest_rms(source[:, ~_within(spans, source.shape[-1])], sample_rate)
+    generated, gains = generated.clone(), []
+    for start, end in spans:
+        window = generated[:, start:end]
+        gain = full_scale / max(full_scale, float(window.abs().max()))
+        loud = loudest_rms(window, sample_rate)
+        gains.append(min(gain, loudest / loud) if 0 < loudest < loud else gain)
+        generated[:, max(0, start - reach) : end + reach] *= gains[-1]
+    return generated, gains
 
 
 def _spans(windows: Sequence[Window], length: int, sample_rate: int) -> list[Span]:
@@ -168,60 +200,90 @@ _INSIDE_S, _LONG_INSIDE_S = (0.1, 0.2, 0.3, 0.4), (0.6, 0.8)
 where it is smooth, since it takes more of the window."""
 
 
-def _join(
+@dataclass(frozen=True)
+class _Border:
+    """One border of a window: the sample where it lies, whether the window begins there, and the samples that a
+    crossfade may take outside of the window (`room`) and inside (`inner`)."""
+
+    place: int
+    opens: bool
+    room: int
+    inner: int
+
+    def outside(self) -> Iterator[Span]:
+        """Crossfades outside the window that are tried."""
+        return self._spans([max(1, round(share * self.room)) for share in _CROSSFADE_SHARES], self.room, _PLACES, False)
+
+    def inside(self, sample_rate: int) -> Iterator[Span]:
+        """Crossfades inside the window that are tried, the shortest first."""
+        widths = sorted({min(self.inner, round(s * sample_rate)) for s in (*_INSIDE_S, *_LONG_INSIDE_S)} - {0})
+        return self._spans(widths, self.inner, (0.0,), True)
+
+    def _spans(self, widths: Sequence[int], size: int, places: Sequence[float], inside: bool) -> Iterator[Span]:
+        for width in widths:
+            for place in places if width < size else (0.0,):
+                gap = round(place * (size - width))
+                # Before an opening border and after a closing one; inside the window it is the other way round.
+                low = self.place - gap - width if self.opens != inside else self.place + gap
+                yield low, low + width
+
+
+def _borders(spans: Sequence[Span], reach: int, length: int) -> Iterator[tuple[_Border, _Border]]:
+    """Both borders of each window; neighbouring windows share the room between them."""
+    for index, (start, end) in enumerate(spans):
+        before = (start - spans[index - 1][1]) // 2 if index else start
+        after = (spans[index + 1][0] - end) // 2 if index + 1 < len(spans) else length - end
+        inner = (end - start) // 4
+        yield _Border(start, True, min(reach, before), inner), _Border(end, False, min(reach, after), inner)
+
+
+@dataclass(frozen=True)
+class _Trial:
+    """One crossfade tried at a border: how much it changes there (`Edge.excess`), where it lies, and the samples around
+    it, which begin at `first`."""
+
+    excess: float
+    span: Span
+    first: int
+    samples: torch.Tensor
+
+
+def _tried(
     audio: torch.Tensor,
     source: torch.Tensor,
     generated: torch.Tensor,
-    border: int,
-    room: int,
-    inner: int,
+    border: _Border,
+    span: Span,
     own: TrackChange,
+) -> _Trial:
+    place = border.place
+    low = max(0, min(span[0], place) - own.reach)
+    high = min(audio.shape[-1], max(span[1], place) + own.reach)
+    samples = audio[:, low:high].clone()
+    between = slice(span[1], place) if border.opens else slice(place, span[0])  # empty for a fade inside
+    samples[:, between.start - low : between.stop - low] = generated[:, between]
+    fade = slice(*span)
+    samples[:, fade.start - low : fade.stop - low] = crossfade(source[:, fade], generated[:, fade], rising=border.opens)
+    return _Trial(own.edge(samples, place, border.opens, span, None, first=low).excess, span, low, samples)
+
+
+def _join(
+    audio: torch.Tensor, source: torch.Tensor, generated: torch.Tensor, border: _Border, own: TrackChange
 ) -> Span:
-    """Write the least disturbing crossfade at a border into `audio`; answer where it lies.
-
-    Args:
-        room: samples available outside the window; negative before the window, positive after it.
-        inner: samples available inside it.
-    """
-    if room == 0:
-        return border, border
-    opens = room < 0
-
-    def spans(widths: Sequence[int], size: int, inside: bool) -> Iterator[Span]:
-        for width in widths:
-            for place in _PLACES if not inside and width < size else (0.0,):
-                gap = round(place * (size - width))
-                # Before an opening border and after a closing one; inside the window it is the other way round.
-                low = border - gap - width if opens != inside else border + gap
-                yield low, low + width
-
-    def tried(candidates: Iterator[Span]) -> Iterator[tuple[float, Span, int, torch.Tensor]]:
-        for span in candidates:
-            low = max(0, min(span[0], border) - own.reach)
-            high = min(audio.shape[-1], max(span[1], border) + own.reach)
-            trial = audio[:, low:high].clone()
-            between = slice(span[1], border) if opens else slice(border, span[0])  # empty for a fade inside
-            trial[:, between.start - low : between.stop - low] = generated[:, between]
-            fade = slice(*span)
-            trial[:, fade.start - low : fade.stop - low] = crossfade(source[:, fade], generated[:, fade], rising=opens)
-            yield own.edge(trial, border, opens, span, None, first=low).excess, span, low, trial
-
-    size = abs(room)
-    best = min(
-        tried(spans([max(1, round(share * size)) for share in _CROSSFADE_SHARES], size, False)),
-        key=lambda candidate: candidate[0],
-    )
-    if best[0] > 1 and not own.ends_at(border):
-        widths = sorted({min(inner, round(s * own.sample_rate)) for s in (*_INSIDE_S, *_LONG_INSIDE_S)} - {0})
-        for candidate in tried(spans(widths, inner, True)):
-            low, high = candidate[1]
-            if candidate[0] <= 1 or high - low <= _INSIDE_S[-1] * own.sample_rate:
-                best = min(best, candidate, key=lambda one: one[0])
-            if best[0] <= 1:
+    """Write the least disturbing crossfade at a border into `audio`; answer where it lies."""
+    if border.room == 0:
+        return border.place, border.place
+    trials = (_tried(audio, source, generated, border, span, own) for span in border.outside())
+    best = min(trials, key=lambda trial: trial.excess)
+    if best.excess > 1 and not own.ends_at(border.place):
+        for span in border.inside(own.sample_rate):
+            trial = _tried(audio, source, generated, border, span, own)
+            if trial.excess <= 1 or span[1] - span[0] <= _INSIDE_S[-1] * own.sample_rate:
+                best = min(best, trial, key=lambda one: one.excess)
+            if best.excess <= 1:
                 break
-    _, span, low, trial = best
-    audio[:, low : low + trial.shape[-1]] = trial
-    return span
+    audio[:, best.first : best.first + best.samples.shape[-1]] = best.samples
+    return best.span
 
 
 def crossfade(source: torch.Tensor, generated: torch.Tensor, *, rising: bool) -> torch.Tensor:

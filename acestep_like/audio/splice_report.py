@@ -144,25 +144,27 @@ class TrackChange:
         return any(float(side.abs().amax()) < 1e-6 for side in sides if side.numel())
 
 
-def beat_offset_ms(audio: torch.Tensor, span: Span, sample_rate: int, bpm: float) -> float | None:
-    """How far the beat inside a span of samples lies from the beat outside, in ms within half a beat.
+def beat_offsets_ms(audio: torch.Tensor, spans: Sequence[Span], sample_rate: int, bpm: float) -> list[float | None]:
+    """How far the beat inside each span of samples lies from the beat outside it, in ms within half a beat.
 
     The onset strength (rise of the band spectrum) is correlated with a complex wave of the beat's period; the answer
     is the difference of the two phases, or None where either part has no beat at that tempo.
     """
     hop = sample_rate // 100
     spectrum = torch.stft(
-        audio.mean(0),
-        4 * hop,
-        hop,
-        window=torch.hann_window(4 * hop, dtype=torch.float32),
-        center=True,
-        return_complex=True,
+        audio.mean(0), 4 * hop, hop, window=torch.hann_window(4 * hop), center=True, return_complex=True
     ).abs()
     onset = torch.log1p(100 * spectrum).diff(dim=1, prepend=spectrum[:, :1]).clamp(min=0).sum(0)
     onset[:4] = onset[-4:] = 0  # frames that reach over the ends of the track
     time = torch.arange(len(onset), dtype=torch.float64) * hop / sample_rate
     wave = torch.polar(onset.double(), -2 * math.pi * time * bpm / 60)
+    return [_beat_offset_ms(onset, wave, time, span, sample_rate, bpm) for span in spans]
+
+
+def _beat_offset_ms(
+    onset: torch.Tensor, wave: torch.Tensor, time: torch.Tensor, span: Span, sample_rate: int, bpm: float
+) -> float | None:
+    hop = sample_rate // 100
     inside = (time >= span[0] / sample_rate) & (time < span[1] / sample_rate)
     sums = []
     for part in (inside, ~inside):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec
 
@@ -11,6 +12,7 @@ import torch
 
 from acestep_like.audio.formats import prepare_output_dir
 from acestep_like.audio.io import load_audio
+from acestep_like.audio.splice import SeamReport
 from acestep_like.errors import InputError
 from acestep_like.inference.handlers import loaded_dit
 from acestep_like.inference.pipeline import run_pipeline
@@ -116,13 +118,20 @@ def only_audio(source: AudioSource) -> AudioSource:
     return audios[0]
 
 
+@dataclass(eq=False)
+class LoadedSource(AudioResult):
+    """A source in memory; `notes` are remarks about its file, for the status of what is made of it."""
+
+    notes: tuple[str, ...] = ()
+
+
 def loaded_source(source: AudioSource) -> AudioResult:
     """The source in memory at 48 kHz, with the key and params of its origin."""
     source = only_audio(source)
-    samples = load_audio(source, field="src_audio", sample_rate=SAMPLE_RATE).samples
+    loaded = load_audio(source, field="src_audio", sample_rate=SAMPLE_RATE)
     origin: Origin = origin_of(source)
     path = str(source) if isinstance(source, (str, Path)) else ""
-    return AudioResult(path, samples, origin.key, SAMPLE_RATE, dict(origin.params))
+    return LoadedSource(path, loaded.samples, origin.key, SAMPLE_RATE, dict(origin.params), notes=loaded.notes)
 
 
 def read_windows(windows: Any) -> list[tuple[float, float]]:
@@ -170,6 +179,16 @@ def fitted(audio: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
     if audio.shape[-1] == length:
         return audio
     return torch.nn.functional.pad(audio, (0, max(0, length - audio.shape[-1])))[..., :length]
+
+
+def shift_seams(result: GenerationResult, offset: int, length: int) -> None:
+    """Let the seam reports of a result say where its seams lie in audio of `length` samples that it begins `offset`
+    samples after (or before)."""
+    reports = result.extra_outputs.get("seams", [])
+    if reports:
+        result.extra_outputs["seams"] = [
+            report and SeamReport.from_dict(report).shifted(offset, length, SAMPLE_RATE).to_dict() for report in reports
+        ]
 
 
 def progress_share(progress: Callable[..., object] | None, place: int, total: int) -> Callable[..., object] | None:

@@ -11,7 +11,7 @@ import torch
 
 from acestep_like.audio.level import digest
 from acestep_like.audio.splice import crossfade
-from acestep_like.editing.common import fitted, progress_share, run_edit
+from acestep_like.editing.common import fitted, progress_share, run_edit, shift_seams
 from acestep_like.errors import InputError
 from acestep_like.inference.provenance import origin_of
 from acestep_like.inference.recipes import derived_audio
@@ -163,11 +163,7 @@ def _put_back(result: GenerationResult, source: AudioResult, span: Span) -> None
         part = audio.tensor[:, : whole.shape[1] - offset]
         whole[:, offset : offset + part.shape[1]] = part
         result.audios[item] = derived_audio(audio, whole, part=list(span), src_sha256=digest(source.tensor))
-    for report in result.extra_outputs.get("seams", []):
-        report["changed"] = [[start + offset, end + offset] for start, end in report["changed"]]
-        report["untouched_samples"] = source.tensor.shape[1] - sum(end - start for start, end in report["changed"])
-        for edge in report["edges"]:
-            edge["time_s"] += span[0]
+    shift_seams(result, offset, source.tensor.shape[1])
 
 
 def _limit_s(dit_handler: AceStepHandler) -> float:

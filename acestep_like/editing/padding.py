@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from acestep_like.editing.common import shift_seams
 from acestep_like.music.chart import bar_seconds, rotated_chart
 from acestep_like.types.results import AudioResult, GenerationResult
 
@@ -57,14 +58,9 @@ def widened(audio: AudioResult, fields: Mapping[str, Any], left_s: float, right_
 
 def crop_left(result: GenerationResult, surplus_s: float) -> None:
     """Take the surplus off the start of every audio, and move the seam reports with it."""
+    if not result.audios:
+        return
+    surplus = round(surplus_s * result.audios[0].sample_rate)
     for audio in result.audios:
-        surplus = round(surplus_s * audio.sample_rate)
         audio.tensor = audio.tensor[:, surplus:].contiguous()
-    for report in result.extra_outputs.get("seams", []):
-        if not report:
-            continue
-        rate = result.audios[0].sample_rate
-        surplus = round(surplus_s * rate)
-        report["changed"] = [[max(0, start - surplus), end - surplus] for start, end in report["changed"]]
-        for edge in report["edges"]:
-            edge["time_s"] -= surplus_s
+    shift_seams(result, -surplus, result.audios[0].tensor.shape[1])

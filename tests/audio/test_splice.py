@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import math
 
 import pytest
 import torch
 
-from acestep_like.audio.splice import crossfade, pad_for_windows, splice
-from acestep_like.audio.splice_report import TrackChange, beat_offset_ms
+from acestep_like.audio.splice import SeamReport, crossfade, pad_for_windows, splice
+from acestep_like.audio.splice_report import TrackChange, beat_offsets_ms
 from acestep_like.errors import InputError
 from acestep_like.models.diffusion.inpainting import repaint_settings
 
@@ -165,9 +166,9 @@ def test_the_crossfade_keeps_power_for_unrelated_and_for_equal_signals(rising: b
 def test_a_displaced_beat_is_measured(late_ms: float) -> None:
     half = 6 * RATE
     joined = torch.cat([track(0)[:, :half], track(1, late_s=late_ms / 1000)[:, half:]], dim=1)
-    assert beat_offset_ms(joined, (half, 2 * half), RATE, 120) == pytest.approx(late_ms, abs=12)
+    assert beat_offsets_ms(joined, [(half, 2 * half)], RATE, 120) == [pytest.approx(late_ms, abs=12)]
     steady = 0.1 * torch.sin(2 * torch.pi * 220 * torch.arange(2 * half) / RATE).repeat(2, 1)
-    assert beat_offset_ms(steady, (half, 2 * half), RATE, 120) is None
+    assert beat_offsets_ms(steady, [(half, 2 * half)], RATE, 120) == [None]
 
 
 def test_windows_beyond_the_ends_pad_the_source() -> None:
@@ -178,3 +179,25 @@ def test_windows_beyond_the_ends_pad_the_source() -> None:
     assert torch.equal(padded[:, round(1.5 * RATE) : round(5.5 * RATE)], source)
     same, untouched, none = pad_for_windows(source, [(1.0, -1)])
     assert torch.equal(same, source) and untouched == ((1.0, 4.0),) and none == 0
+
+
+def test_a_report_moves_with_its_audio_and_survives_json() -> None:
+    source = track(0)
+    _, report = splice(source, track(1), [(3.0, 6.0)], 0.05)
+    assert SeamReport.from_dict(json.loads(json.dumps(report.to_dict()))) == report
+    later = report.shifted(2 * RATE, source.shape[1] + 5 * RATE, RATE)
+    assert [edge.time_s for edge in later.edges] == [5.0, 8.0] and later.changed[0][0] == report.changed[0][
+        0
+    ] + 2 * RATE
+    assert later.untouched_samples == report.untouched_samples + 5 * RATE
+    earlier = report.shifted(-4 * RATE, source.shape[1] - 4 * RATE, RATE)
+    assert earlier.changed[0][0] == 0
+
+
+def test_the_level_of_a_source_changes_no_splice() -> None:
+    source, generated = track(0), track(1)
+    reference, report = splice(source, generated, [(3.0, 6.0)], 0.05)
+    for factor in (1 / 64, 1 / 100):
+        audio, quiet = splice(source * factor, generated, [(3.0, 6.0)], 0.05, gain=1 / factor)
+        assert quiet.untouched_exact and quiet.changed == report.changed
+        torch.testing.assert_close(audio / factor, reference, rtol=0, atol=1e-5)

@@ -386,3 +386,13 @@ def test_samples_that_are_no_numbers_are_an_error_that_names_the_stage(name: str
     broken = mix()[0]
     broken[1, 5] = float("inf")
     assert "Sample 5 is NaN or infinite" in HELPERS[name](dit, (broken, RATE)).error
+
+
+def test_what_is_odd_about_the_source_s_file_is_in_the_status_of_an_edit(dit, tmp_path: Path) -> None:
+    import soundfile
+
+    soundfile.write(tmp_path / "a.wav", mix()[0].numpy().T, RATE)
+    whole = (tmp_path / "a.wav").read_bytes()
+    (tmp_path / "a.wav").write_bytes(whole[:-40000])
+    for name in HELPERS:
+        assert "a.wav breaks off after" in HELPERS[name](dit, tmp_path / "a.wav").status_message
