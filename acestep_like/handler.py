@@ -19,7 +19,7 @@ from acestep_like.models.analysis.track_tagger import TrackTagger
 from acestep_like.models.checkpoints.hub import HubOptions, resolve_or_download
 from acestep_like.models.diffusion.encode import required_tokenizer, source_codes, source_latents
 from acestep_like.models.diffusion.lora import LoraInfo, LoraStack
-from acestep_like.models.diffusion.networks import LoadOptions, Networks, load_networks
+from acestep_like.models.diffusion.networks import NetworkOptions, Networks, load_networks
 from acestep_like.models.diffusion.pipeline import run_request
 from acestep_like.models.diffusion.request import DiffusionOutput, DiffusionRequest, EncodedAudio
 from acestep_like.models.loading import PrivateRandomness, exclusive_load
@@ -194,7 +194,7 @@ class AceStepHandler:
         if vae is not None:
             info = replace(info, parts={**info.parts, "vae": Path(vae)}, missing=tuple(set(info.missing) - {"vae"}))
         with self.reserved(), exclusive_load(), PrivateRandomness():
-            self._networks, self._loras = load_networks(info, LoadOptions(**options), cancel), None
+            self._networks, self._loras = load_networks(info, NetworkOptions(**options), cancel), None
 
     def generate(
         self, request: DiffusionRequest, observer: Observer | None = None, cancel: CancelToken | None = None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from dataclasses import dataclass
 from enum import Enum
@@ -10,6 +9,7 @@ from pathlib import Path
 
 from acestep_like.errors import CheckpointError, InputError
 from acestep_like.models.checkpoints import resolve
+from acestep_like.models.checkpoints.files import read_json
 
 MODEL_VARIABLE = "ACESTEP_LIKE_AUDIO_MODEL"
 """Environment variable that names the model where a caller names none; without it, the embedded one."""
@@ -147,10 +147,9 @@ def family_of_folder(folder: Path) -> str | None:
 def _entry(file: Path, key: str) -> str:
     """A text in a JSON file, or "" where there is none."""
     try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        value = read_json(file).get(key)
+    except CheckpointError:
         return ""
-    value = content.get(key) if isinstance(content, dict) else None
     return value if isinstance(value, str) else ""
 
 

@@ -29,7 +29,7 @@ _REFINED_FROM, _REFINED_SHARE, _REFINED_NOISE = 0.5, 2 / 3, 0.02
 _LOW_HZ = 300.0  # bins count as 1 / (f + 300 Hz), near their density on a scale of hearing
 
 
-def load_codec(folder: Path, *, refining: bool) -> SpectralAutoencoder:
+def load_spectral_codec(folder: Path, *, refining: bool) -> SpectralAutoencoder:
     """A codec of this recipe, on the CPU in evaluation mode. One with a trained decoder may refine what it encodes; the
     corpus is encoded while the decoder is still in training, and all its latents shall be of one kind."""
     model = SpectralAutoencoder.from_pretrained(folder, low_cpu_mem_usage=False).eval()

@@ -14,7 +14,7 @@ from acestep_like.models.analysis.code_tempo import FILE as TEMPO
 from acestep_like.models.analysis.structure_tagger import FILE as PLAN_EAR
 from acestep_like.models.analysis.track_tagger import FILE as TRACK_EAR
 from acestep_like.models.diffusion.guide import GUIDE_VERSION
-from acestep_like.training.codec import load_codec
+from acestep_like.training.codec import load_spectral_codec
 from acestep_like.training.data import LATENT_RATE, SAMPLE_RATE, Corpus
 from acestep_like.training.settings import EVALUATOR, MINI, MINI_LM, Settings, recorded
 
@@ -59,7 +59,7 @@ def stage_package(settings: Settings) -> None:
     for name in ("audio_tokenizer", "audio_token_detokenizer"):
         shutil.copytree(work / "tokenizers" / name, building / name)
     codec = work / ("codec" if (work / "codec" / "config.json").exists() else "codec-pca")
-    load_codec(codec, refining=codec.name == "codec").half().save_pretrained(building / "vae")
+    load_spectral_codec(codec, refining=codec.name == "codec").half().save_pretrained(building / "vae")
     scheduler: Any = FlowMatchEulerDiscreteScheduler(num_train_timesteps=1, shift=1.0)
     scheduler.save_pretrained(building / "scheduler")
     (building / "model_index.json").write_text(json.dumps(_INDEX, indent=2) + "\n")

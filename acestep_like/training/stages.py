@@ -29,7 +29,7 @@ import torch
 
 from acestep_like.music.styles import STYLES
 from acestep_like.training import corpus
-from acestep_like.training.codec import fit_pca, load_codec, train_decoder
+from acestep_like.training.codec import fit_pca, load_spectral_codec, train_decoder
 from acestep_like.training.corpus import SPLITS, compose
 from acestep_like.training.data import (
     HOP,
@@ -64,7 +64,9 @@ _SMALL_MIX = {
 
 def codec_of(settings: Settings, trained: bool = False) -> Any:
     """The run's codec on its device: with its linear parts alone, or with the trained decoder."""
-    return load_codec(settings.work / ("codec" if trained else "codec-pca"), refining=trained).to(settings.device)
+    return load_spectral_codec(settings.work / ("codec" if trained else "codec-pca"), refining=trained).to(
+        settings.device
+    )
 
 
 def _split(settings: Settings) -> list[int]:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import argparse
 import sys
-from pathlib import Path
 
 from acestep_like.entrypoints.cli.console import DONE, FAILED, complain, plain, say
 from acestep_like.entrypoints.cli.models import checkpoints_root, list_models
 from acestep_like.errors import InputError
 from acestep_like.models.checkpoints import resolve
 from acestep_like.models.checkpoints.convert import convert
-from acestep_like.models.checkpoints.hashes import hashes, verify
+from acestep_like.models.checkpoints.hashes import hashes
 from acestep_like.models.checkpoints.hub import download, download_size, resolve_or_download
+from acestep_like.models.diffusion.load import verify
+from acestep_like.types.paths import user_path
 
 
 def run_checkpoints(arguments: argparse.Namespace) -> int:
@@ -39,7 +40,7 @@ def _convert(arguments: argparse.Namespace) -> int:
         raise InputError("target", None, "a new folder: acestep-like checkpoints convert SOURCE TARGET")
     info = resolve_or_download(arguments.name, root=checkpoints_root(arguments))
     layout = "diffusers" if info.kind == "upstream" else "upstream"
-    say(f"{convert(info, Path(arguments.target))} ({layout} layout)")
+    say(f"{convert(info, user_path(arguments.target, 'target'))} ({layout} layout)")
     return DONE
 
 

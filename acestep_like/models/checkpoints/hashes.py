@@ -1,4 +1,4 @@
-"""What a checkpoint's files are, by their SHA-256, and whether they can be read whole."""
+"""What a checkpoint's files are, by their SHA-256."""
 
 from __future__ import annotations
 
@@ -49,19 +49,3 @@ def hashes(info: CheckpointInfo) -> dict[str, str]:
     Shared files appear once.
     """
     return {name: file_hash(file) for file, name in sorted(_named(info).items(), key=lambda item: item[1])}
-
-
-def verify(info: CheckpointInfo) -> list[str]:
-    """What is wrong with a checkpoint's files, one sentence each; empty when every weight file can be read whole."""
-    from safetensors import SafetensorError, safe_open
-
-    problems = [f"{part} is missing" for part in info.missing if part != "scheduler"]
-    for file in _named(info):
-        if file.suffix != ".safetensors":
-            continue
-        try:
-            with safe_open(file, framework="np") as handle:
-                list(handle.keys())
-        except (SafetensorError, OSError) as error:
-            problems.append(f"{file} is damaged: {error}")
-    return problems

@@ -11,13 +11,13 @@ from torch import nn
 
 from acestep_like.errors import CheckpointError
 from acestep_like.models.checkpoints.info import CheckpointInfo
+from acestep_like.models.checkpoints.qwen3_folder import text_encoder_cost_model
 from acestep_like.models.codec.base import DiffusersCodec
 from acestep_like.models.codec.load import codec_cost_model
 from acestep_like.models.diffusion.attention import install_fast_paths
 from acestep_like.models.diffusion.cost_counter import Cost, counting, typical_seconds
 from acestep_like.models.diffusion.denoiser import DiTDenoiser
 from acestep_like.models.diffusion.load import PART_CLASSES, part_config
-from acestep_like.models.diffusion.text_encoder import text_encoder_cost_model
 
 _PIECE = 64
 """Latents that decoding is counted on: longer songs repeat it."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -20,12 +21,12 @@ from acestep_like.errors import CheckpointError
 from acestep_like.models.checkpoints.config_fields import DIT_FIELDS, UPSTREAM, check_dit_config
 from acestep_like.models.checkpoints.files import FETCH_AGAIN, read_json
 from acestep_like.models.checkpoints.info import CheckpointInfo
+from acestep_like.models.checkpoints.qwen3_folder import load_text_encoder, load_tokenizer
 from acestep_like.models.checkpoints.upstream_layout import keys_of_part, part_configs
 from acestep_like.models.checkpoints.weights import Weights, build_module, read_silence, weight_files
 from acestep_like.models.codec.base import DiffusersCodec
 from acestep_like.models.codec.load import load_codec
 from acestep_like.models.diffusion.guide import guide_width
-from acestep_like.models.diffusion.text_encoder import load_text_encoder, load_tokenizer
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
@@ -81,26 +82,31 @@ def load_dit(
     if absent:
         found = ", ".join(sorted(info.parts)) or "no part"
         raise CheckpointError(f"The checkpoint {info.path} lacks {', '.join(absent)}; found: {found}.")
-    guide = guide_width(info.guide_version) if info.guide_version is not None else 0
     loaded: dict[str, Any] = dict.fromkeys(PART_CLASSES)
-    for part, cls in PART_CLASSES.items():
+    for part in PART_CLASSES:
         if part in info.parts:
-            config = part_config(info, part)
-            if part == "transformer":
-                _check_channels(config, guide, info)
-            made = partial(cls.from_config, config)
-            what = f"{part} of {info.name}"
-            loaded[part] = build_module(made, _weights(info, part), device=device, dtype=dtype, what=what)
+            loaded[part] = _load_part(info, part, device, dtype)
     modules = DiTModules(**loaded)
-    if not bool(modules.silence.any()):
-        raise CheckpointError(f"The silence latents of {info.path} are all zero. {FETCH_AGAIN}")
     if info.is_xl:
         prepend_timbre_token(modules.condition_encoder)
     return modules
 
 
-def _check_channels(config: dict[str, Any], guide: int, info: CheckpointInfo) -> None:
+def _load_part(info: CheckpointInfo, part: str, device: torch.device, dtype: torch.dtype | None) -> Any:
+    """One network of the DiT; raises as `load_dit`."""
+    config = part_config(info, part)
+    if part == "transformer":
+        _check_channels(config, info)
+    make = partial(PART_CLASSES[part].from_config, config)
+    network: Any = build_module(make, _weights(info, part), device=device, dtype=dtype, what=f"{part} of {info.name}")
+    if part == "condition_encoder" and not bool(network.silence_latent.any()):
+        raise CheckpointError(f"The silence latents of {info.path} are all zero. {FETCH_AGAIN}")
+    return network
+
+
+def _check_channels(config: dict[str, Any], info: CheckpointInfo) -> None:
     """Source, mask and noise have the latents' channels; a guide adds its own."""
+    guide = guide_width(info.guide_version) if info.guide_version is not None else 0
     wanted = 3 * config.get("audio_acoustic_hidden_dim", 64) + guide
     if (found := config.get("in_channels", 192)) != wanted:
         raise CheckpointError(f"The transformer of {info.path} has {found} input channels; expected {wanted}.")
@@ -186,3 +192,24 @@ def load_vae(
     if codec.channels != wanted:
         raise CheckpointError(f"The codec in {folder} has {codec.channels} channels; {info.name} asks for {wanted}.")
     return codec
+
+
+def verify(info: CheckpointInfo) -> list[str]:
+    """What is wrong with a checkpoint, one sentence each; empty when every network loads from it.
+
+    Each is loaded by itself on the CPU as it is stored, and let go again.
+    """
+    device = torch.device("cpu")
+    checks: dict[str, Callable[[], object]] = {
+        **{part: partial(_load_part, info, part, device, None) for part in PART_CLASSES},
+        "text_encoder": partial(load_text, info),
+        "vae": partial(load_vae, info),
+    }
+    problems = [f"{part} is missing" for part in info.missing if part != "scheduler"]
+    for part, load in checks.items():
+        if part in info.parts and not (part in PART_CLASSES and "silence_latent" in info.missing):
+            try:
+                load()
+            except CheckpointError as error:
+                problems.append(str(error))
+    return problems

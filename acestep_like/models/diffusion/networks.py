@@ -26,7 +26,7 @@ QUANTIZATIONS = ("int8_weight_only",)
 
 
 @dataclass(frozen=True)
-class LoadOptions:
+class NetworkOptions:
     """How a checkpoint is loaded; see `AceStepHandler.initialize_service`."""
 
     device: str = "auto"
@@ -38,7 +38,7 @@ class LoadOptions:
 
 
 def load_networks(
-    info: CheckpointInfo, options: LoadOptions | None = None, cancel: CancelToken | None = None
+    info: CheckpointInfo, options: NetworkOptions | None = None, cancel: CancelToken | None = None
 ) -> Networks:
     """Load every network of a checkpoint; `cancel` is looked at before each.
 
@@ -47,7 +47,7 @@ def load_networks(
         CheckpointError: a part that text2music needs is missing or damaged.
         InputError, DependencyError: an option that this machine cannot serve.
     """
-    options = options or LoadOptions()
+    options = options or NetworkOptions()
     device = pick_device(options.device)
     if options.quantization not in (None, *QUANTIZATIONS):
         raise InputError("quantization", options.quantization, "None or " + ", ".join(QUANTIZATIONS))
@@ -74,7 +74,7 @@ def load_networks(
     return Networks(info, dit, text, codec, residency, tuple(notes), static_shapes=options.compile_model)
 
 
-def _accelerate(transformer: AceStepTransformer1DModel, device: torch.device, options: LoadOptions) -> list[str]:
+def _accelerate(transformer: AceStepTransformer1DModel, device: torch.device, options: NetworkOptions) -> list[str]:
     notes = []
     if options.quantization is not None:
         _quantize(transformer)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -13,7 +12,9 @@ import torch
 
 from acestep_like.errors import CheckpointError, DependencyError, InputError, LMError
 from acestep_like.models.analysis.code_tagger import CodeTaggers
-from acestep_like.models.checkpoints.remote_code import refuse_remote_code
+from acestep_like.models.checkpoints.config_fields import FLAG, Fields, check_config, number, whole
+from acestep_like.models.checkpoints.files import SIDECAR, read_json
+from acestep_like.models.checkpoints.qwen3_folder import load_tokenizer
 from acestep_like.models.device import release_memory
 from acestep_like.models.lm.base import LMBackend, LMRequest, LMResult, TokenObserver
 from acestep_like.models.lm.prompts import chat
@@ -30,7 +31,11 @@ BACKENDS = ("auto", "pt", "vllm", "mlx")
 """Names that upstream knows. `mlx` is not built here: `pt` runs on Apple's GPUs through Metal."""
 VALID_CODES = 64_000
 """Codes that ACE-Step's quantiser knows; the published vocabularies hold tokens beyond it."""
-SIDECAR = "acestep_like.json"
+_SIDECAR_FIELDS: Fields = {
+    "longest_s": whole(1, 86_400),
+    "metadata_temperature": number(0, 10),
+    "defers_to_words": FLAG,
+}
 
 
 @dataclass(frozen=True)
@@ -150,18 +155,13 @@ def load_lm(
         LMError: `strict`, and `vllm` was asked for and its engine did not start.
         InputError: an unknown backend, or, with `strict`, one that does not go with the rest.
     """
-    from transformers import AutoTokenizer
-
     if backend not in BACKENDS:
         raise InputError("backend", backend, "one of " + ", ".join(BACKENDS))
     device = torch.device(device)
-    refuse_remote_code(folder)
     dtype = dtype or (torch.bfloat16 if device.type in ("cuda", "xpu") else torch.float32)
-    try:
-        tokenizer: Any = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-        sidecar = json.loads((folder / SIDECAR).read_text()) if (folder / SIDECAR).is_file() else {}
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise CheckpointError(f"The tokenizer of {folder} cannot be read: {error}") from error
+    tokenizer: Any = load_tokenizer(folder)
+    sidecar = read_json(folder / SIDECAR) if (folder / SIDECAR).exists() else {}
+    check_config(sidecar, _SIDECAR_FIELDS, folder / SIDECAR)
     vocabulary = Vocabulary.of(tokenizer, folder.name)
     resting = torch.device("cpu") if offload else device
     backend, note = _available(backend, device, offload, strict)

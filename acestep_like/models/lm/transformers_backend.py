@@ -6,10 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
-from transformers import AutoModelForCausalLM, PreTrainedTokenizerBase, Qwen3ForCausalLM
+from transformers import PreTrainedTokenizerBase, Qwen3ForCausalLM
 
-from acestep_like.errors import CheckpointError
+from acestep_like.models.checkpoints.qwen3_folder import load_language_model
 from acestep_like.models.lm.base import CodeRange, LMRequest, LMResult, TokenObserver
 from acestep_like.models.lm.qwen3 import Qwen3Decoder
 from acestep_like.models.lm.sequence import StreamOpener, draw_tokens
@@ -39,15 +38,7 @@ class TransformersBackend:
         Raises:
             CheckpointError: it is not a Qwen3 language model, or broken.
         """
-        try:
-            model = AutoModelForCausalLM.from_pretrained(
-                folder, dtype=dtype, local_files_only=True, trust_remote_code=False, use_safetensors=True
-            )
-        except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
-            raise CheckpointError(f"The weights of {folder} cannot be read: {error}") from error
-        if not isinstance(model, Qwen3ForCausalLM):
-            raise CheckpointError(f"{folder.name} is a {type(model).__name__}, not a Qwen3ForCausalLM.")
-        return cls(torch.nn.Module.to(model.eval(), device), tokenizer, stop_id)
+        return cls(load_language_model(folder, device=torch.device(device), dtype=dtype), tokenizer, stop_id)
 
     def generate(
         self,

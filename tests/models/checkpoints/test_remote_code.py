@@ -100,4 +100,4 @@ def test_every_call_of_transformers_forbids_code() -> None:
         for call in _calls_of_transformers(path.read_text(encoding="utf-8")):
             found += 1
             assert _forbids_code(call), f"{path.name}:{call.lineno} lacks trust_remote_code=False"
-    assert found >= 5
+    assert found >= 3

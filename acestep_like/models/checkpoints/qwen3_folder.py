@@ -1,4 +1,4 @@
-"""The text encoder of a checkpoint and its tokenizer, from folders in the transformers layout."""
+"""Qwen3 networks and their tokenizers from folders in the transformers layout: text encoders and language models."""
 
 from __future__ import annotations
 
@@ -16,10 +16,12 @@ from acestep_like.models.checkpoints.remote_code import refuse_remote_code
 from acestep_like.models.checkpoints.weights import Weights, build_module, meta_module, weight_files
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerFast, Qwen3Config
+    from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM, Qwen3Model
+
+_HEAD = "lm_head.weight"
 
 
-def load_text_encoder(folder: Path, *, device: torch.device, dtype: torch.dtype | None) -> PreTrainedModel:
+def load_text_encoder(folder: Path, *, device: torch.device, dtype: torch.dtype | None) -> Qwen3Model:
     """Load a Qwen3 network without its language head.
 
     Args:
@@ -32,18 +34,38 @@ def load_text_encoder(folder: Path, *, device: torch.device, dtype: torch.dtype 
     from transformers import Qwen3Model
 
     config = _config(folder)
-    weights = Weights(weight_files(folder), _own_key)
+    weights = Weights(weight_files(folder), _without_head)
     what = f"the text encoder in {folder}"
-    encoder: PreTrainedModel = build_module(lambda: Qwen3Model(config), weights, device=device, dtype=dtype, what=what)
-    return encoder
+    return build_module(lambda: Qwen3Model(config), weights, device=device, dtype=dtype, what=what)
 
 
-def text_encoder_cost_model(folder: Path) -> PreTrainedModel:
+def load_language_model(folder: Path, *, device: torch.device, dtype: torch.dtype | None) -> Qwen3ForCausalLM:
+    """Load a Qwen3 network with its language head, tied to the embedding or not; arguments and errors as above."""
+    from transformers import Qwen3ForCausalLM
+
+    config = _config(folder)
+    tied = bool(config.tie_word_embeddings)
+    weights = Weights(weight_files(folder), _without_tied_head if tied else _as_stored)
+    what = f"the language model in {folder}"
+
+    def make() -> Qwen3ForCausalLM:
+        model = Qwen3ForCausalLM(config)
+        if tied:
+            del model.lm_head.weight  # it is the embedding's, and is not stored
+        return model
+
+    model = build_module(make, weights, device=device, dtype=dtype, what=what)
+    if tied:
+        model.lm_head.weight = model.model.embed_tokens.weight
+    return model
+
+
+def text_encoder_cost_model(folder: Path) -> Qwen3Model:
     """The text encoder made from its config without memory or weights, on the device "meta"; raises as above."""
     from transformers import Qwen3Model
 
     config = _config(folder)
-    encoder: PreTrainedModel = meta_module(lambda: Qwen3Model(config), f"text encoder in {folder}")
+    encoder = meta_module(lambda: Qwen3Model(config), f"text encoder in {folder}")
     return encoder.eval().requires_grad_(False)
 
 
@@ -77,12 +99,20 @@ def _config(folder: Path) -> Qwen3Config:
         return Qwen3Config.from_dict(values)
     except (TypeError, ValueError, KeyError, AttributeError) as error:
         reason = " ".join(str(error).split())[:200]
-        raise CheckpointError(f"{file} is no config of a Qwen3 text encoder: {reason}. {FETCH_AGAIN}") from error
+        raise CheckpointError(f"{file} is no config of a Qwen3 network: {reason}. {FETCH_AGAIN}") from error
 
 
-def _own_key(key: str) -> str | None:
+def _without_head(key: str) -> str | None:
     """A stored key as `Qwen3Model` has it. Encoders that were saved as a language model have a prefix, and a head."""
-    return None if key == "lm_head.weight" else key.removeprefix("model.")
+    return None if key == _HEAD else key.removeprefix("model.")
+
+
+def _without_tied_head(key: str) -> str | None:
+    return None if key == _HEAD else key
+
+
+def _as_stored(key: str) -> str | None:
+    return key
 
 
 @contextmanager
