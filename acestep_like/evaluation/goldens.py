@@ -143,3 +143,14 @@ def run(options: argparse.Namespace) -> int:
     largest = max((comparison.largest for comparison in found if comparison.passed), default=float("nan"))
     print(f"{passed} of {len(found)} matched (largest difference {largest:.1e}), {wrong} out")
     return 1 if wrong else 0 if passed == len(found) else 3
+
+
+def main(argv: list[str] | None = None) -> int:
+    """The command by its module's name, `python -m acestep_like.evaluation.goldens FOLDER`."""
+    parser = argparse.ArgumentParser(prog="python -m acestep_like.evaluation goldens", description=__doc__)
+    add_arguments(parser)
+    return run(parser.parse_args(argv))
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

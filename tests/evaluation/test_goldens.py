@@ -12,6 +12,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
+from acestep_like.evaluation import goldens
 from acestep_like.evaluation.__main__ import main
 from acestep_like.evaluation.goldens import replay_folder
 
@@ -96,6 +97,10 @@ def test_what_is_not_supported_is_named_and_the_rest_goes_on(tmp_path, capsys):
     (cases / "broken.safetensors").write_bytes(b"no case")
     assert main(["goldens", str(tmp_path)]) == 1
     assert "base/broken" in capsys.readouterr().out
+
+
+def test_the_module_is_the_command_too(tmp_path, capsys):
+    assert goldens.main([str(tmp_path)]) == main(["goldens", str(tmp_path)]) == 2
 
 
 def test_a_folder_without_cases_is_refused(tmp_path, capsys):
