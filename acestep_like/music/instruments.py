@@ -174,9 +174,11 @@ def caption_tracks(caption: str) -> CaptionTracks:
 
 
 def named_programs(caption: str) -> tuple[int, ...]:
-    """The General MIDI programs that a caption names, such as `violin` or `alto sax`."""
+    """The General MIDI programs that a caption names, such as `violin` or `alto sax`; an electric piano is no piano."""
     words = f" {' '.join(re.findall(r'[a-z]+', caption.lower()))} "
-    return tuple(program for program, name in enumerate(PROGRAM_NAMES) if f" {name} " in words or f" {name}s " in words)
+    found = [name for name in dict.fromkeys(PROGRAM_NAMES) if f" {name} " in words or f" {name}s " in words]
+    whole = [name for name in found if not any(name != other and f" {name}" in f" {other}" for other in found)]
+    return tuple(PROGRAM_NAMES.index(name) for name in whole)
 
 
 def named_tracks(caption: str) -> tuple[str, ...]:

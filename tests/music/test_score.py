@@ -111,6 +111,20 @@ def test_who_is_named_plays_and_who_is_denied_does_not(caption: str, plays: set[
         assert not silent & classes, seed
 
 
+@pytest.mark.parametrize(
+    ("caption", "instruments"),
+    [
+        ("tango with bandoneon", {"bandoneon"}),
+        ("techno with violin and flute", {"violin", "flute"}),
+        ("jazz with electric piano and alto sax", {"electric piano", "alto sax"}),
+    ],
+)
+def test_the_very_instrument_that_is_named_plays(caption: str, instruments: set[str]) -> None:
+    for seed in range(4):
+        names = {track.name for track in score(caption, seed=seed).tracks}
+        assert instruments <= names and not ("piano" in names and "electric piano" in instruments), (seed, names)
+
+
 def test_an_instrumental_has_no_singer() -> None:
     assert "vocals" not in score("pop with vocals", "[Instrumental]").track_classes
     assert "vocals" in score("pop with vocals", "").track_classes

@@ -41,11 +41,10 @@ def lineup(style: str, tracks: CaptionTracks, named: Collection[int] = ()) -> En
         allowed = asked
     else:
         allowed = {*_STAY_LEAD, "bass", "drums", "percussion", "fx", "vocals", "backing_vocals"} - set(tracks.denied)
-    lead = _lead(ensemble.lead, asked, allowed, named)
     comps = tuple(part for comp in ensemble.comps for part in _players(comp, asked, allowed, named))
-    parts = [lead, *(part for part in comps if part.chance >= 1)]
-    playing = {class_of(program) for part in parts for program in part.programs}
-    for name in asked - playing:
+    playing = {class_of(program) for part in comps if part.chance >= 1 for program in part.programs}
+    lead = _lead(ensemble.lead, asked - playing or asked, allowed, named)
+    for name in sorted(asked - playing):
         if name in _ADDED:
             own = tuple(program for program in named if class_of(program) == name)
             comps += (replace(_ADDED[name], programs=own or _ADDED[name].programs),)
@@ -70,7 +69,8 @@ def lineup(style: str, tracks: CaptionTracks, named: Collection[int] = ()) -> En
 def _players(part: Part, asked: set[str], allowed: set[str], named: Collection[int]) -> tuple[Part, ...]:
     """A part with the programs that may play it: those named, else of classes asked for, else those allowed."""
     wanted = tuple(program for program in part.programs if class_of(program) in asked & allowed)
-    wanted = tuple(program for program in wanted if program in named) or wanted
+    classes = {class_of(program) for program in wanted}
+    wanted = tuple(program for program in named if class_of(program) in classes) or wanted
     programs = wanted or tuple(program for program in part.programs if class_of(program) in allowed)
     return (replace(part, programs=programs, chance=1.0 if wanted else part.chance),) if programs else ()
 
