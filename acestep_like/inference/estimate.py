@@ -194,7 +194,7 @@ def _frames(request: DiffusionRequest, info: CheckpointInfo, cost_model: CostMod
     return target_frames(
         request,
         info,
-        source_frames=None if source is None else source.shape[-1] // codec.hop,
+        source_samples=None if source is None else source.shape[-1],
         codes=max(len(item.codes) for item in request.items),
         sample_rate=codec.sample_rate,
         hop=codec.hop,

@@ -32,7 +32,9 @@ def finish_audio(job: GenerationJob, item: Item, raw: torch.Tensor) -> Finished:
     """
     params, source = job.params, job.source
     samples, seams = raw.float(), None
-    if source is None and item.duration_s is not None:  # latents come in whole frames, a length in samples
+    if source is not None:  # latents come in whole frames, a length in samples
+        samples = samples[:, : source.samples.shape[-1]]
+    elif item.duration_s is not None:
         samples = samples[:, : round(item.duration_s * SAMPLE_RATE)]
     if source is not None and job.task.outside == "source":
         width_s = repaint_settings(

@@ -18,12 +18,15 @@ if TYPE_CHECKING:
 
 
 def encode_source(networks: Networks, audio: torch.Tensor, silence: torch.Tensor) -> torch.Tensor:
-    """Source latents [1, T, C], the posterior's mean; digital silence is the silence latent."""
+    """Source latents [1, T, C] of audio [2, N], the posterior's mean; digital silence is the silence latent.
+
+    T frames hold all N samples: silence fills the last one.
+    """
     codec = networks.codec
-    frames = audio.shape[-1] // codec.hop
+    whole = torch.nn.functional.pad(audio, (0, -audio.shape[-1] % codec.hop))
     if is_silent(audio):
-        return silence_frames(silence, frames)
-    return require_finite(codec.encode(audio.unsqueeze(0)).float(), "Encoding the source", networks.codec_dtype)
+        return silence_frames(silence, whole.shape[-1] // codec.hop)
+    return require_finite(codec.encode(whole.unsqueeze(0)).float(), "Encoding the source", networks.codec_dtype)
 
 
 def source_latents(networks: Networks, audio: torch.Tensor) -> torch.Tensor:

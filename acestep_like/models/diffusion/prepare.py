@@ -68,7 +68,7 @@ def prepare_batch(networks: Networks, request: DiffusionRequest) -> PreparedBatc
     frames = target_frames(
         request,
         info,
-        source_frames=None if audio is None else audio.shape[-1] // codec.hop,
+        source_samples=None if audio is None else audio.shape[-1],
         codes=max(map(len, codes)),
         sample_rate=codec.sample_rate,
         hop=codec.hop,

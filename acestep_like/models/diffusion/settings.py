@@ -188,21 +188,21 @@ def target_frames(
     request: DiffusionRequest,
     info: CheckpointInfo,
     *,
-    source_frames: int | None,
+    source_samples: int | None,
     codes: int,
     sample_rate: int,
     hop: int,
 ) -> int:
-    """Length of the result in latent frames: the source's, else the asked duration's (in whole frames that hold all
-    of it), else the codes'.
+    """Length of the result in latent frames: the source's, else the asked duration's (both in whole frames that hold
+    all of it), else the codes'.
 
     Raises:
         InputError: no length is known, or it is beyond what the checkpoint makes.
     """
-    if source_frames == 0:
+    if source_samples is not None and source_samples < hop:
         raise InputError("src_audio", f"less than {hop} samples", f"at least {hop} samples ({hop / sample_rate:g} s)")
-    if source_frames is not None:
-        frames, field_name = source_frames, "src_audio"
+    if source_samples is not None:
+        frames, field_name = math.ceil(source_samples / hop), "src_audio"
     elif request.duration_s is not None and request.duration_s > 0:
         frames, field_name = math.ceil(request.duration_s * sample_rate / hop - 1e-6), "duration"
     elif codes:
@@ -210,7 +210,7 @@ def target_frames(
     else:
         raise InputError("duration", request.duration_s, "a length in seconds where there is neither source nor codes")
     seconds = frames * hop / sample_rate
-    if seconds > info.max_duration_s + 0.5 * hop / sample_rate:
+    if seconds > info.max_duration_s + 1.5 * hop / sample_rate:  # the last frame may be a part of one
         raise InputError(
             field_name, f"{seconds:.1f} s", f"at most {info.max_duration_s:g} s on {info.name}", "Make it shorter."
         )
