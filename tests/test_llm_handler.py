@@ -11,8 +11,16 @@ from pathlib import Path
 
 import pytest
 from lm_models import random_lm, random_lm_folder, write_random_lm
+from safetensors.torch import load_file, save_file
 
-from acestep_like.errors import Cancelled, CheckpointError, DependencyError, InputError, NotLoadedError
+from acestep_like.errors import (
+    AceStepError,
+    Cancelled,
+    CheckpointError,
+    DependencyError,
+    InputError,
+    NotLoadedError,
+)
 from acestep_like.llm_inference import LLMHandler
 from acestep_like.models.lm.base import LMRequest
 from acestep_like.models.lm.requests import Sampling, ThinkRequest
@@ -345,3 +353,42 @@ def test_code_ids_come_from_the_vocabulary(tmp_path: Path) -> None:
     (thought,) = handler.think(replace(REQUEST, seeds=(1,)))
     assert max(parse_codes(thought.codes)) < 40
     assert handler._loaded().vocabulary.first_code == random_lm().vocabulary.first_code
+
+
+def _drop_a_tensor(folder: Path) -> None:
+    tensors = load_file(folder / "model.safetensors")
+    del tensors[next(name for name in tensors if "mlp" in name)]
+    save_file(tensors, folder / "model.safetensors", {"format": "pt"})
+
+
+def _halve_the_weights(folder: Path) -> None:
+    path = folder / "model.safetensors"
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+DAMAGES = {
+    "no weights": lambda folder: (folder / "model.safetensors").unlink(),
+    "half the weights": _halve_the_weights,
+    "a tensor missing": _drop_a_tensor,
+    "no tokenizer": lambda folder: (folder / "tokenizer.json").unlink(),
+    "sidecar of a list": lambda folder: (folder / "acestep_like.json").write_text("[]"),
+    "sidecar of words": lambda folder: (folder / "acestep_like.json").write_text('{"longest_s": "long"}'),
+}
+
+
+@pytest.mark.parametrize("name", DAMAGES)
+def test_an_interrupted_download_is_one_sentence(name: str, tmp_path: Path) -> None:
+    folder = tmp_path / "lm"
+    shutil.copytree(random_lm_folder(), folder)
+    DAMAGES[name](folder)
+    message, ok = LLMHandler().initialize(str(tmp_path), "lm", device="cpu")
+    assert not ok and message.startswith("❌") and str(folder) in message and "\n" not in message
+
+
+def test_weights_that_are_no_numbers_are_an_error(tmp_path: Path) -> None:
+    folder = tmp_path / "lm"
+    shutil.copytree(random_lm_folder(), folder)
+    tensors = {name: tensor * float("nan") for name, tensor in load_file(folder / "model.safetensors").items()}
+    save_file(tensors, folder / "model.safetensors", {"format": "pt"})
+    with pytest.raises(AceStepError):  # at load where it is seen there, else when it draws
+        LLMHandler.from_pretrained(folder, device="cpu").think(REQUEST)

@@ -23,8 +23,8 @@ from tokenizers import Tokenizer
 from torch.nn import functional as F
 from transformers import Qwen3Config, Qwen3ForCausalLM
 
+from acestep_like.models.checkpoints.files import SIDECAR
 from acestep_like.models.lm import prompts
-from acestep_like.models.lm.model import SIDECAR
 from acestep_like.training.lm_examples import (
     BPM,
     CODE,

@@ -12,13 +12,12 @@ import torch
 
 from acestep_like.errors import CheckpointError, DependencyError, InputError, LMError
 from acestep_like.models.analysis.code_tagger import CodeTaggers
-from acestep_like.models.checkpoints.config_fields import FLAG, Fields, check_config, number, whole
-from acestep_like.models.checkpoints.files import SIDECAR, read_json
 from acestep_like.models.checkpoints.qwen3_folder import load_tokenizer
 from acestep_like.models.device import release_memory
 from acestep_like.models.lm.base import LMBackend, LMRequest, LMResult, TokenObserver
 from acestep_like.models.lm.prompts import chat
 from acestep_like.models.lm.requests import Sampling
+from acestep_like.models.lm.sidecar import read_lm_sidecar
 from acestep_like.models.lm.transformers_backend import TransformersBackend
 from acestep_like.models.lm.vllm_backend import VLLMBackend
 from acestep_like.types.audio_codes import CODE
@@ -31,11 +30,6 @@ BACKENDS = ("auto", "pt", "vllm", "mlx")
 """Names that upstream knows. `mlx` is not built here: `pt` runs on Apple's GPUs through Metal."""
 VALID_CODES = 64_000
 """Codes that ACE-Step's quantiser knows; the published vocabularies hold tokens beyond it."""
-_SIDECAR_FIELDS: Fields = {
-    "longest_s": whole(1, 86_400),
-    "metadata_temperature": number(0, 10),
-    "defers_to_words": FLAG,
-}
 
 
 @dataclass(frozen=True)
@@ -73,12 +67,8 @@ class LoadedLM:
     """Everything the uses of the model need.
 
     Attributes:
-        longest_s: the longest song the model was trained to plan.
-        metadata_temperature: factor on the temperature while metadata are drawn (small models copy numbers better
-            when cold); 1 unless the folder's sidecar says otherwise.
-        defers_to_words: the caption's own words outrank what the model makes of them; declared by small models.
-        lyric_languages: codes of the languages that the model writes lyrics in; empty for a model that knows many.
-        taggers: hear tempo, style, key and meter of codes for a model that is too small to; others have none.
+        longest_s, metadata_temperature, defers_to_words, lyric_languages: see `LMSidecar`.
+        taggers: detect tempo, style, key and meter of codes for a model that is too small to; others have none.
         offloaded: the weights live on the CPU and visit `device` while they work.
         note: what a caller should know about how it was loaded, or "".
         turn: held by the call that uses the model. Tokenizer, grammar compiler and offloaded weights serve one call at
@@ -158,10 +148,9 @@ def load_lm(
     if backend not in BACKENDS:
         raise InputError("backend", backend, "one of " + ", ".join(BACKENDS))
     device = torch.device(device)
+    declared = read_lm_sidecar(folder)
     dtype = dtype or (torch.bfloat16 if device.type in ("cuda", "xpu") else torch.float32)
     tokenizer: Any = load_tokenizer(folder)
-    sidecar = read_json(folder / SIDECAR) if (folder / SIDECAR).exists() else {}
-    check_config(sidecar, _SIDECAR_FIELDS, folder / SIDECAR)
     vocabulary = Vocabulary.of(tokenizer, folder.name)
     resting = torch.device("cpu") if offload else device
     backend, note = _available(backend, device, offload, strict)
@@ -188,13 +177,10 @@ def load_lm(
         tokenizer,
         vocabulary,
         str(device),
-        int(sidecar.get("longest_s", 600)),
-        float(sidecar.get("metadata_temperature", 1.0)),
-        bool(sidecar.get("defers_to_words", False)),
-        tuple(str(code) for code in sidecar.get("lyric_languages", ())),
-        taggers,
-        offload,
-        note,
+        taggers=taggers,
+        offloaded=offload,
+        note=note,
+        **vars(declared),
     )
 
 

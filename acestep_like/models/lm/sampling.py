@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 
 import torch
 
+from acestep_like.errors import LMError
 from acestep_like.models.lm.requests import Sampling
 
 GREEDY_BELOW = 1e-5
@@ -39,7 +40,7 @@ def draw(
         apply_mask: sets the logits [B, V] of forbidden columns to -inf, in place.
 
     Raises:
-        ValueError: the mask leaves a row without any column.
+        LMError: the mask leaves a row without any column, or the logits are no numbers.
     """
     logits = cond.float() if uncond is None else guide(cond.float(), uncond.float(), sampling.cfg_scale)
     if uncond is None and apply_mask is not None and logits.data_ptr() == cond.data_ptr():
@@ -48,6 +49,8 @@ def draw(
         apply_mask(logits)
     if sampling.repetition_penalty != 1.0:
         penalise(logits, previous, sampling.repetition_penalty)
+    if not bool(torch.isfinite(logits.amax(-1)).all()):
+        raise LMError("The language model gives no token a chance, as damaged weights do. Fetch the checkpoint again.")
     if sampling.temperature < GREEDY_BELOW:
         return [int(token) for token in logits.argmax(-1).tolist()]
     values, columns = logits.sort(dim=-1, descending=True, stable=True)
@@ -57,8 +60,6 @@ def draw(
     kept = torch.empty_like(values).scatter_(-1, columns, values)
     probabilities = (kept / sampling.temperature).softmax(-1)
     cumulative = probabilities.double().cumsum(-1)
-    if not bool(torch.isfinite(cumulative[:, -1]).all()):
-        raise ValueError("no token is allowed")
     draws = torch.stack([torch.rand((), generator=generator, dtype=torch.float64) for generator in generators])
     # Scaled by the row's own sum, which rounding leaves a little beside 1; never a column of probability 0.
     target = draws.to(cumulative.device).unsqueeze(-1) * cumulative[:, -1:]

@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from acestep_like.errors import InputError
+from acestep_like.errors import InputError, LMError
 from acestep_like.models.lm.requests import Sampling
 from acestep_like.models.lm.sampling import draw, guide, keep_nucleus, penalise
 
@@ -92,7 +92,7 @@ def test_a_row_draws_the_same_alone_and_in_a_batch() -> None:
 
 
 def test_nothing_allowed_is_an_error() -> None:
-    with pytest.raises(ValueError, match="no token"):
+    with pytest.raises(LMError, match="no token"):
         draw(torch.full((1, 3), -torch.inf), None, Sampling(), [[]], generators(0))
 
 
