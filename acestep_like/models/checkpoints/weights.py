@@ -48,7 +48,8 @@ class Weights:
 
 
 def weight_files(folder: Path) -> list[Path]:
-    """The safetensors files of a folder: the shards that its index names, or the single file.
+    """The safetensors files of a folder: the shards that its index names, or the single file; where there are only
+    files of a variant ("model.fp16.safetensors"), these.
 
     Raises:
         CheckpointError: none there, a shard of the index is missing (all missing ones are named), or the index is
@@ -60,6 +61,9 @@ def weight_files(folder: Path) -> list[Path]:
     for name in ("diffusion_pytorch_model.safetensors", "model.safetensors"):
         if is_regular(folder / name):
             return [folder / name]
+    variants = sorted(file for file in folder.glob("*.safetensors.index.*.json") if is_regular(file))
+    if variants:
+        return _shards(variants[0])
     found = sorted(file for file in folder.glob("*.safetensors") if is_regular(file))
     if len(found) == 1:
         return found

@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 import tiny
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from acestep_like.errors import CheckpointError, OutputError
 from acestep_like.models.checkpoints import resolve
@@ -90,6 +90,27 @@ def test_sharded_files_load_like_the_single_one(root, tmp_path):
     ours, theirs = states(load_dit(resolve("acestep-v15-turbo", root))), states(load_dit(resolve(single)))
     assert ours.keys() == theirs.keys()
     assert all(torch.equal(ours[key], theirs[key]) for key in ours)
+
+
+@pytest.mark.parametrize("sharded", [False, True])
+def test_files_of_a_variant_load_where_there_are_no_others(root, tmp_path, sharded):
+    shutil.copytree(root / "plain", tmp_path / "plain")
+    folder = tmp_path / "plain" / "transformer"
+    plain = folder / "diffusion_pytorch_model.safetensors"
+    if sharded:
+        state = load_file(plain)
+        names = {
+            key: f"diffusion_pytorch_model.fp16-0000{k % 2 + 1}-of-00002.safetensors" for k, key in enumerate(state)
+        }
+        for name in set(names.values()):
+            save_file({key: state[key] for key in state if names[key] == name}, folder / name)
+        index = folder / "diffusion_pytorch_model.safetensors.index.fp16.json"
+        index.write_text(json.dumps({"weight_map": names}))
+        plain.unlink()
+    else:
+        plain.rename(folder / "diffusion_pytorch_model.fp16.safetensors")
+    ours, theirs = states(load_dit(resolve(tmp_path / "plain"))), states(load_dit(resolve("plain", root)))
+    assert all(torch.equal(ours[key], theirs[key]) for key in theirs)
 
 
 def test_loading_gives_back_the_weights_and_fills_the_quantizer(root):
