@@ -54,6 +54,56 @@ def build_audioldm(folder: Path) -> Path:
     return folder
 
 
+def build_musicldm(folder: Path) -> Path:
+    """Writes a MusicLDM checkpoint (16 kHz, 1 MiB) into `folder`."""
+    from diffusers import MusicLDMPipeline, UNet2DConditionModel
+    from transformers import ClapModel
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        unet = UNet2DConditionModel(
+            **_BLOCKS,
+            class_embed_type="simple_projection",
+            projection_class_embeddings_input_dim=16,
+            class_embeddings_concat=True,
+        )
+        pipe = MusicLDMPipeline(
+            text_encoder=_lively(ClapModel(_clap())),
+            tokenizer=_roberta(),
+            feature_extractor=_clap_features(),
+            unet=_lively(unet),
+            **_sounding(),
+        )
+    pipe.save_pretrained(folder)
+    return folder
+
+
+def _clap() -> Any:
+    from transformers import ClapConfig
+
+    taggers = {"spec_size": 16, "window_size": 4, "num_mel_bins": 16, "depths": [1, 1], "num_attention_heads": [1, 1]}
+    patches = {"hidden_size": 192, "patch_size": 2, "patch_stride": 2, "patch_embed_input_channels": 4}
+    return ClapConfig(
+        text_config={**_TEXT, "projection_dim": 16},
+        audio_config={**taggers, **patches, "projection_dim": 16},
+        projection_dim=16,
+    )
+
+
+def _clap_features() -> Any:
+    from transformers import ClapFeatureExtractor
+
+    return ClapFeatureExtractor(
+        feature_size=16,
+        sampling_rate=16000,
+        hop_length=1100,
+        max_length_s=1,
+        fft_window_size=512,
+        truncation="fusion",
+        frequency_max=8000,
+    )
+
+
 def build_audioldm2(folder: Path, *, headless: bool = False) -> Path:
     """Writes an AudioLDM 2 checkpoint (16 kHz, 3 MiB) into `folder`.
 
@@ -63,22 +113,15 @@ def build_audioldm2(folder: Path, *, headless: bool = False) -> Path:
     import transformers as hf
     from diffusers import AudioLDM2Pipeline, AudioLDM2ProjectionModel, AudioLDM2UNet2DConditionModel
 
-    taggers = {"spec_size": 16, "window_size": 4, "num_mel_bins": 16, "depths": [1, 1], "num_attention_heads": [1, 1]}
-    patches = {"hidden_size": 192, "patch_size": 2, "patch_stride": 2, "patch_embed_input_channels": 4}
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        clap = hf.ClapConfig(
-            text_config={**_TEXT, "projection_dim": 16},
-            audio_config={**taggers, **patches, "projection_dim": 16},
-            projection_dim=16,
-        )
         t5 = hf.T5Config(vocab_size=300, d_model=32, d_ff=32, d_kv=8, num_heads=2, num_layers=1)
         gpt2 = hf.GPT2Config(
             n_embd=16, n_head=1, n_layer=1, vocab_size=100, n_positions=99, bos_token_id=0, eos_token_id=0
         )
         gpt2.max_new_tokens = 8
         pipe = AudioLDM2Pipeline(
-            text_encoder=_lively(hf.ClapModel(clap)),
+            text_encoder=_lively(hf.ClapModel(_clap())),
             text_encoder_2=_lively(hf.T5EncoderModel(t5)),
             projection_model=AudioLDM2ProjectionModel(
                 text_encoder_dim=16, text_encoder_1_dim=32, langauge_model_dim=16
@@ -86,15 +129,7 @@ def build_audioldm2(folder: Path, *, headless: bool = False) -> Path:
             language_model=hf.GPT2LMHeadModel(gpt2),
             tokenizer=_roberta(),
             tokenizer_2=_t5(),
-            feature_extractor=hf.ClapFeatureExtractor(
-                feature_size=16,
-                sampling_rate=16000,
-                hop_length=1100,
-                max_length_s=1,
-                fft_window_size=512,
-                truncation="fusion",
-                frequency_max=8000,
-            ),
+            feature_extractor=_clap_features(),
             unet=_lively(AudioLDM2UNet2DConditionModel(**_BLOCKS)),
             **_sounding(),
         )

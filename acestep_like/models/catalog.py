@@ -15,7 +15,7 @@ MODEL_VARIABLE = "ACESTEP_LIKE_AUDIO_MODEL"
 """Environment variable that names the model where a caller names none; without it, the embedded one."""
 
 
-FAMILIES = ("acestep", "musicgen", "audioldm", "audioldm2", "stable_audio", "stable_audio_tools")
+FAMILIES = ("acestep", "musicgen", "audioldm", "audioldm2", "musicldm", "stable_audio", "stable_audio_tools")
 """Each is a module of this name in `providers`, with a `FAMILY`."""
 
 
@@ -23,6 +23,7 @@ _PIPELINES = {
     "AceStepPipeline": "acestep",
     "AudioLDMPipeline": "audioldm",
     "AudioLDM2Pipeline": "audioldm2",
+    "MusicLDMPipeline": "musicldm",
     "StableAudioPipeline": "stable_audio",
 }
 
@@ -60,6 +61,7 @@ class HuggingFaceAudioModel(Enum):
     AUDIOLDM2 = "cvssp/audioldm2"
     AUDIOLDM2_LARGE = "cvssp/audioldm2-large"
     AUDIOLDM2_MUSIC = "cvssp/audioldm2-music"
+    MUSICLDM = "ucsd-reach/musicldm"
     STABLE_AUDIO_OPEN = "stabilityai/stable-audio-open-1.0"
 
     @property
@@ -74,6 +76,7 @@ _BY_START = (
     ("facebook/musicgen", "musicgen"),
     ("cvssp/audioldm2", "audioldm2"),
     ("cvssp/audioldm", "audioldm"),
+    ("ucsd-reach/musicldm", "musicldm"),
     ("stabilityai/stable-audio-open", "stable_audio"),
 )
 

@@ -1,5 +1,5 @@
-"""What AudioLDM and AudioLDM 2 share: a diffusers pipeline that denoises the latents of a log-mel spectrogram, which a
-vocoder turns into one channel of sound.
+"""What AudioLDM, AudioLDM 2 and MusicLDM share: a diffusers pipeline that denoises the latents of a log-mel
+spectrogram, which a vocoder turns into one channel of sound.
 
 AudioLDM: Liu et al. 2023, arXiv:2301.12503. AudioLDM 2: Liu et al. 2023, arXiv:2308.05734.
 """
@@ -97,7 +97,7 @@ def weights_dtype(options: ModelOptions) -> torch.dtype:
 
 
 class SpectrogramDiffusion:
-    """A loaded `AudioLDMPipeline` or `AudioLDM2Pipeline`: mono, at the vocoder's rate (16 kHz in most checkpoints).
+    """A loaded pipeline: mono, at the vocoder's rate (16 kHz in most checkpoints).
 
     Nothing of a request stays behind: every one gets a scheduler of its own.
 
@@ -138,8 +138,7 @@ class SpectrogramDiffusion:
 
         self._pipe.scheduler = self._scheduler(request.sampler)
         made = self._pipe(
-            request.prompt,
-            negative_prompt=request.negative_prompt,
+            **self._words(request, guidance),
             audio_length_in_s=self._whole_rows_s(count),
             num_inference_steps=steps,
             guidance_scale=guidance,
@@ -154,6 +153,10 @@ class SpectrogramDiffusion:
         if unread := self._unread(request.prompt):
             facts["unread_prompt"] = unread
         return ProviderOutput(samples, self.sample_rate, facts)
+
+    def _words(self, request: AudioRequest, guidance: float) -> dict[str, Any]:
+        """The pipeline's arguments for what is asked for in words."""
+        return {"prompt": request.prompt, "negative_prompt": request.negative_prompt}
 
     def _unread(self, prompt: str) -> str:
         """The end of a prompt that a text encoder has no room for (the one that reads less, where there are two)."""
