@@ -103,7 +103,7 @@ class _Bounds:
 
     def _check_length(self, frames: int, channels: int) -> None:
         if frames > self.max_seconds * self.rate:
-            raise self.refuse(f"at most {self.max_seconds:.0f} s of audio", "Cut it first.")
+            raise self.refuse(f"at most {self.max_seconds:.0f} s of audio", "Cut it, or work on it in parts.")
         if frames * channels > MAX_SAMPLES:
             what = f"{channels} channels at {self.rate} Hz"
             raise self.refuse(
@@ -126,8 +126,11 @@ class _Bounds:
             raise self.refuse("an audio file with samples", "The file holds none.")
         if len({len(block) for block in self.blocks}) > 1:
             raise self.refuse("an audio file with one number of channels", "It changes on the way.")
-        samples = np.concatenate(self.blocks, axis=1)
-        self.blocks.clear()
+        samples, start = np.empty((len(self.blocks[0]), self.frames), np.float32), 0
+        for place, block in enumerate(self.blocks):
+            samples[:, start : start + block.shape[1]] = block
+            start += block.shape[1]
+            self.blocks[place] = block[:, :0].copy()  # an hour lies in memory once
         return Decoded(samples, self.rate, notes)
 
     def broken_off(self, frames: int = 0) -> tuple[str, ...]:

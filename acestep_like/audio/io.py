@@ -70,9 +70,6 @@ def load_audio(
     """
     decoded, shown = _read_any(source, field, max_seconds)
     samples, rate = decoded.samples[:2], decoded.sample_rate
-    if not np.isfinite(samples).all():
-        where = int(np.argmin(np.isfinite(samples).all(axis=0)))
-        raise InputError(field, shown, "finite samples", f"Sample {where} is NaN or infinite.")
     seconds = samples.shape[1] / rate
     if not MIN_SECONDS <= seconds <= max_seconds:
         raise InputError(field, shown, f"between {MIN_SECONDS} and {max_seconds:.0f} s of audio, got {seconds:.3f} s")
@@ -83,15 +80,15 @@ def load_audio(
         raise InputError(field, shown, "audio that is not silent in its first two channels")
     if rate != sample_rate:
         samples = soxr.resample(samples.T, rate, sample_rate, quality="HQ").T
-    stereo = np.empty((2, samples.shape[1]), np.float32)
-    np.clip(samples, -1.0, 1.0, out=stereo)  # mono fills both rows
+    stereo = np.ascontiguousarray(samples if len(samples) == 2 else np.repeat(samples, 2, axis=0))
+    np.clip(stereo, -1.0, 1.0, out=stereo)
     return Waveform(torch.from_numpy(stereo), sample_rate, decoded.notes)
 
 
 def _read_any(source: Any, field: str, max_seconds: float) -> tuple[Decoded, str]:
-    """Samples [C, N] float and their rate, and how to name the source in a message."""
+    """Finite samples [C, N], float32 and nobody else's, their rate, and how to name the source in a message."""
     if isinstance(source, Waveform):
-        return Decoded(source.samples.detach().cpu().numpy(), source.sample_rate, source.notes), "a waveform"
+        return replace(_from_array(source.samples, source.sample_rate, field), notes=source.notes), "a waveform"
     if is_encoded(source):
         with open_source(source, field) as opened:
             return decode(opened, field, max_seconds), opened.name
@@ -132,7 +129,11 @@ def _from_array(array: Any, rate: Any, field: str) -> Decoded:
         raise InputError(field, f"shape {tuple(array.shape)}", "samples shaped [N], [channels, N] or [N, channels]")
     if array.shape[0] > array.shape[1] or array.shape[0] > MAX_CHANNELS:
         array = array.T
-    return Decoded(_scaled(array[:2], field), int(rate))
+    samples = _scaled(array[:2], field)
+    if not np.isfinite(samples).all():
+        where = int(np.argmin(np.isfinite(samples).all(axis=0)))
+        raise InputError(field, f"an array at {rate} Hz", "finite samples", f"Sample {where} is NaN or infinite.")
+    return Decoded(samples, int(rate))
 
 
 def _scaled(array: np.ndarray, field: str) -> np.ndarray:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-from acestep_like.audio.io import load_audio
+from acestep_like.audio.io import MAX_SECONDS, load_audio
 from acestep_like.audio.level import digest, source_gain
 from acestep_like.audio.splice import pad_for_windows
 from acestep_like.errors import InputError, UnsupportedTaskError
@@ -133,7 +133,8 @@ def read_source(job: GenerationJob, _models: Models) -> Additions:
     if job.params.src_audio is None:  # codes stand for it
         return {"windows": _windows_of_codes(job)}
     limit = job.checkpoint.max_duration_s
-    loaded = load_audio(job.params.src_audio, field="src_audio", sample_rate=SAMPLE_RATE)
+    longest = MAX_SECONDS if limit is None else min(MAX_SECONDS, limit + 1 / LATENT_RATE_HZ)
+    loaded = load_audio(job.params.src_audio, field="src_audio", sample_rate=SAMPLE_RATE, max_seconds=longest)
     padded, left_s = loaded.samples, 0.0
     windows: tuple[Window, ...] = ()
     if job.task.uses_window:
