@@ -23,6 +23,7 @@ from huggingface_hub import constants
 from huggingface_hub.errors import (
     GatedRepoError,
     HfHubHTTPError,
+    HFValidationError,
     LocalEntryNotFoundError,
     OfflineModeIsEnabled,
     RepositoryNotFoundError,
@@ -225,6 +226,8 @@ def _in_one_sentence(repo_id: str, options: HubOptions) -> Iterator[None]:
             f"{repo_id} is not here and the Hub cannot be reached ({_first_line(error)}): check the network, or name a "
             "folder or a model that is here."
         ) from error
+    except HFValidationError as error:
+        raise CheckpointError(f"{repo_id!r} is no name of a model on the Hub: {_first_line(error)}.") from error
     except ValueError as error:  # JSON was expected
         raise CheckpointError(
             f"{constants.ENDPOINT} answered with something else than the Hub's data, as a proxy's page would be "

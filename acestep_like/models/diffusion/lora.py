@@ -117,7 +117,8 @@ class LoraStack:
         for known in [*self._loaded] if name is None else [self._known(name)]:
             del self._loaded[known]
             if self._adapters.pop(known).low_rank:
-                self._transformer.delete_adapters(_inner(known))
+                with _quiet():
+                    self._transformer.delete_adapters(_inner(known))
                 if not self._beside():
                     self._transformer.unload_lora()
         self._activate()
@@ -230,7 +231,7 @@ def _require_peft() -> None:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """PEFT warns of a model without a name; ours has none and needs none."""
+    """PEFT warns of a model without a name, and of the adapter that takes a deleted one's place; both are meant."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
