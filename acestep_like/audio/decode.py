@@ -10,7 +10,7 @@ import contextlib
 import io
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -87,7 +87,8 @@ class _Bounds:
     max_seconds: float
     rate: int = 0
     frames: int = 0
-    blocks: list[np.ndarray] = field(default_factory=list)
+    declared: int = 0
+    samples: np.ndarray | None = None
 
     def refuse(self, accepted: str, remedy: str = "") -> InputError:
         return InputError(self.argument, self.name, accepted, remedy)
@@ -98,7 +99,7 @@ class _Bounds:
             raise self.refuse(f"a sample rate from {MIN_RATE} to {MAX_RATE} Hz, got {rate}")
         if not 1 <= channels <= MAX_CHANNELS:
             raise self.refuse(f"1 to {MAX_CHANNELS} channels, got {channels}")
-        self.rate = rate
+        self.rate, self.declared = rate, frames
         self._check_length(frames, channels)
 
     def _check_length(self, frames: int, channels: int) -> None:
@@ -115,23 +116,25 @@ class _Bounds:
         """Take a block [C, n] in; of its channels the first two are kept."""
         self.frames += block.shape[1]
         self._check_length(self.frames, block.shape[0])
-        kept = np.ascontiguousarray(block[:2])
+        kept = block[:2]
         if not np.isfinite(kept).all():
             where = self.frames - block.shape[1] + int(np.argmin(np.isfinite(kept).all(axis=0)))
             raise self.refuse("finite samples", f"Sample {where} is NaN or infinite.")
-        self.blocks.append(kept)
+        if (
+            self.samples is None
+        ):  # as long as the header says: nothing is copied, and what stays unwritten costs nothing
+            self.samples = np.empty((len(kept), self.declared), np.float32)
+        if len(kept) != len(self.samples):
+            raise self.refuse("an audio file with one number of channels", "It changes on the way.")
+        if self.frames > self.samples.shape[1]:
+            more = max(self.frames, 2 * self.samples.shape[1]) - self.samples.shape[1]
+            self.samples = np.pad(self.samples, ((0, 0), (0, more)))
+        self.samples[:, self.frames - kept.shape[1] : self.frames] = kept
 
     def decoded(self, notes: tuple[str, ...]) -> Decoded:
-        if not self.frames:
+        if self.samples is None or not self.frames:
             raise self.refuse("an audio file with samples", "The file holds none.")
-        if len({len(block) for block in self.blocks}) > 1:
-            raise self.refuse("an audio file with one number of channels", "It changes on the way.")
-        samples, start = np.empty((len(self.blocks[0]), self.frames), np.float32), 0
-        for place, block in enumerate(self.blocks):
-            samples[:, start : start + block.shape[1]] = block
-            start += block.shape[1]
-            self.blocks[place] = block[:, :0].copy()  # an hour lies in memory once
-        return Decoded(samples, self.rate, notes)
+        return Decoded(self.samples[:, : self.frames], self.rate, notes)
 
     def broken_off(self, frames: int = 0) -> tuple[str, ...]:
         """The remark that a file ends too early; `frames` are those that it should have, where that is known."""
