@@ -16,6 +16,7 @@ from acestep_like.errors import AceStepError, InputError, NotLoadedError
 from acestep_like.models.analysis.structure_decoding import detect_structure
 from acestep_like.models.analysis.structure_tagger import StructureTagger
 from acestep_like.models.analysis.track_tagger import TrackTagger
+from acestep_like.models.checkpoints import list_checkpoints
 from acestep_like.models.checkpoints.hub import HubOptions, resolve_or_download
 from acestep_like.models.diffusion.encode import required_tokenizer, source_codes, source_latents
 from acestep_like.models.diffusion.lora import LoraInfo, LoraStack
@@ -306,6 +307,18 @@ class AceStepHandler:
             "adapters": list(scales),
             "scales": scales,
         }
+
+    def get_available_acestep_v15_models(self, root: str | Path | None = None) -> list[str]:
+        """Names of the checkpoints that `config_path` may have, by upstream's name of the method.
+
+        Args:
+            root: searched first, see `checkpoints.checkpoint_roots`.
+        """
+        return [info.name for info in list_checkpoints(root)]
+
+    def is_turbo_model(self) -> bool:
+        """Whether the loaded checkpoint is distilled; False before loading."""
+        return self.checkpoint is not None and self.checkpoint.is_turbo
 
     def _lora_stack(self, name: str | None) -> LoraStack:
         if self._loras is None:

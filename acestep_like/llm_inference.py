@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from acestep_like.errors import AceStepError, CheckpointError, NotLoadedError
-from acestep_like.models.checkpoints.resolve import find_lm
+from acestep_like.models.checkpoints.resolve import find_lm, list_lms
 from acestep_like.models.device import pick_device
 from acestep_like.models.lm.describe import format_text, inspire, understand
 from acestep_like.models.lm.model import load_lm
@@ -142,6 +142,14 @@ class LLMHandler:
             f"✅ 5Hz LM initialized successfully\nModel: {lm.name}\nBackend: {lm.backend.name}\nDevice: {lm.device}"
         )
         return (f"{message}\n{lm.note}" if lm.note else message), True
+
+    def get_available_5hz_lm_models(self, root: str | Path | None = None) -> list[str]:
+        """Names of the language models that `lm_model_path` may have, by upstream's name of the method.
+
+        Args:
+            root: searched first, see `checkpoints.checkpoint_roots`.
+        """
+        return [info.name for info in list_lms(root)]
 
     def unload(self) -> None:
         """Let the model go and free its memory."""

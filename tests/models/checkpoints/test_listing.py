@@ -7,7 +7,7 @@ import json
 import pytest
 import tiny
 
-from acestep_like import AceStepHandler
+from acestep_like import AceStepHandler, LLMHandler
 from acestep_like.entrypoints.cli.main import main
 from acestep_like.errors import CheckpointError
 from acestep_like.models.checkpoints import list_checkpoints, list_lms, resolve, survey
@@ -82,3 +82,10 @@ def test_a_bad_one_that_is_asked_for_says_why(root):
     for folder in survey(root).unusable:
         message, ok = AceStepHandler().initialize_service(str(root), folder.name, device="cpu")
         assert not ok and message.startswith("❌ ") and "\n" not in message
+
+
+def test_upstreams_methods_list_what_can_be_loaded(root):
+    handler = AceStepHandler()
+    assert "good" in handler.get_available_acestep_v15_models(root) and not handler.is_turbo_model()
+    assert LLMHandler().get_available_5hz_lm_models(root) == [info.name for info in list_lms(root)]
+    assert not set(handler.get_available_acestep_v15_models(root)) & {folder.name for folder in survey(root).unusable}
