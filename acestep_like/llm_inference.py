@@ -24,6 +24,7 @@ from acestep_like.models.lm.requests import (
     ThinkRequest,
 )
 from acestep_like.models.lm.think import think
+from acestep_like.models.lm.upstream_names import UpstreamNames
 from acestep_like.models.loading import exclusive_load
 from acestep_like.types.progress import CancelToken, taking_turns
 
@@ -35,7 +36,7 @@ logger = logging.getLogger(__name__)
 __all__ = ["NO_USER_INPUT", "Description", "LLMHandler", "LMOutput", "Metadata", "Sampling", "ThinkRequest"]
 
 
-class LLMHandler:
+class LLMHandler(UpstreamNames):
     """Plans songs (`think`), describes codes (`understand`), invents and rewrites requests (`inspire`, `format`).
 
     Any number of threads may use a handler: its calls take turns, and each gives what it gives alone.

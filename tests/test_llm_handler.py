@@ -392,3 +392,16 @@ def test_weights_that_are_no_numbers_are_an_error(tmp_path: Path) -> None:
     save_file(tensors, folder / "model.safetensors", {"format": "pt"})
     with pytest.raises(AceStepError):  # at load where it is seen there, else when it draws
         LLMHandler.from_pretrained(folder, device="cpu").think(REQUEST)
+
+
+def test_upstreams_names_answer_metadata_and_status(handler: LLMHandler) -> None:
+    assert "acestep-mini-5Hz-lm" in handler.get_available_5hz_lm_models()
+    read, status = handler.understand_audio_from_codes("<|audio_code_5|>" * 60, top_k=None, seed=1)
+    assert read["duration"] == 12 and status.startswith("✅")
+    made, _ = handler.create_sample_from_query("a song", instrumental=True, vocal_language=None, seed=1)
+    assert made["lyrics"] == "[Instrumental]" and made["instrumental"]
+    put, _ = handler.format_sample_from_input("jazz", "[Verse]\nla la", user_metadata={"bpm": 95}, seed=1)
+    assert put["bpm"] == 95 and "la la" in put["lyrics"]
+    assert handler.understand_audio_from_codes("")[0] == {}
+    nothing, reason = LLMHandler().create_sample_from_query("x")
+    assert nothing == {} and reason.startswith("❌ 5Hz LM not initialized")
