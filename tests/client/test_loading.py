@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tiny_audioldm import build_audioldm, build_audioldm2
+from tiny_audioldm import build_audioldm, build_audioldm2, build_musicldm
 from tiny_musicgen import save_musicgen
 from tiny_stable_audio import save_stable_audio
 
@@ -22,7 +22,7 @@ from acestep_like.errors import Cancelled, UnsafeFileError
 from acestep_like.models.loading import PrivateRandomness, exclusive_load
 from acestep_like.types.progress import CancelToken
 
-FAMILIES = ("musicgen", "melody", "audioldm", "audioldm2", "stable_audio")
+FAMILIES = ("musicgen", "melody", "audioldm", "audioldm2", "musicldm", "stable_audio")
 FEW = {"num_inference_steps": 2}
 
 
@@ -33,6 +33,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     save_musicgen(root / "melody", melody=True)
     build_audioldm(root / "audioldm")
     build_audioldm2(root / "audioldm2")
+    build_musicldm(root / "musicldm")
     save_stable_audio(root / "stable_audio")
     return {name: root / name for name in FAMILIES}
 
