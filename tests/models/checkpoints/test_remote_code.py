@@ -10,9 +10,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 from lm_models import random_lm_folder
 
 import acestep_like
+from acestep_like.client.providers.base import ModelOptions
 from acestep_like.errors import UnsafeFileError
 from acestep_like.llm_inference import LLMHandler
 
@@ -87,17 +89,21 @@ def _calls_of_transformers(source: str) -> list[ast.Call]:
 
 
 def _forbids_code(call: ast.Call) -> bool:
-    given = {keyword.arg: keyword.value for keyword in call.keywords}
-    value = given.get("trust_remote_code")
-    return isinstance(value, ast.Constant) and value.value is False
+    """Whether a call says so itself, or hands on `ModelOptions`, which says it for all calls of the client."""
+    for keyword in call.keywords:
+        if keyword.arg == "trust_remote_code":
+            return isinstance(keyword.value, ast.Constant) and keyword.value.value is False
+        if keyword.arg is None and ast.unparse(keyword.value) in ("options.where", "options.from_pretrained"):
+            return True
+    return False
 
 
 def test_every_call_of_transformers_forbids_code() -> None:
+    options = ModelOptions("anything", torch.device("cpu"))
+    assert options.where["trust_remote_code"] is False and options.from_pretrained["trust_remote_code"] is False
     found = 0
     for path in sorted(PACKAGE.rglob("*.py")):
-        if "client" in path.relative_to(PACKAGE).parts:  # its options say it for all its calls
-            continue
         for call in _calls_of_transformers(path.read_text(encoding="utf-8")):
             found += 1
             assert _forbids_code(call), f"{path.name}:{call.lineno} lacks trust_remote_code=False"
-    assert found >= 3
+    assert found >= 5
