@@ -93,3 +93,9 @@ def test_a_description_agrees_with_itself(lm: LLMHandler) -> None:
         read = understand_music(lm, codes, seed=k)
         assert read.success and set(named_tracks(read.caption)) <= set(read.tracks), read.caption
         assert detect_style(read.caption) in (detect_style(read.genres), None), read.caption
+
+
+@pytest.mark.parametrize(("words", "mode"), [("a sad piano song", "minor"), ("happy ukulele tune", "major")])
+def test_a_mood_tells_the_mode(words: str, mode: str, lm: LLMHandler) -> None:
+    for seed in range(3):
+        assert create_sample(lm, words, seed=seed).keyscale.endswith(mode)

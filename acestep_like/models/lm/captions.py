@@ -103,6 +103,12 @@ def composed(genres: str, tracks: Iterable[str], keyscale: str = "", bpm: int | 
     return text[:1].upper() + text[1:] + (f", {bpm} BPM." if bpm else ".")
 
 
+def mode_of(words: str) -> str:
+    """`major` or `minor` where words such as `sad` or `dorian` tell it, else ""."""
+    mode = _first(MODE_WORDS, words)
+    return "" if mode is None else ACE_MODE[mode]
+
+
 def genre_of(style: str, names: Iterable[str]) -> str:
     """The genre, in words that a model knows, of a style of `STYLE_HARMONY`."""
     return next((name for name in names if detect_style(name) == style), style)

@@ -48,12 +48,15 @@ _METERS = {"2": "2/4", "3": "3/4", "4": "4/4", "6": "6/8"}
 
 @dataclass(frozen=True)
 class _Question:
-    """What the model is asked: the prompt's parts, fields that are known, and what it writes after the metadata."""
+    """What the model is asked: the prompt's parts, fields that are known, what it writes after the metadata, and the
+    mode of the key where the words tell it.
+    """
 
     instruction: str
     user: str
     given: Metadata = field(default_factory=dict)
     lyrics: Lyrics = Lyrics.FREE
+    mode: str = ""
 
 
 def understand(lm: LoadedLM, audio_codes: str, options: DescribeOptions) -> Description:
@@ -111,7 +114,8 @@ def inspire(
     lyrics = _lyrics_to_write(lm, voice)
     if lyrics is Lyrics.SUNG:
         given.setdefault("language", "en")
-    question = _Question(prompts.INSPIRE, prompts.inspire_user(words, voice.instrumental), given, lyrics)
+    mode = captions.mode_of(query) if lm.defers_to_words else ""
+    question = _Question(prompts.INSPIRE, prompts.inspire_user(words, voice.instrumental), given, lyrics, mode)
     description = _answer_in(lm, question, options)
     description = _with_caption(lm, description, captions.described(query), voice)
     description = _with_voice(lm, description, voice)
@@ -137,7 +141,8 @@ def format_text(
     written = Lyrics.NONE if sung and lm.defers_to_words else _lyrics_to_write(lm, voice)
     if written is Lyrics.SUNG:
         given.setdefault("language", "en")
-    question = _Question(prompts.FORMAT, prompts.format_user(caption, lyrics), given, written)
+    mode = captions.mode_of(caption) if lm.defers_to_words else ""
+    question = _Question(prompts.FORMAT, prompts.format_user(caption, lyrics), given, written, mode)
     description = _answer_in(lm, question, options)
     if "caption" not in asked:
         description = _with_caption(lm, description, caption.strip(), voice)
@@ -247,7 +252,7 @@ def _answer(lm: LoadedLM, question: _Question, options: DescribeOptions) -> Desc
     given = question.given
     constraint = None
     if options.constrained:
-        constraint = metadata_grammar(given, lyrics=question.lyrics, longest_s=lm.longest_s)
+        constraint = metadata_grammar(given, lyrics=question.lyrics, longest_s=lm.longest_s, mode=question.mode)
     request = LMRequest(
         ids,
         min(ANSWER_TOKENS, lm.backend.max_length - len(ids)),

@@ -92,6 +92,7 @@ def metadata_grammar(
     skip: Collection[str] = (),
     lyrics: Lyrics = Lyrics.NONE,
     longest_s: int = 600,
+    mode: str = "",
 ) -> Grammar:
     """The grammar of an answer.
 
@@ -100,6 +101,7 @@ def metadata_grammar(
         skip: fields that are left out.
         lyrics: what follows the metadata (in understand, inspire and format).
         longest_s: the largest duration the model may choose, in seconds.
+        mode: `major` or `minor` where the model may choose no other keys.
     """
     names = [name for name in FIELDS if name in given or name not in skip]
     parts, rules, limits = [], {}, []
@@ -109,6 +111,8 @@ def metadata_grammar(
             continue
         parts.append(f'"{name}: " {name} "\\n"')
         rules[name] = _duration_rule(longest_s) if name == "duration" else _VALUE_RULES[name]
+        if name == "keyscale" and mode:
+            rules[name] = rules[name].replace('("major" | "minor")', f'"{mode}"')
         if name in TEXT_TOKENS:
             rules |= _TEXT_RULES
             limits.append(TextLimit(name, TEXT_TOKENS[name], f"\n{following}:" if following else "\n</think>"))
