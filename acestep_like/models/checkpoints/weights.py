@@ -98,7 +98,7 @@ def _opened(path: Path) -> Iterator[Any]:
         with safe_open(path, framework="pt") as handle:
             yield handle
     except (SafetensorError, OSError) as error:
-        raise CheckpointError(f"{path} is not a readable safetensors file: {error}. {FETCH_AGAIN}") from error
+        raise CheckpointError(f"{path} is damaged, not a readable safetensors file: {error}. {FETCH_AGAIN}") from error
 
 
 def check_header(weights: Weights, expected: Mapping[str, torch.Tensor], what: str) -> None:
