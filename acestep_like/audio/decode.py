@@ -16,6 +16,7 @@ from typing import Any, BinaryIO
 import numpy as np
 import soundfile as sf
 
+from acestep_like.audio.aac import require_av
 from acestep_like.audio.containers import breaks_off
 from acestep_like.audio.quiet import quiet_mp3
 from acestep_like.audio.sources import OpenedFile
@@ -173,15 +174,14 @@ def _with_libsndfile(file: BinaryIO, bounds: _Bounds) -> Decoded:
 def _with_ffmpeg(file: BinaryIO, bounds: _Bounds, reason: str) -> Decoded:
     """Decode the first audio stream of a file that libsndfile does not read, for the `reason` given."""
     try:
-        import av
-    except ImportError as error:
+        av = require_av(f"Reading {os.path.basename(bounds.name)}")
+    except DependencyError as error:
         if _is_foreign(file):
-            raise DependencyError("av", "audio", f"Reading {os.path.basename(bounds.name)}") from error
+            raise
         raise bounds.refuse("an audio file that can be decoded", f"{reason}.") from error
     file.seek(0)
-    options = {"format_whitelist": _FFMPEG_FORMATS, "protocol_whitelist": "none"}
     try:
-        with av.open(file, options=options, metadata_errors="replace") as container:
+        with _ffmpeg_container(av, file) as container:
             stream = next(iter(container.streams.audio), None)
             if stream is None or stream.codec_context is None:
                 raise bounds.refuse("a file with an audio stream that can be decoded")
@@ -196,6 +196,28 @@ def _with_ffmpeg(file: BinaryIO, bounds: _Bounds, reason: str) -> Decoded:
     declared = round(seconds * bounds.rate)
     short = declared - bounds.frames > 10 * _SHORT_BY_S * bounds.rate  # containers count the encoder's delay
     return bounds.decoded(notes or (bounds.broken_off(declared) if short and bounds.frames else ()))
+
+
+def _ffmpeg_container(av: Any, file: BinaryIO) -> Any:
+    options = {"format_whitelist": _FFMPEG_FORMATS, "protocol_whitelist": "none"}
+    return av.open(file, options=options, metadata_errors="replace")
+
+
+def ffmpeg_comment(file: BinaryIO, name: str) -> str | None:
+    """The comment tag of a file that only FFmpeg reads ("" where it has none); None where it is no such file.
+
+    Raises:
+        DependencyError: it needs the extra `audio`, which is not installed.
+    """
+    if not _is_foreign(file):
+        return None
+    av = require_av(f"Reading {os.path.basename(name)}")
+    file.seek(0)
+    try:
+        with _ffmpeg_container(av, file) as container:
+            return str(container.metadata.get("comment", ""))
+    except (av.error.FFmpegError, ValueError):
+        return None
 
 
 def _decode_stream(av: Any, container: Any, stream: Any, bounds: _Bounds) -> tuple[str, ...]:

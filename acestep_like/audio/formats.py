@@ -1,4 +1,4 @@
-"""Writing audio: file formats through libsndfile, whole files or none."""
+"""Writing audio: file formats through libsndfile, AAC through FFmpeg; whole files or none."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ import soundfile as sf
 import soxr
 import torch
 
+from acestep_like.audio.aac import AAC_RATES, encode_aac, require_av
 from acestep_like.audio.tags import encode_recipe
 from acestep_like.errors import InputError, OutputError, shown
 from acestep_like.types.paths import user_path
@@ -24,13 +25,15 @@ from acestep_like.types.paths import user_path
 
 @dataclass(frozen=True)
 class AudioFormat:
-    """A file format: its extension and libsndfile's names for it. `bits` is None where samples are not integers."""
+    """A file format: its extension and the names that its writer has for it: libsndfile, or FFmpeg where `subtype` is
+    "AAC". `bits` is None where samples are not integers; `has_tags` says whether a recipe fits in."""
 
     extension: str
     container: str
     subtype: str
     bits: int | None = None
     sample_rates: tuple[int, ...] = ()
+    has_tags: bool = True
 
 
 FORMATS: dict[str, AudioFormat] = {
@@ -40,10 +43,17 @@ FORMATS: dict[str, AudioFormat] = {
     "mp3": AudioFormat("mp3", "MP3", "MPEG_LAYER_III", None, (44100, 48000)),
     "ogg": AudioFormat("ogg", "OGG", "VORBIS"),
     "opus": AudioFormat("opus", "OGG", "OPUS", None, (8000, 12000, 16000, 24000, 48000)),
+    "m4a": AudioFormat("m4a", "ipod", "AAC", None, AAC_RATES),
+    "aac": AudioFormat("aac", "adts", "AAC", None, AAC_RATES, has_tags=False),
 }
-"""Formats by the name used in `audio_format`. `wav32` is 32-bit float, which keeps samples exactly."""
+"""Formats by the name used in `audio_format`. `wav32` is 32-bit float, which keeps samples exactly. `aac` is
+a bare stream of AAC (ADTS), which has no room for a recipe."""
 
 MP3_BITRATES_KBPS = (64, 96, 128, 160, 192, 224, 256, 320)
+AAC_BITRATES_KBPS = (8, 512)
+"""Lowest and highest bitrate of AAC files."""
+OPUS_BITRATES_KBPS = (6, 256)
+"""Lowest and highest bitrate of a channel of Opus files."""
 _MP3_TOP_KBPS, _MP3_LOW_KBPS = 320, 32
 # libsndfile encodes one `write` on the stack in Vorbis; long ones overflow it.
 _BLOCK_FRAMES = 1 << 15
@@ -54,9 +64,12 @@ def parse_format(name: str) -> AudioFormat:
 
     Raises:
         InputError: an unknown format.
+        DependencyError: a format that needs the extra `audio`, which is not installed.
     """
     if name not in FORMATS:
         raise InputError("audio_format", name, "one of " + ", ".join(FORMATS))
+    if FORMATS[name].subtype == "AAC":
+        require_av(f"Writing {name} files")
     return FORMATS[name]
 
 
@@ -88,6 +101,8 @@ def write_audio(
     recipe: Mapping[str, Any] | None = None,
     mp3_bitrate_kbps: int = 192,
     mp3_sample_rate: int = 48000,
+    opus_bitrate_kbps: int = 128,
+    aac_bitrate_kbps: int = 128,
 ) -> Path:
     """Write samples [2, N] to `path`, atomically: a crash or a full disk leaves either the old file or none.
 
@@ -95,12 +110,15 @@ def write_audio(
     back unchanged; values beyond full scale are clipped. The folder is created when missing.
 
     Args:
-        recipe: JSON values embedded as the comment tag (`audio/tags.py`).
+        recipe: JSON values embedded as the comment tag (`audio/tags.py`), where the format has tags.
         mp3_bitrate_kbps: constant bitrate, one of `MP3_BITRATES_KBPS`; 0 is a variable one of the best quality (V0).
         mp3_sample_rate: 44100 or 48000 Hz; other rates are resampled (soxr).
+        opus_bitrate_kbps: of all channels, on average; each channel in `OPUS_BITRATES_KBPS`.
+        aac_bitrate_kbps: of all channels, on average, in `AAC_BITRATES_KBPS`.
 
     Raises:
         InputError: unknown format, bitrate or rate, samples that are not [channels, N] or not finite.
+        DependencyError: a format that needs the extra `audio`, which is not installed.
         OutputError: the file cannot be written.
     """
     target = user_path(path, "path")
@@ -113,6 +131,8 @@ def write_audio(
             recipe=recipe,
             mp3_bitrate_kbps=mp3_bitrate_kbps,
             mp3_sample_rate=mp3_sample_rate,
+            opus_bitrate_kbps=opus_bitrate_kbps,
+            aac_bitrate_kbps=aac_bitrate_kbps,
         ),
     )
     return target
@@ -151,6 +171,8 @@ def encode_audio(
     recipe: Mapping[str, Any] | None = None,
     mp3_bitrate_kbps: int = 192,
     mp3_sample_rate: int = 48000,
+    opus_bitrate_kbps: int = 128,
+    aac_bitrate_kbps: int = 128,
 ) -> bytes:
     """The bytes of the file that `write_audio` writes; arguments and errors as there."""
     rate, kbps, mp3_rate = sample_rate, mp3_bitrate_kbps, mp3_sample_rate
@@ -173,6 +195,15 @@ def encode_audio(
         options = {"bitrate_mode": mode, "compression_level": level}
     elif kind.sample_rates and rate not in kind.sample_rates:
         array, rate = _resampled(array, rate, 48000)
+    if kind.subtype == "AAC":
+        _check_kbps("aac_bitrate", aac_bitrate_kbps, AAC_BITRATES_KBPS)
+        comment = encode_recipe(recipe) if recipe is not None and kind.has_tags else None
+        return encode_aac(array, rate, container=kind.container, bitrate_kbps=aac_bitrate_kbps, comment=comment)
+    if kind.subtype == "OPUS":
+        low, high = OPUS_BITRATES_KBPS
+        _check_kbps("opus_bitrate", opus_bitrate_kbps, (low * len(array), high * len(array)))
+        # libsndfile maps level 0..1 linearly onto 256..6 kbit/s a channel.
+        options = {"compression_level": (high - opus_bitrate_kbps / len(array)) / (high - low)}
     frames: np.ndarray = array.T
     if kind.bits == 16:
         frames = np.clip(np.rint(frames * 32768.0), -32768, 32767).astype(np.int16)
@@ -188,6 +219,12 @@ def encode_audio(
     except sf.LibsndfileError as error:
         raise OutputError(f"cannot encode {audio_format}: {error}") from error
     return buffer.getvalue()
+
+
+def _check_kbps(field: str, kbps: int, accepted: tuple[int, int]) -> None:
+    low, high = accepted
+    if not low <= kbps <= high:
+        raise InputError(field, kbps, f"{low} to {high} kbit/s")
 
 
 def _resampled(array: np.ndarray, rate: int, target: int) -> tuple[np.ndarray, int]:

@@ -19,7 +19,7 @@ from typing import Any
 import soundfile as sf
 
 from acestep_like.audio.containers import riff_comment
-from acestep_like.audio.decode import sound_file
+from acestep_like.audio.decode import ffmpeg_comment, sound_file
 from acestep_like.audio.sources import open_source
 from acestep_like.errors import InputError, OutputError
 
@@ -85,20 +85,23 @@ def _no_number(name: str) -> Any:
 
 
 def read_recipe(source: Any) -> dict[str, Any]:
-    """The recipe embedded in an audio file that this package wrote (flac, wav, mp3, ogg, opus).
+    """The recipe embedded in an audio file that this package wrote (flac, wav, mp3, ogg, opus, m4a).
 
     Args:
         source: a path, the bytes of a file, or a file object opened for reading bytes.
 
     Raises:
         InputError: no such file, not audio, or no recipe in it.
+        DependencyError: an m4a file, without the extra `audio`.
     """
     with open_source(source, "path") as opened:
         try:
             with sound_file(opened.file) as sound:
                 comment = riff_comment(opened.file) if sound.format == "WAV" else sound.comment
         except sf.LibsndfileError as error:
-            raise InputError("path", opened.name, "an audio file that can be read") from error
+            comment = ffmpeg_comment(opened.file, opened.name)
+            if comment is None:
+                raise InputError("path", opened.name, "an audio file that can be read") from error
     recipe = decode_recipe(comment)
     if recipe is None:
         raise InputError("path", opened.name, "a file written by acestep_like", "It carries no recipe.")

@@ -25,6 +25,8 @@ _MIME = {
     "mp3": "audio/mpeg",
     "ogg": "audio/ogg",
     "opus": "audio/ogg",
+    "m4a": "audio/mp4",
+    "aac": "audio/aac",
 }
 _KEEPS_ANY_LEVEL = ("wav32",)
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from acestep_like.audio.formats import prepare_output_dir
+from acestep_like.audio.formats import parse_format, prepare_output_dir
 from acestep_like.audio.level import INAUDIBLE_PEAK, is_silent
 from acestep_like.errors import InputError
 from acestep_like.inference.handlers import loaded_dit, optional_lm
@@ -78,6 +78,8 @@ def run_pipeline(
     models = Models(dit, optional_lm(llm_handler), report, _checked_token(cancel))
     job = read_order(params, GenerationConfig() if config is None else config, checkpoint)
     job = run_steps(READING, job, models)
+    if save_dir is not None:
+        parse_format(job.config.audio_format)  # what it needs must be installed
     folder = None if save_dir is None else prepare_output_dir(save_dir)
     clock.lap("preparation_time")
     job = run_steps(THINKING, job, models)

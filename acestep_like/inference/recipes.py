@@ -94,7 +94,7 @@ def item_params(job: GenerationJob, item: Item, lm_name: str) -> dict[str, Any]:
         "checkpoint": job.checkpoint.name,
         "lm": lm_name,
         "audio_format": job.config.audio_format,
-        **_mp3_settings(job.config),
+        **_encoder_settings(job.config),
         **job.lineage,
     }
 
@@ -128,10 +128,16 @@ def _plan_facts(item: Item) -> dict[str, Any]:
     }
 
 
-def _mp3_settings(config: GenerationConfig) -> dict[str, Any]:
-    if config.audio_format != "mp3":
-        return {}
-    return {"mp3_bitrate": config.mp3_bitrate, "mp3_sample_rate": config.mp3_sample_rate}
+_ENCODER_SETTINGS = {
+    "mp3": ("mp3_bitrate", "mp3_sample_rate"),
+    "opus": ("opus_bitrate",),
+    "m4a": ("aac_bitrate",),
+    "aac": ("aac_bitrate",),
+}
+
+
+def _encoder_settings(config: GenerationConfig) -> dict[str, Any]:
+    return {name: getattr(config, name) for name in _ENCODER_SETTINGS.get(config.audio_format, ())}
 
 
 def audio_key(params: dict[str, Any]) -> str:
@@ -162,6 +168,8 @@ def save_all(audios: Sequence[AudioResult], folder: Path, config: GenerationConf
                 recipe={**recipe, "key": audio.key, "params": audio.params},
                 mp3_bitrate_kbps=int(config.mp3_bitrate.rstrip("k")),
                 mp3_sample_rate=config.mp3_sample_rate,
+                opus_bitrate_kbps=int(config.opus_bitrate.rstrip("k")),
+                aac_bitrate_kbps=int(config.aac_bitrate.rstrip("k")),
             )
             audio.path = str(path)
     except BaseException:

@@ -39,10 +39,16 @@ MAX_STEPS = 200
 """Most steps of the sampler, counted or listed."""
 
 
-AUDIO_FORMATS = ("flac", "wav", "mp3", "wav32", "ogg", "opus")
+AUDIO_FORMATS = ("flac", "wav", "mp3", "wav32", "ogg", "opus", "m4a", "aac")
 
 
 MP3_BITRATES = ("128k", "192k", "256k", "320k")
+
+
+OPUS_BITRATES = ("32k", "48k", "64k", "96k", "128k", "160k", "192k", "256k", "320k")
+
+
+AAC_BITRATES = ("64k", "96k", "128k", "160k", "192k", "256k", "320k")
 
 
 INSTRUMENTAL = "[Instrumental]"
@@ -682,11 +688,21 @@ class GenerationConfig(_Parameters):
     )
     constrained_decoding_debug: bool = parameter(False, "bool", _BATCH, "Log the masks of constrained decoding.")
     audio_format: str = parameter(
-        "flac", "str", _FILE, "Format of the files; wav32 is 32-bit float.", choices=AUDIO_FORMATS
+        "flac",
+        "str",
+        _FILE,
+        "Format of the files; wav32 is 32-bit float, aac a bare stream without tags; m4a and aac need extra `audio`.",
+        choices=AUDIO_FORMATS,
     )
     mp3_bitrate: str = parameter("128k", "str", _FILE, "Bitrate of mp3 files.", choices=MP3_BITRATES)
     mp3_sample_rate: int = parameter(
         48000, "int", _FILE, "Sample rate of mp3 files.", choices=(44100, 48000), unit="Hz"
+    )
+    opus_bitrate: str = parameter(
+        "128k", "str", _FILE, "Bitrate of opus files, both channels, on average.", choices=OPUS_BITRATES
+    )
+    aac_bitrate: str = parameter(
+        "128k", "str", _FILE, "Bitrate of m4a and aac files, both channels, on average.", choices=AAC_BITRATES
     )
 
     def checked(self) -> GenerationConfig:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import sys
 import time
 from dataclasses import replace
 
@@ -13,6 +14,7 @@ import torch
 from fakes import FakeDiT, FakeLM, fake_checkpoint, tone
 
 from acestep_like import CancelToken
+from acestep_like.audio.io import load_audio
 from acestep_like.errors import DeviceMemoryError, LMError, NotLoadedError
 from acestep_like.inference.api import generate_music
 from acestep_like.types.audio_codes import format_codes, read_codes
@@ -274,12 +276,29 @@ def test_peak_normalisation_and_fades():
     assert torch.equal(raw.audios[0].tensor, tone(10, 3))
 
 
-@pytest.mark.parametrize("name", ["flac", "wav", "wav32", "mp3", "ogg", "opus"])
+@pytest.mark.parametrize("name", ["flac", "wav", "wav32", "mp3", "ogg", "opus", "m4a", "aac"])
 def test_every_format_is_written_and_reads_back(tmp_path, name):
     config = GenerationConfig(batch_size=1, audio_format=name)
     audio = make(config=config, save_dir=tmp_path)[0].audios[0]
-    samples, rate = sf.read(audio.path)
-    assert rate == 48000 and abs(len(samples) / rate - 10) < 0.1
+    assert load_audio(audio.path, field="src_audio").samples.shape[1] / 48000 == pytest.approx(10, abs=0.1)
+
+
+@pytest.mark.parametrize(("name", "field"), [("opus", "opus_bitrate"), ("m4a", "aac_bitrate"), ("aac", "aac_bitrate")])
+def test_bitrates_reach_the_file_and_its_facts(tmp_path, name, field):
+    sizes = {}
+    for bitrate in ("64k", "256k"):
+        config = GenerationConfig(batch_size=1, audio_format=name, **{field: bitrate})
+        audio = make(config=config, save_dir=tmp_path)[0].audios[0]
+        assert audio.params[field] == bitrate
+        sizes[bitrate] = (tmp_path / f"{audio.key}.{name}").stat().st_size
+    assert sizes["256k"] > 1.5 * sizes["64k"]
+
+
+def test_a_format_without_its_package_is_refused_before_any_model_runs(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "av", None)
+    result = make(config=GenerationConfig(batch_size=1, audio_format="m4a"), save_dir=tmp_path)[0]
+    assert not result.success and "acestep-like[audio]" in result.error
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_mp3_settings_reach_the_file(tmp_path):
