@@ -141,14 +141,3 @@ def loudness_lufs(audio: torch.Tensor, sample_rate: int) -> float:
         return -math.inf
     block_s = min(0.4, samples.shape[0] / sample_rate)
     return float(pyloudnorm.Meter(sample_rate, block_size=block_s).integrated_loudness(samples))
-
-
-def loudness_normalize(
-    audio: torch.Tensor, sample_rate: int, target_lufs: float = -14.0, ceiling_dbfs: float = -1.0
-) -> torch.Tensor:
-    """Scale one item [2, N] to `target_lufs`, less where its peak would pass `ceiling_dbfs`; silence is left alone."""
-    loudness = loudness_lufs(audio, sample_rate)
-    if not math.isfinite(loudness):
-        return audio
-    gain_db = min(target_lufs - loudness, ceiling_dbfs - peak_dbfs(audio))
-    return audio * from_db(gain_db)
