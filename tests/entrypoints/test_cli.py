@@ -95,6 +95,56 @@ def test_parameters_from_a_file(tmp_path):
     assert order("--from-file", str(path))[0].caption == "recipe"
 
 
+CONFIG = """
+config_path = "acestep-v15-turbo"
+lm_model_path = "acestep-5Hz-lm-1.7B"
+checkpoint_dir = "weights"
+save_dir = "songs"
+device = "cpu"
+offload_to_cpu = true
+backend = "vllm"
+task_type = "complete"
+complete_tracks = "drums,bass"
+src_audio = "a.wav"
+caption = "from the file"
+bpm = 90
+batch_size = 2
+audio_format = "aac"
+sample_mode = false
+"""
+
+
+def test_a_toml_file_of_upstreams_command_line(tmp_path, monkeypatch, capsys):
+    path, seen = tmp_path / "config.toml", []
+    path.write_text(CONFIG)
+    monkeypatch.setattr(generate, "run_generate", lambda arguments: seen.append(arguments) or 0)
+    assert cli.main(["generate", "-c", str(path), "--bpm", "100", "--lm", "none"]) == 0
+    found = seen[0]
+    assert (found.checkpoint, found.lm, found.checkpoints) == ("acestep-v15-turbo", "none", "weights")
+    assert (found.out, found.device, found.offload_to_cpu) == ("songs", "cpu", True)
+    params, config = read_order(found)
+    assert (params.caption, params.bpm, params.src_audio) == ("from the file", 100, "a.wav")
+    assert params.instruction == "Complete the input track with DRUMS | BASS:" and not params.given("shift")
+    assert (config.batch_size, config.audio_format) == (2, "aac")
+    assert "backend" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("text", "field"),
+    [
+        ("bpm = ", "config"),
+        ("sample_mode = true", "sample_mode"),
+        ("device = 3", "device"),
+        ("bmp = 9", "bmp"),
+    ],
+)
+def test_a_toml_file_that_cannot_be_followed_exits_2(text, field, tmp_path, capsys, fake):
+    (tmp_path / "c.toml").write_text(text)
+    out = tmp_path / "out"
+    assert cli.main(["generate", "x", "-c", str(tmp_path / "c.toml"), "--out", str(out)]) == 2
+    assert field in capsys.readouterr().err and not out.exists()
+
+
 def test_generate_prints_what_it_made_and_exits_0(fake, tmp_path, capsys):
     code = cli.main(
         ["generate", "soft piano", "--bpm", "84", "--duration", "10", "--out", str(tmp_path), "--seed", "5"]

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 
+from acestep_like.entrypoints.cli.config_file import read_config_file
 from acestep_like.entrypoints.cli.console import (
     DONE,
     INTERRUPTED,
@@ -27,8 +28,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; answers the exit code."""
     allow_any_text()
     arguments = build_parser().parse_args(argv)
-    module, function = arguments.run.split(":")
     try:
+        if "config" in arguments:
+            arguments = build_parser(read_config_file(arguments.config).options).parse_args(argv)
+        module, function = arguments.run.split(":")
         run = getattr(import_module(f"acestep_like.entrypoints.cli.{module}"), function)
         code = int(run(arguments))
         sys.stdout.flush()

@@ -44,6 +44,13 @@ def add_music_options(parser: argparse.ArgumentParser) -> None:
         help="start from the parameters in a JSON file, or the recipe in an audio file",
     )
     parser.add_argument(
+        "-c",
+        "--config",
+        metavar="FILE",
+        default=argparse.SUPPRESS,
+        help="start from a TOML file as ACE-Step's own command line takes it",
+    )
+    parser.add_argument(
         "--lyrics-file", metavar="FILE", default=argparse.SUPPRESS, help="read the lyrics from a text file (UTF-8)"
     )
     parser.add_argument(

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from typing import Any
 
 from acestep_like.audio.tags import read_recipe
+from acestep_like.entrypoints.cli.config_file import read_config_file
+from acestep_like.entrypoints.cli.console import plain
 from acestep_like.entrypoints.text_files import read_text
 from acestep_like.errors import InputError
 from acestep_like.types.fields import specs
@@ -15,7 +18,7 @@ from acestep_like.types.tasks import build_instruction
 
 
 def read_order(arguments: argparse.Namespace) -> tuple[GenerationParams, GenerationConfig]:
-    """The parameters that a command line of `generate` or `plan` asks for; those of a file first, then the options.
+    """The parameters that a command line of `generate` or `plan` asks for; those of files first, then the options.
 
     Raises:
         InputError: a value that is not accepted, or a file that cannot be read.
@@ -23,6 +26,13 @@ def read_order(arguments: argparse.Namespace) -> tuple[GenerationParams, Generat
     given = vars(arguments)
     values: dict[str, Any] = params_of_file(given["from_file"]) if "from_file" in given else {}
     settings: dict[str, Any] = {"batch_size": 1}
+    if "config" in given:
+        if "from_file" in given:
+            raise InputError("from_file", given["from_file"], "nothing beside --config", "Leave one of them out.")
+        file = read_config_file(given["config"])
+        for key in file.without_effect:
+            print(plain(f"acestep-like: {key} in {given['config']} changes nothing here"), file=sys.stderr)
+        values, settings = dict(file.params), {**settings, **file.settings}
     for cls, target in ((GenerationParams, values), (GenerationConfig, settings)):
         for name, spec in specs(cls).items():
             if name in given:

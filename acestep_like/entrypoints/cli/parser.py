@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from acestep_like import __version__
 from acestep_like.entrypoints.cli.console import plain
@@ -46,8 +46,9 @@ class _Parser(argparse.ArgumentParser):
         super().error(plain(message))
 
 
-def build_parser() -> argparse.ArgumentParser:
-    """The parser of all commands; `arguments.run` is the "module:function" of the command."""
+def build_parser(defaults: Mapping[str, Any] | None = None) -> argparse.ArgumentParser:
+    """The parser of all commands; `arguments.run` is the "module:function" of the command. `defaults` are options by
+    name, used where the command line does not give them."""
     parser = _Parser(
         prog="acestep-like",
         description="Music from words, on this machine.",
@@ -58,7 +59,7 @@ def build_parser() -> argparse.ArgumentParser:
     for name, command in COMMANDS.items():
         own = commands.add_parser(name, help=command.help, description=command.description or command.help)
         command.options(own)
-        own.set_defaults(run=command.run)
+        own.set_defaults(**(defaults or {}), run=command.run)
     return parser
 
 
