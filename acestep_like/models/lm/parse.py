@@ -7,7 +7,7 @@ and said in a note.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 import yaml
@@ -34,16 +34,18 @@ class Answer:
     notes: tuple[str, ...] = ()
 
 
-def parse_answer(text: str) -> Answer:
+def parse_answer(text: str, given: Collection[str] = ()) -> Answer:
     """Read `<think>` metadata `</think>` and the lyrics after it.
 
-    Without tags the thought ends at the first code, or at the end of the text.
+    Without tags the thought ends at the first code, or at the end of the text. Fields in `given` are the caller's own,
+    which the model only repeats: they are neither read nor judged.
     """
     head, closed, tail = text.partition("</think>")
     thought = head.split("<think>", 1)[-1]
     if not closed:
         thought = thought.split("<|audio_code_", 1)[0]
-    metadata, notes = legal_metadata(raw_fields(thought))
+    decided = {name: value for name, value in raw_fields(thought).items() if name not in given}
+    metadata, notes = legal_metadata(decided)
     return Answer(metadata, parse_lyrics(tail), notes)
 
 

@@ -138,8 +138,8 @@ def _plan(
 
 
 def _take_metadata(lm: LoadedLM, draft: _Draft, result: LMResult, given: Metadata, skip: set[str]) -> None:
-    answer = parse_answer(lm.decode(result.ids))
-    decided = {name: value for name, value in answer.metadata.items() if name not in given and name not in skip}
+    answer = parse_answer(lm.decode(result.ids), given)
+    decided = {name: value for name, value in answer.metadata.items() if name not in skip}
     draft.decided = tuple(decided)
     draft.metadata.update(decided)
     draft.notes += answer.notes

@@ -81,3 +81,10 @@ def test_lyrics_header_is_dropped(header: str) -> None:
 def test_empty_answer() -> None:
     answer = parse_answer("")
     assert answer.metadata == {} and answer.lyrics == ""
+
+
+def test_what_the_caller_gave_is_not_judged_as_the_models_answer() -> None:
+    text = "<think>\nbpm: 90\nduration: 5\n</think>"
+    assert parse_answer(text, given={"duration"}).notes == ()
+    assert parse_answer(text, given={"duration"}).metadata == {"bpm": 90}
+    assert "duration '5'" in parse_answer(text).notes[0]
