@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -20,14 +20,26 @@ from acestep_like.models.checkpoints import list_checkpoints
 from acestep_like.models.checkpoints.hub import HubOptions, resolve_or_download
 from acestep_like.models.diffusion.encode import required_tokenizer, source_codes, source_latents
 from acestep_like.models.diffusion.lora import LoraInfo, LoraStack
+from acestep_like.models.diffusion.lyric_alignment import lyric_score, outside_tags
+from acestep_like.models.diffusion.lyric_times import (
+    GeneratedSong,
+    LyricAttention,
+    lyric_attention,
+    timed_lines,
+    timed_tokens,
+    token_ids,
+)
 from acestep_like.models.diffusion.networks import NetworkOptions, Networks, load_networks
 from acestep_like.models.diffusion.pipeline import run_request
 from acestep_like.models.diffusion.request import DiffusionOutput, DiffusionRequest, EncodedAudio
 from acestep_like.models.loading import PrivateRandomness, exclusive_load
+from acestep_like.music.lyric_timing import lrc_of_lines, repaint_windows
 from acestep_like.types.audio_source import AudioSource
 from acestep_like.types.progress import taking_turns
 
 if TYPE_CHECKING:
+    import torch
+
     from acestep_like.models.checkpoints.info import CheckpointInfo
     from acestep_like.models.codec.base import Codec
     from acestep_like.music.song_plan import SongPlan
@@ -35,6 +47,13 @@ if TYPE_CHECKING:
 
 NOT_LOADED = "Model not fully initialized. Please initialize all components first."
 _LATER_ARGUMENTS = ("use_mlx_dit", "vae_checkpoint")
+_NO_LYRIC_TIMES: dict[str, Any] = {
+    "lrc_text": "",
+    "sentence_timestamps": [],
+    "token_timestamps": [],
+    "not_sung": [],
+    "repaint_windows": [],
+}
 
 
 class AceStepHandler:
@@ -386,3 +405,87 @@ class AceStepHandler:
         encoded = self.encode_audio(source)
         with self.reserved():
             return source_codes(networks, encoded.latents)
+
+    def get_lyric_timestamp(
+        self,
+        pred_latents: torch.Tensor,
+        encoder_hidden_states: torch.Tensor,
+        encoder_attention_mask: torch.Tensor | None,
+        context_latents: torch.Tensor,
+        lyric_token_ids: Sequence[int] | torch.Tensor,
+        total_duration_seconds: float,
+        vocal_language: str = "unknown",
+        inference_steps: int = 8,
+        seed: int = 42,
+    ) -> dict[str, Any]:
+        """When each line and token of a generated song's lyrics is sung, from the DiT's attention, in upstream's way.
+
+        For checkpoints with the published layers, or whose config names layers. For the embedded model the score has
+        the times: `audio.lyric_lines()`.
+
+        Args:
+            pred_latents, encoder_hidden_states, context_latents: of one item, [1, length, channels], see
+                `extra_outputs`; encoder_attention_mask: accepted for upstream's sake, the DiT attends to all.
+            lyric_token_ids: of its lyric prompt, a sequence or a tensor [L] or [1, L].
+            total_duration_seconds: length of the audio.
+            vocal_language: as it was written into the prompt.
+            inference_steps: attention is read at time 1 / inference_steps. seed: of the noise for it.
+
+        Returns:
+            success, error (a sentence or None), exception, lrc_text, sentence_timestamps (`TimedLine`),
+            token_timestamps (`TimedToken`), not_sung (`TimedLine`), repaint_windows (for `editing.repaint`).
+        """
+        try:
+            if not (isinstance(total_duration_seconds, int | float) and 0 < total_duration_seconds < math.inf):
+                raise InputError("total_duration_seconds", total_duration_seconds, "seconds above 0")
+            song = GeneratedSong(
+                pred_latents, encoder_hidden_states, context_latents, token_ids(lyric_token_ids), vocal_language
+            )
+            tokens = timed_tokens(self._lyric_attention(song, inference_steps, seed), total_duration_seconds)
+            lines = timed_lines(self.networks, tokens)
+        except AceStepError as error:
+            return {"success": False, "error": str(error), "exception": error} | _NO_LYRIC_TIMES
+        return {
+            "success": True,
+            "error": None,
+            "exception": None,
+            "lrc_text": lrc_of_lines(lines),
+            "sentence_timestamps": lines,
+            "token_timestamps": tokens,
+            "not_sung": [line for line in lines if not line.sung],
+            "repaint_windows": repaint_windows(lines, total_duration_seconds),
+        }
+
+    def get_lyric_score(
+        self,
+        pred_latents: torch.Tensor,
+        encoder_hidden_states: torch.Tensor,
+        encoder_attention_mask: torch.Tensor | None,
+        context_latents: torch.Tensor,
+        lyric_token_ids: Sequence[int] | torch.Tensor,
+        vocal_language: str = "unknown",
+        inference_steps: int = 8,
+        seed: int = 42,
+    ) -> dict[str, Any]:
+        """How well a generated song sings its lyrics, 0 to 1; arguments as `get_lyric_timestamp` has them.
+
+        Returns:
+            success, error (a sentence or None), exception, dit_score (None without success).
+        """
+        try:
+            song = GeneratedSong(
+                pred_latents, encoder_hidden_states, context_latents, token_ids(lyric_token_ids), vocal_language
+            )
+            attention = self._lyric_attention(song, inference_steps, seed)
+        except AceStepError as error:
+            return {"success": False, "error": str(error), "exception": error, "dit_score": None}
+        score = lyric_score(attention.weights, outside_tags(attention.texts))
+        return {"success": True, "error": None, "exception": None, "dit_score": score}
+
+    def _lyric_attention(self, song: GeneratedSong, steps: int, seed: int) -> LyricAttention:
+        if self._networks is None:
+            raise NotLoadedError("Model not initialized")
+        if self._networks.static_shapes:
+            raise AceStepError("Model did not return attentions: load it without compile_model")
+        with self.reserved():
+            return lyric_attention(self._networks, song, steps, seed)

@@ -17,8 +17,8 @@ def lrc_text(score: Score) -> str:
         for _, parts in groupby(syllables, key=lambda syllable: syllable.word):
             sung = list(parts)
             text = "".join(part.text for part in sung)
-            words.append((_stamp(score.seconds(sung[0].start_beat)), text))
-        lines.append(f"[{words[0][0]}] " + " ".join(f"<{stamp}> {text}" for stamp, text in words))
+            words.append((stamp(score.seconds(sung[0].start_beat)), text))
+        lines.append(f"[{words[0][0]}] " + " ".join(f"<{start}> {text}" for start, text in words))
     return "\n".join(lines) + "\n" if lines else ""
 
 
@@ -40,6 +40,7 @@ def save_lrc(score: Score, path: str | Path) -> Path:
     return target
 
 
-def _stamp(seconds: float) -> str:
+def stamp(seconds: float) -> str:
+    """A time as LRC has it, `mm:ss.xx`."""
     minutes, rest = divmod(round(seconds * 100), 6000)
     return f"{minutes:02d}:{rest // 100:02d}.{rest % 100:02d}"

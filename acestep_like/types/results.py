@@ -16,6 +16,7 @@ from typing import Any, ParamSpec, TypeVar
 
 from acestep_like.errors import AceStepError, InputError
 from acestep_like.music.lrc import save_lrc
+from acestep_like.music.lyric_timing import TimedLine, lines_of_score, save_lines
 from acestep_like.music.midi import save_midi
 from acestep_like.music.score import Score
 from acestep_like.types.notebook_html import audio_html, result_html
@@ -89,6 +90,23 @@ class AudioResult(Mapping[str, Any]):
             OutputError: the file cannot be written.
         """
         return save_lrc(self._own_score(), Path(path))
+
+    def lyric_lines(self) -> list[TimedLine]:
+        """When the score sings each line of the lyrics; none where nobody sings.
+
+        Raises:
+            InputError: this audio has no score.
+        """
+        return lines_of_score(self._own_score())
+
+    def save_lyrics(self, path: str | os.PathLike[str]) -> Path:
+        """Write these lines as LRC, SRT or JSON, by the ending of the path.
+
+        Raises:
+            InputError: another ending, this audio has no score, or nobody sings words in it.
+            OutputError: the file cannot be written.
+        """
+        return save_lines(self.lyric_lines(), Path(path))
 
     def _own_score(self) -> Score:
         if self.score is None:

@@ -13,6 +13,7 @@ import pytest
 from acestep_like.errors import InputError, OutputError
 from acestep_like.music.composer.compose import compose_score
 from acestep_like.music.lrc import lrc_text, save_lrc
+from acestep_like.music.lyric_timing import lines_of_score
 from acestep_like.music.midi import MAX_BYTES, midi_bytes, read_midi, save_midi
 from acestep_like.music.planner import plan_song
 from acestep_like.music.score import Score
@@ -142,6 +143,15 @@ def test_word_times_of_an_lrc_file_are_those_of_the_notes(tmp_path: Path) -> Non
     for syllable in score.syllables:
         words.setdefault(syllable.word, score.seconds(syllable.start_beat))
     assert stamps == pytest.approx(list(words.values()), abs=0.006)
+    timed = lines_of_score(score)
+    assert [line.text for line in timed] == [
+        "Walking down the empty street tonight",
+        "Sing it out, мир 世界 and never let it go",
+    ]
+    assert [line.start_s for line in timed] == [
+        score.seconds(next(s.start_beat for s in score.syllables if s.line == index)) for index in (0, 1)
+    ]
+    assert all(line.start_s < line.end_s <= score.plan.duration_s for line in timed)
     with pytest.raises(InputError, match="words that are sung"):
         save_lrc(song(lyrics=""), tmp_path / "none.lrc")
     assert not (tmp_path / "none.lrc").exists()
