@@ -78,12 +78,17 @@ def alignment_heads(networks: Networks) -> Mapping[int, Sequence[int]]:
 
     Raises:
         CheckpointError: `lyric_alignment_layers_config` is no table of layers to lists of heads.
+        AceStepError: a checkpoint with a guide, as the embedded one, that names none.
     """
     file = networks.info.path / "config.json"
-    if not file.is_file():
-        return ALIGNMENT_HEADS
-    table = json.loads(file.read_text(encoding="utf-8")).get("lyric_alignment_layers_config")
+    values = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    table = values.get("lyric_alignment_layers_config")
     if not table:
+        if networks.info.guide_version is not None:  # of another architecture: those heads would mean nothing
+            raise AceStepError(
+                f"No valid attention layers returned: {networks.info.name} names none. Times of its songs stand in "
+                "their scores: audio.lyric_lines()."
+            )
         return ALIGNMENT_HEADS
     try:
         return {int(layer): [int(head) for head in heads] for layer, heads in table.items()}

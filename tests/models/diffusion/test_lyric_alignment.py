@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 import tiny
 import torch
+from diffusers.models.transformers.ace_step_transformer import AceStepTransformer1DModel
 
-from acestep_like.errors import InputError
+from acestep_like.errors import AceStepError, InputError
 from acestep_like.handler import AceStepHandler
 from acestep_like.models.diffusion.lyric_alignment import (
     lyric_score,
@@ -18,6 +19,7 @@ from acestep_like.models.diffusion.lyric_alignment import (
     token_frames,
     warping_path,
 )
+from acestep_like.models.diffusion.lyric_times import alignment_heads
 from acestep_like.models.diffusion.request import DiffusionRequest, ItemRequest
 from acestep_like.types.tasks import DEFAULT_INSTRUCTION
 
@@ -69,17 +71,26 @@ def test_tags_and_white_space_are_no_words():
     assert outside_tags(["[", "Verse", "]", "\n", "Sing", " it"]) == [False, False, False, False, True, True]
 
 
+def test_the_score_has_the_published_powers():
+    faint = sung(SPANS)
+    faint[:, 2, 12:30] = 0.02 + 0.88 * 0.09  # below the energy that counts as sung, and still where the path goes
+    assert lyric_score(faint, [True] * len(SPANS)) == pytest.approx(0.8**2 * (42 + 18 * 0.09) / 60, abs=1e-4)
+
+
 def test_recorded_weights_are_those_that_the_layer_uses():
-    transformer = tiny.modules()["transformer"].eval()
+    sizes = dict(tiny.modules()["transformer"].config) | {"num_attention_heads": 4, "num_key_value_heads": 2}
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        transformer = AceStepTransformer1DModel.from_config(sizes).eval()
     attn = transformer.layers[1].cross_attn
     generator = torch.Generator().manual_seed(3)
     asking, condition = (torch.randn(1, n, 32, generator=generator) for n in (5, 7))
-    with torch.no_grad(), recorded_cross_attention(transformer, {1: [0, 1, 99], 50: [0]}) as weights:
+    with torch.no_grad(), recorded_cross_attention(transformer, {1: [0, 1, 2, 3, 99], 50: [0]}) as weights:
         output = attn(hidden_states=asking, encoder_hidden_states=condition)
-        value = attn.to_v(condition)[0]  # one head of keys and values, which both heads share
-        attended = torch.einsum("hlt,ld->thd", weights[1], value).flatten(1)
+        value = attn.to_v(condition)[0].unflatten(-1, (2, 16)).repeat_interleave(2, dim=1)  # two heads share a value
+        attended = torch.einsum("hlt,lhd->thd", weights[1], value).flatten(1)
         expected = attn.to_out[1](attn.to_out[0](attended))
-    assert list(weights) == [1] and weights[1].shape == (2, 7, 5)
+    assert list(weights) == [1] and weights[1].shape == (4, 7, 5)
     torch.testing.assert_close(output[0], expected)
     assert not attn._forward_pre_hooks
 
@@ -150,3 +161,6 @@ def test_what_cannot_be_timed_is_said(handler, song):
 def test_a_model_without_the_layers_says_so(tmp_path, song):
     plain = AceStepHandler.from_pretrained(tiny.save_upstream(tmp_path, "acestep-v15-turbo", turbo=True), device="cpu")
     assert plain.get_lyric_score(**song)["error"] == "No valid attention layers returned"
+    guided = AceStepHandler.from_pretrained(tiny.save_diffusers(tmp_path / "guided", guide=True), device="cpu")
+    with pytest.raises(AceStepError, match="lyric_lines"):  # the published heads would mean nothing there
+        alignment_heads(guided.networks)
