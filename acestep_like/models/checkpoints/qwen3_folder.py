@@ -82,7 +82,7 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
     try:
         with _quiet():
             tokenizer: Any = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-    except Exception as error:
+    except Exception as error:  # what the Rust tokenizers raise is a bare Exception
         reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")[:200]
         raise CheckpointError(f"The tokenizer in {folder} cannot be loaded: {reason}. {FETCH_AGAIN}") from error
     return tokenizer

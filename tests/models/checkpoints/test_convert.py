@@ -62,9 +62,7 @@ def test_parent_folders_are_made_and_go_again_when_it_fails(root, tmp_path, monk
     assert [path.name for path in tmp_path.iterdir()] == ["a"]
 
 
-@pytest.mark.parametrize(
-    "name", ["../../PWNED", "/tmp/PWNED", "..", ".", "a/b", "a\\b", "vae", "x\0y", "n" * 300, 7, []]
-)
+@pytest.mark.parametrize("name", ["../../PWNED", "/PWNED", "..", ".", "a/b", "a\\b", "vae", "x\0y", "n" * 300, 7, []])
 def test_a_name_from_the_checkpoint_cannot_lead_out_of_the_target(linked, tmp_path, name):
     source = linked()
     (source / "acestep_like.json").write_text(json.dumps({"upstream_name": name}))
